@@ -1,0 +1,37 @@
+"""What an agent must keep in mind, and whether what it did is still about that.
+
+Pure functions without a server::
+
+    from autopack_intention import Evidence, Intention, Profile, Step, build_context, check_drift
+
+    intention = Intention("Retry failed requests", "Use exponential backoff in the HTTP client.", scope=("src/http/",))
+    print(build_context(intention).text)
+    step = Step(Evidence(("src/http/client.py",), ("class Client:",), ("retry", "backoff", "max_attempts", "request")))
+    result = check_drift(intention, step, Profile.build(commit_messages, recent_changes))
+    print(result.step_verdict, result.z, result.unexplained_terms)
+"""
+
+from __future__ import annotations
+
+from autopack_intention.core.context import Context, Intention, Section, build_context
+from autopack_intention.core.drift import Advisory, DriftResult, OffGoalFile, Step, Verdict, check_drift
+from autopack_intention.core.evidence import Evidence
+from autopack_intention.core.profile import Profile, ProfileSource
+from autopack_intention.core.scoring import Scorer
+
+__all__ = [
+    "Advisory",
+    "Context",
+    "DriftResult",
+    "Evidence",
+    "Intention",
+    "OffGoalFile",
+    "Profile",
+    "ProfileSource",
+    "Scorer",
+    "Section",
+    "Step",
+    "Verdict",
+    "build_context",
+    "check_drift",
+]

@@ -1,0 +1,1 @@
+"""The intention service's contact with the outside: where profiles are kept."""

@@ -1,0 +1,38 @@
+"""What a change shows about itself: paths, hunk headers, added identifiers. Never what its author says about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["SCORED_HUNK_HEADERS", "SCORED_IDENTIFIERS", "SCORED_PATHS", "Evidence"]
+
+SCORED_PATHS = 30
+"""Paths that are compared with the goal: the method was measured with these caps. Scope is checked on every path."""
+
+SCORED_HUNK_HEADERS = 10
+SCORED_IDENTIFIERS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One change, as ``git diff -U0`` tells it.
+
+    Attributes:
+        paths: every path it touches: both ends of a rename, and deleted files too.
+        hunk_headers: the text after the second ``@@`` of its hunks: the enclosing function or section.
+        added_identifiers: identifiers on added lines, the most frequent first.
+    """
+
+    paths: tuple[str, ...] = ()
+    hunk_headers: tuple[str, ...] = ()
+    added_identifiers: tuple[str, ...] = ()
+
+    def text(self) -> str:
+        """What is compared, as one text."""
+        return "\n".join(
+            (
+                *self.paths[:SCORED_PATHS],
+                *self.hunk_headers[:SCORED_HUNK_HEADERS],
+                *self.added_identifiers[:SCORED_IDENTIFIERS],
+            )
+        )
