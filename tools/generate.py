@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 TARGET = ROOT / "gen" / "autopack_api"
 
-# The wire packages are autopack.<service>.v1, the import name is autopack_api: `autopack` as an import name is not ours.
+# The wire packages are autopack.<service>.v1; the import name is autopack_api, because `autopack` is not ours.
 IMPORT = re.compile(r"^(from|import) autopack\.", re.MULTILINE)
 DOTTED_USE = re.compile(r"\bautopack\.(common|toolchain|hardening|intention|orchestrator|telemetry)\.v1\.")
 
