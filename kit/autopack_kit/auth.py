@@ -40,6 +40,7 @@ __all__ = [
     "ensure_tokens_file",
     "load_tokens",
     "mint_run_token",
+    "read_secret",
     "read_token",
     "verify_run_token",
     "write_secret",
@@ -122,7 +123,7 @@ class Authenticator:
         raise Unauthenticated(
             "This call needs a token.",
             reason="TOKEN_MISSING",
-            remedy="Send the metadata 'authorization: Bearer TOKEN', or set AUTOPACK_TOKEN_FILE to a file with the token.",
+            remedy="Send the metadata 'authorization: Bearer TOKEN', or set AUTOPACK_TOKEN_FILE to its file.",
         )
 
     def _by_token(self, token: str) -> Principal:
@@ -184,7 +185,7 @@ def load_tokens(path: Path) -> tuple[TokenEntry, ...]:
             ``TOKENS_FILE_INVALID``.
     """
     try:
-        document = tomllib.loads(_read_secret(path).decode())
+        document = tomllib.loads(read_secret(path).decode())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise _bad_tokens_file(path, str(error)) from error
     tables = document.get("tokens", [])
@@ -228,7 +229,7 @@ def ensure_signing_key(path: Path) -> bytes:
             write_secret(path, secrets.token_bytes(SIGNING_KEY_BYTES))
         except AlreadyExists:
             _log.info("signing key was created by another process", path=str(path))
-    key = _read_secret(path)
+    key = read_secret(path)
     if len(key) < SIGNING_KEY_BYTES:
         raise FailedPrecondition(
             f"The signing key {path} has {len(key)} bytes and needs {SIGNING_KEY_BYTES}.",
@@ -245,7 +246,7 @@ def read_token(path: Path) -> str:
     Raises:
         FailedPrecondition: the file is absent, readable by others, or empty.
     """
-    token = _read_secret(path).decode("ascii", "replace").strip()
+    token = read_secret(path).decode("ascii", "replace").strip()
     if not token:
         raise _unreadable(path, "it is empty")
     return token
@@ -295,7 +296,12 @@ def _invalid_token() -> Unauthenticated:
     )
 
 
-def _read_secret(path: Path) -> bytes:
+def read_secret(path: Path) -> bytes:
+    """The content of a secret file.
+
+    Raises:
+        FailedPrecondition: ``SECRET_FILE_MODE`` when others can reach it, ``SECRET_FILE_UNREADABLE``.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:

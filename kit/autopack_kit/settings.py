@@ -46,7 +46,7 @@ T = TypeVar("T")
 
 PREFIX = "AUTOPACK_"
 
-#: Variables that a run gives to its agent, or that a client reads: a server started inside a run must not trip over them.
+#: What a run gives to its agent, or a client reads: a server started inside a run must not trip over these.
 RESERVED = frozenset(
     PREFIX + name
     for name in (

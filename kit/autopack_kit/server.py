@@ -1,0 +1,320 @@
+"""The server: any set of services on one address, with health, reflection, and an orderly end.
+
+await serve([toolchain, hardening], Bind.parse("unix:/run/user/1000/autopack/autopack.sock"), ServerOptions())
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import grpc
+import grpc.aio
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from autopack_kit.auth import Authenticator, Transport
+from autopack_kit.bind import Bind, SocketLock
+from autopack_kit.errors import FailedPrecondition
+from autopack_kit.interceptors import CallInterceptor, CallLimits, MethodRules
+from autopack_kit.tls import ServerTls
+
+__all__ = [
+    "MAX_REQUEST_BYTES",
+    "MAX_TELEMETRY_REQUEST_BYTES",
+    "Bind",
+    "Server",
+    "ServerOptions",
+    "Service",
+    "ServiceContext",
+    "serve",
+]
+
+MAX_REQUEST_BYTES = 16 << 20
+"""Largest request: an output tail is 1 MiB, a snapshot of 50,000 paths about 5 MiB."""
+MAX_TELEMETRY_REQUEST_BYTES = 64 << 20
+"""Largest request where telemetry lives: OTLP exporters send batches of up to this size."""
+STREAM_GRACE = 2.0
+"""Seconds that a response stream may go on once the server drains: enough for the tail of a patch or a log."""
+
+_log = structlog.get_logger("autopack.server")
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceContext:
+    """What a service is told at its start.
+
+    Attributes:
+        address: where this server listens, as a client would dial it.
+        services: names of all services in this process, so that one knows which peers it has right here.
+    """
+
+    address: str
+    services: frozenset[str]
+
+
+class Service(Protocol):
+    """One capability: what ``autopack_<name>.create(...)`` returns.
+
+    Two attributes are optional: ``max_request_bytes: int`` (default 16 MiB), and ``ingest_methods: frozenset[str]``,
+    the full paths (``/autopack.telemetry.v1.TelemetryService/RecordUsage``) that a caller with scope ``ingest`` alone
+    may use. All others refuse a caller without scope ``read``: the token inside a run can ingest and nothing else.
+    """
+
+    @property
+    def name(self) -> str:
+        """``toolchain``, ``hardening``, ...; also the first part of its error domain, ``toolchain.autopack``."""
+
+    @property
+    def full_names(self) -> tuple[str, ...]:
+        """The proto services it answers for, for health, reflection, and the rules of its methods."""
+
+    def add_to(self, server: grpc.aio.Server) -> None:
+        """Registers its servicers."""
+
+    async def start(self, context: ServiceContext) -> None:
+        """Opens what it needs. Runs before the first call is answered: calls to peers belong into tasks it owns."""
+
+    async def stop(self, grace: float) -> None:
+        """Ends its tasks and closes what it opened, within ``grace`` seconds. Also called when its start failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerOptions:
+    """How to serve; times in seconds.
+
+    Attributes:
+        authenticator: who may call; the default accepts the owner of the UNIX socket and nobody else.
+        tls: certificate files; None = plaintext.
+        tls_terminated_elsewhere: allow plaintext on a non-loopback address.
+        limits: deadlines of calls.
+        max_connection_age: after which a connection is closed, so that clients find new replicas.
+        max_connection_age_grace: for the calls still in flight then.
+        drain_grace: for the calls in flight when the server is told to stop.
+        health_bind: a second, plaintext address that serves health and nothing else, for probes.
+    """
+
+    authenticator: Authenticator = field(default_factory=Authenticator)
+    tls: ServerTls | None = None
+    tls_terminated_elsewhere: bool = False
+    limits: CallLimits = field(default_factory=CallLimits)
+    max_connection_age: float = 1800.0
+    max_connection_age_grace: float = 300.0
+    drain_grace: float = 20.0
+    health_bind: Bind | None = None
+
+
+class Server:
+    """Services on one address.
+
+    Attributes:
+        address: as a client dials it; valid after :meth:`start`.
+        health_address: of the health-only port; empty without one.
+    """
+
+    def __init__(self, services: Sequence[Service], bind: Bind, options: ServerOptions | None = None) -> None:
+        self.address = ""
+        self.health_address = ""
+        self._services = tuple(services)
+        self._bind = bind
+        self._options = options or ServerOptions()
+        self._health = health.aio.HealthServicer()
+        self._started: list[Service] = []
+        self._interceptor: CallInterceptor | None = None
+        self._server: grpc.aio.Server | None = None
+        self._health_server: grpc.aio.Server | None = None
+        self._lock = SocketLock(bind.path) if bind.path is not None else None
+        self._stopped = asyncio.Event()
+
+    async def start(self) -> None:
+        """Listens, starts the services, then reports SERVING.
+
+        Raises:
+            FailedPrecondition: the address is unsafe, taken, or already served.
+        """
+        _refuse_unsafe(self._bind, self._options)
+        if self._lock is not None:
+            self._lock.acquire()
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop(grace=0)
+            raise
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Reports NOT_SERVING, refuses new calls, lets those in flight end within ``grace``, then stops the services.
+
+        Streams get two seconds: one that follows a batch would use up every grace, and its client resumes elsewhere.
+        """
+        seconds = self._options.drain_grace if grace is None else grace
+        await self._health.enter_graceful_shutdown()
+        try:
+            if self._interceptor is not None:
+                self._interceptor.end_streams(STREAM_GRACE)
+            if self._server is not None:
+                await self._server.stop(seconds)
+            while self._started:
+                await self._started.pop().stop(seconds)
+            if self._health_server is not None:
+                await self._health_server.stop(0)
+        finally:
+            if self._lock is not None:
+                self._lock.release()
+            self._stopped.set()
+
+    async def stop_calls(self) -> None:
+        """Ends the calls in flight at once, during a :meth:`stop` that still waits for them."""
+        if self._server is not None:
+            await self._server.stop(0)
+
+    async def wait(self) -> None:
+        """Returns when the server has stopped."""
+        await self._stopped.wait()
+
+    async def _start(self) -> None:
+        names = [name for service in self._services for name in service.full_names]
+        rules = _rules(self._services)
+        largest = max([MAX_REQUEST_BYTES, *rules.max_request_bytes.values()])
+        options = self._options
+        interceptor = CallInterceptor(options.authenticator, self._bind.transport, rules, options.limits)
+        server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(options, largest))
+        for service in self._services:
+            service.add_to(server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        await self._set_health(names, health_pb2.HealthCheckResponse.NOT_SERVING)
+        self.address = _listen(server, self._bind, options.tls)
+        context = ServiceContext(self.address, frozenset(service.name for service in self._services))
+        for service in self._services:
+            self._started.append(service)
+            await service.start(context)
+        self._server, self._interceptor = server, interceptor
+        await server.start()
+        await self._start_health()
+        await self._set_health(names, health_pb2.HealthCheckResponse.SERVING)
+        _log.info("serving", address=self.address, services=sorted(context.services))
+
+    async def _start_health(self) -> None:
+        bind = self._options.health_bind
+        if bind is None:
+            return
+        server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        self.health_address = _listen(server, bind, None)
+        self._health_server = server
+        await server.start()
+
+    async def _set_health(self, names: Sequence[str], status: int) -> None:
+        for name in ("", *names):
+            await self._health.set(name, status)
+
+
+async def serve(
+    services: Sequence[Service],
+    bind: Bind,
+    options: ServerOptions | None = None,
+    *,
+    ready: Callable[[Server], None] | None = None,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then drains; a second signal ends the calls in flight at once.
+
+    Args:
+        services: what to serve.
+        bind: where.
+        options: how.
+        ready: called once calls are answered, for example to print the address.
+    """
+    server = Server(services, bind, options)
+    loop = asyncio.get_running_loop()
+    first, second = asyncio.Event(), asyncio.Event()
+
+    def on_signal() -> None:
+        (second if first.is_set() else first).set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    try:
+        await server.start()
+        if ready is not None:
+            ready(server)
+        await first.wait()
+        _log.info("draining", address=server.address)
+        async with asyncio.TaskGroup() as group:
+            hurry = group.create_task(_stop_at_once(server, second))
+            await server.stop()
+            hurry.cancel()
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+    _log.info("stopped", address=server.address)
+
+
+async def _stop_at_once(server: Server, signalled: asyncio.Event) -> None:
+    await signalled.wait()
+    await server.stop_calls()
+
+
+def _rules(services: Sequence[Service]) -> MethodRules:
+    domains, sizes, ingest = {}, {}, set[str]()
+    for service in services:
+        for name in service.full_names:
+            domains[f"/{name}/"] = f"{service.name}.autopack"
+            sizes[f"/{name}/"] = int(getattr(service, "max_request_bytes", MAX_REQUEST_BYTES))
+        ingest |= getattr(service, "ingest_methods", frozenset())
+    return MethodRules(domains, sizes, frozenset(ingest))
+
+
+def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, int]]:
+    return [
+        ("grpc.so_reuseport", 0),  # a port in use is an error, not a lottery between two servers
+        ("grpc.max_receive_message_length", largest),
+        ("grpc.max_send_message_length", MAX_TELEMETRY_REQUEST_BYTES),
+        ("grpc.max_connection_age_ms", round(options.max_connection_age * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(options.max_connection_age_grace * 1000)),
+    ]
+
+
+def _refuse_unsafe(bind: Bind, options: ServerOptions) -> None:
+    if bind.transport is Transport.TCP and not options.authenticator.accepts_tokens:
+        raise FailedPrecondition(
+            f"{bind.target()} is a TCP address and no token would be accepted there.",
+            reason="TOKENS_NEEDED",
+            remedy="Give a tokens file (AUTOPACK_TOKENS_FILE), or listen on a UNIX socket.",
+            metadata={"address": bind.target()},
+        )
+    if not bind.loopback and options.tls is None and not options.tls_terminated_elsewhere:
+        raise FailedPrecondition(
+            f"{bind.target()} can be reached from other machines and TLS is off, so tokens could be read on the way.",
+            reason="TLS_NEEDED",
+            remedy=(
+                "Set AUTOPACK_TLS_CERTIFICATE_FILE and AUTOPACK_TLS_KEY_FILE (`autopack certs init` makes a set), "
+                "listen on 127.0.0.1 or a UNIX socket, or pass --tls-terminated-elsewhere if a proxy in front does TLS."
+            ),
+            metadata={"address": bind.target()},
+        )
+
+
+def _listen(server: grpc.aio.Server, bind: Bind, tls: ServerTls | None) -> str:
+    # gRPC creates the socket with the mode that the umask leaves; changing it afterwards would leave a gap.
+    umask = os.umask(0o177) if bind.path is not None else None
+    try:
+        if tls is not None and bind.path is None:
+            port = server.add_secure_port(bind.target(), tls.credentials())
+        else:
+            port = server.add_insecure_port(bind.target())
+    except RuntimeError as error:
+        raise FailedPrecondition(
+            f"Cannot listen on {bind.target()}: the address is in use or not one of this machine.",
+            reason="ADDRESS_UNAVAILABLE",
+            remedy="Stop what listens there, or choose another address; port 0 takes any free one.",
+            metadata={"address": bind.target()},
+        ) from error
+    finally:
+        if umask is not None:
+            os.umask(umask)
+    return bind.target(port if bind.path is None else None)
