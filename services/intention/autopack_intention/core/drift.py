@@ -15,10 +15,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+from autopack_kit.globs import out_of_scope
+
 from autopack_intention.core.context import Intention
 from autopack_intention.core.evidence import SCORED_PATHS, Evidence
 from autopack_intention.core.profile import Profile, ProfileSource
-from autopack_intention.core.scope import out_of_scope
 from autopack_intention.core.scoring import PRIOR, Comparison, GoalModel, Scorer
 from autopack_intention.core.text import surface_forms
 
@@ -145,7 +146,7 @@ def check_drift(intention: Intention, step: Step, profile: Profile | Scorer | No
         profile: of the repository; a :class:`Scorer` remembers goals from one call to the next. None = the weaker mode.
 
     Raises:
-        GitIgnorePatternError: a malformed glob; :func:`autopack_intention.core.scope.check_globs` says which.
+        GitIgnorePatternError: a malformed glob; :func:`autopack_kit.globs.check_globs` says which.
     """
     scorer = profile if isinstance(profile, Scorer) else Scorer(profile)
     goal = scorer.goal(intention.title, intention.description)
@@ -155,7 +156,7 @@ def check_drift(intention: Intention, step: Step, profile: Profile | Scorer | No
     verdict = Verdict.SCOPE_VIOLATION if outside else _step_verdict(goal, seen, note)
     earlier = [z for z in step.earlier_z if not math.isnan(z)]
     off_goal = _off_goal_files(scorer, goal, step.evidence)
-    shared, unexplained = _explain(goal, seen, step.evidence)
+    shared, unexplained = _explain(goal, seen)
     return DriftResult(
         step_verdict=verdict,
         run_verdict=_run_verdict(verdict, earlier, step.final),
@@ -172,13 +173,13 @@ def check_drift(intention: Intention, step: Step, profile: Profile | Scorer | No
         profile_source=scorer.profile.source,
         profile_messages=scorer.profile.vocabulary.documents,
         profile_changes=len(scorer.profile.changes),
-        evidence_terms=seen.evidence_terms,
+        evidence_terms=len(seen.evidence),
         goal_terms=len(goal.terms),
     )
 
 
 def _step_verdict(goal: GoalModel, seen: Comparison, note: tuple[float, float] | None) -> Verdict:
-    if seen.evidence_terms < MIN_EVIDENCE_TERMS or len(goal.terms) < MIN_GOAL_TERMS or math.isnan(seen.z):
+    if len(seen.evidence) < MIN_EVIDENCE_TERMS or len(goal.terms) < MIN_GOAL_TERMS or math.isnan(seen.z):
         return Verdict.INSUFFICIENT_EVIDENCE
     if seen.z >= ON_GOAL_FROM:
         return Verdict.ON_GOAL
@@ -208,7 +209,7 @@ def _level_of(zs: Sequence[float]) -> Verdict:
     return Verdict.DRIFT if len(zs) == 2 and max(zs) < DRIFT_BELOW else Verdict.WATCH
 
 
-def _explain(goal: GoalModel, seen: Comparison, evidence: Evidence) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _explain(goal: GoalModel, seen: Comparison) -> tuple[tuple[str, ...], tuple[str, ...]]:
     heaviest = sorted(seen.evidence.items(), key=lambda item: (-item[1], item[0]))
     weights = sorted(
         ((weight * goal.vector[term], term) for term, weight in seen.evidence.items() if term in goal.vector),
@@ -216,7 +217,7 @@ def _explain(goal: GoalModel, seen: Comparison, evidence: Evidence) -> tuple[tup
     )
     shared = [term for weight, term in weights if weight][:_SHOWN_TERMS]
     unexplained = [term for term, weight in heaviest if weight and term not in goal.vector][:_SHOWN_TERMS]
-    spelling = surface_forms(evidence.text(), (*shared, *unexplained))
+    spelling = surface_forms(seen.text, (*shared, *unexplained))
     return tuple(spelling[term] for term in shared), tuple(spelling[term] for term in unexplained)
 
 

@@ -95,19 +95,22 @@ class Vocabulary:
         return cls(documents, dict(frequencies))
 
     @cached_property
-    def _unseen(self) -> float:
-        return math.log(1 + (self.documents + _HALF) / _HALF)
-
-    def rarity(self, term: str) -> float:
-        """From near 0 (in every message) to 1 (in none); 1 for every term while there are too few messages."""
+    def _rarities(self) -> dict[str, float]:
+        """From near 0 (in every message) to 1 (in none); nothing while there are too few messages."""
         if self.documents < MIN_MESSAGES:
-            return 1.0
-        seen = self.frequencies.get(term, 0)
-        return math.log(1 + (self.documents - seen + _HALF) / (seen + _HALF)) / self._unseen
+            return {}
+        unseen = math.log(1 + (self.documents + _HALF) / _HALF)
+        return {
+            term: math.log(1 + (self.documents - seen + _HALF) / (seen + _HALF)) / unseen
+            for term, seen in self.frequencies.items()
+        }
 
     def vector(self, terms: Mapping[str, int]) -> dict[str, float]:
         """The unit TF-IDF vector of counted terms (logarithmic term frequency); empty for no terms."""
-        weights = {term: (1 + math.log(count)) * self.rarity(term) for term, count in terms.items()}
+        rarity = self._rarities.get
+        weights = {
+            term: rarity(term, 1.0) * (1 + math.log(count) if count > 1 else 1.0) for term, count in terms.items()
+        }
         norm = math.sqrt(sum(weight * weight for weight in weights.values()))
         return {term: weight / norm for term, weight in weights.items()} if norm else {}
 

@@ -90,14 +90,14 @@ class Comparison:
         z: standard deviations above the background; NaN where one side has no term at all.
         confidence: probability of being on goal at :data:`PRIOR`; the prior itself where z is NaN.
         evidence: unit vector of the change.
-        evidence_terms: number of its distinct terms.
+        text: what was compared of the change.
     """
 
     cosine: float
     z: float
     confidence: float
     evidence: Vector
-    evidence_terms: int
+    text: str
 
 
 class Scorer:
@@ -120,11 +120,11 @@ class Scorer:
 
     def compare(self, goal: GoalModel, evidence: Evidence) -> Comparison:
         """How close a change is to a goal."""
-        terms = count_terms(evidence.text())
-        vector = self._vocabulary.vector(terms)
+        text = evidence.text()
+        vector = self._vocabulary.vector(count_terms(text))
         cosine = dot(goal.vector, vector)
         z = goal.changes.z(cosine) if vector and goal.vector else math.nan
-        return Comparison(cosine, z, self._confidence(z), vector, len(terms))
+        return Comparison(cosine, z, self._confidence(z), vector, text)
 
     def cosine(self, goal: GoalModel, text: str) -> float:
         """Cosine of a goal with any text."""

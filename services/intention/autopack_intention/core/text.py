@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import lru_cache
 
 __all__ = ["MAX_NAME_CHARS", "count_terms", "stem", "surface_forms"]
@@ -95,43 +95,39 @@ def count_terms(text: str) -> Counter[str]:
     >>> dict(count_terms("parseHTTPRequest parses the requests"))
     {'pars': 2, 'http': 1, 'request': 2, 'parsehttprequest': 1}
     """
-    counts: Counter[str] = Counter()
+    terms: list[str] = []
     for name in _names(text):
-        for term, _ in _terms(name):
-            counts[term] += 1
-    return counts
+        terms += _split(name)[0]
+    return Counter(terms)
 
 
 def surface_forms(text: str, terms: Iterable[str]) -> dict[str, str]:
     """The first spelling in ``text`` of each of ``terms``: stems are for comparing, spellings are for people."""
-    wanted = set(terms)
-    found: dict[str, str] = {}
-    for name in _names(text):
-        if len(found) == len(wanted):
-            break
-        for term, spelling in _terms(name):
-            if term in wanted:
-                found.setdefault(term, spelling)
-    return found
+    spellings: dict[str, str] = {}
+    for name in reversed(_names(text)):
+        spellings.update(zip(*_split(name), strict=True))
+    return {term: spellings[term] for term in terms if term in spellings}
 
 
-def _names(text: str) -> Iterator[str]:
-    for name in _NAME.findall(text):
-        if len(name) <= MAX_NAME_CHARS:
-            yield name
-        else:
-            yield from (word for word in _WORD.findall(name) if len(word) <= MAX_NAME_CHARS)
+def _names(text: str) -> list[str]:
+    names = _NAME.findall(text)
+    if max(map(len, names), default=0) <= MAX_NAME_CHARS:
+        return names
+    pieces = (_WORD.findall(name) if len(name) > MAX_NAME_CHARS else [name] for name in names)
+    return [piece for some in pieces for piece in some if len(piece) <= MAX_NAME_CHARS]
 
 
 @lru_cache(maxsize=_NAME_CACHE)
-def _terms(name: str) -> tuple[tuple[str, str], ...]:
-    """``(term, spelling)`` of each part of one name, and of the whole where it has several."""
+def _split(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The terms of each part of one name, and of the whole where it has several; and how each was spelled."""
     parts = [part for word in _WORD.findall(name) for part in _parts(word)]
-    terms = [(stem(part), part) for part in parts if len(part) > 1 and part not in _STOP_WORDS and not part.isdigit()]
+    spelled = [part for part in parts if len(part) > 1 and part not in _STOP_WORDS and not part.isdigit()]
+    terms = [stem(part) for part in spelled]
     if len(parts) > 1 and not all(part.isdigit() for part in parts):
         # The rarest and so the most telling term. Separators go: parse_request, parse-request and parseRequest are one.
-        terms.append(("".join(parts), name))
-    return tuple(terms)
+        terms.append("".join(parts))
+        spelled.append(name)
+    return tuple(terms), tuple(spelled)
 
 
 def _parts(word: str) -> list[str]:
