@@ -1,8 +1,8 @@
 """Run the commands that the documents show, and follow their links.
 
-In a block fenced as ``console`` or ``sh``, the lines that begin with ``$ `` are commands; the rest is what they print. The
-commands of one block run in one shell, in a fresh clone of the project, with a home of their own. The word ``no-run``
-after the language (```` ```console no-run ````) leaves a block out. A block fenced as ``python`` is run as a file.
+In a block fenced as ``console`` or ``sh``, the lines that begin with ``$ `` are commands; the rest is what they print.
+The commands of one block run in one shell, in a fresh clone of the project, with a home of their own. The word
+``no-run`` after the language leaves a block out. A block fenced as ``python`` is run as a file.
 """
 
 from __future__ import annotations
