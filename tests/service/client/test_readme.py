@@ -16,6 +16,7 @@ from autopack_api.toolchain.v1.toolchain_pb2_grpc import (
 from autopack_kit.errors import NotFound
 from autopack_kit.server import ServiceContext
 from autopack_kit.testing import running
+from structlog.testing import capture_logs
 
 README = Path(__file__).parents[3] / "clients/python/README.md"
 
@@ -47,9 +48,10 @@ async def test_first_example_prints_projects_and_errors(capsys: pytest.CaptureFi
     code = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(code, str(README), "exec"), names)
-    async with running(OneProject()) as target:
-        await names["main"](target.address, "/src/shop")
-        await names["main"](target.address, "/none")
+    with capture_logs():  # unconfigured, they would go to standard output
+        async with running(OneProject()) as target:
+            await names["main"](target.address, "/src/shop")
+            await names["main"](target.address, "/none")
     assert capsys.readouterr().out.splitlines() == [
         ". python uv",
         "PATH_NOT_FOUND There is no such directory. Give one that exists.",
