@@ -1,0 +1,189 @@
+"""The other four services, as the orchestrator asks them. The only place that calls them.
+
+Every method raises :class:`AutopackError` when the service cannot answer; whether that ends a run, is a warning or is
+waited out is the caller's decision, because it differs: isolation and state fail closed, advice fails soft.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autopack_client import AsyncClient, ClientTls, connect
+from autopack_client.snapshots import snapshot
+from autopack_orchestrator import convert_peers as convert
+from autopack_orchestrator.core.judge import Usage
+from autopack_orchestrator.core.model import Intention
+from autopack_orchestrator.core.plan import DetectedProject
+
+__all__ = ["Context", "Detection", "DriftJudgement", "Estimate", "PeerAddresses", "Peers", "PhaseRecord"]
+
+CALL_TIMEOUT_S = 30.0  # none of them works longer than a second on what a run asks; the rest is a queue or a restart
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAddresses:
+    """Where the other services are, and how to prove who asks."""
+
+    toolchain: str
+    hardening: str
+    intention: str
+    telemetry: str
+    token: str | None = None
+    tls: ClientTls | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The projects of a worktree.
+
+    Attributes:
+        response: the toolchain's own answer, for those who need all of it.
+    """
+
+    projects: tuple[DetectedProject, ...]
+    warnings: tuple[str, ...]
+    response: convert.DetectResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What an agent is told."""
+
+    text: str
+    source_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftJudgement:
+    """What the intention service says of one step; verdicts are ``on_goal``, ``watch``, ``drift``, ...
+
+    ``z`` is None without a background.
+    """
+
+    step_verdict: str
+    run_verdict: str
+    z: float | None
+    shared_terms: tuple[str, ...]
+    unexplained_terms: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Tokens of one doctor call, with the number of observations and where they come from."""
+
+    tokens: int
+    n: int
+    source: str
+
+
+@dataclass(slots=True)
+class PhaseRecord:
+    """A phase as telemetry keeps it; completed while the phase runs."""
+
+    run_id: str
+    phase_id: str
+    kind: str
+    attempt: int
+    outcome: str = ""
+    seconds: float = 0.0
+    hardening_triggered: bool | None = None
+    pattern_id: str | None = None
+    mitigated: bool | None = None
+    doctor_called: bool | None = None
+    doctor_skipped: bool | None = None
+    avoided: Estimate | None = None
+    context_bytes: int | None = None
+    drift_z: float | None = None
+    drift_verdict: str | None = None
+    retries: int | None = None
+    errors: int | None = None
+
+
+@dataclass(slots=True)
+class Peers:
+    """Connections to the other services, one per address."""
+
+    addresses: PeerAddresses
+    _clients: dict[str, AsyncClient] = field(default_factory=dict)
+    _spec: convert.SnapshotSpec | None = None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        async with AsyncExitStack() as stack:
+            for client in self._clients.values():
+                stack.push_async_callback(client.close)
+        self._clients.clear()
+
+    def _client(self, address: str) -> AsyncClient:
+        if address not in self._clients:
+            self._clients[address] = connect(address, token=self.addresses.token, tls=self.addresses.tls)
+        return self._clients[address]
+
+    async def detect(self, workspace: Path) -> Detection:
+        """The projects of a worktree, by snapshot: the toolchain service may be on another host."""
+        service = self._client(self.addresses.toolchain).toolchain
+        if self._spec is None:
+            self._spec = await service.GetSnapshotSpec(convert.snapshot_spec_request(), timeout=CALL_TIMEOUT_S)
+        files = await asyncio.to_thread(snapshot, workspace, self._spec)
+        response = await service.Detect(convert.detect_request(files), timeout=CALL_TIMEOUT_S)
+        return Detection(convert.projects(response), tuple(w.message for w in response.warnings), response)
+
+    async def build_context(self, intention: Intention) -> Context:
+        """The text to give to an agent."""
+        service = self._client(self.addresses.intention).intention
+        response = await service.BuildContext(convert.context_request(intention), timeout=CALL_TIMEOUT_S)
+        return Context(response.text, response.source_sha256)
+
+    async def put_profile(self, profile: convert.Profile) -> str:
+        """Store what a repository usually talks about; returns its id."""
+        service = self._client(self.addresses.intention).intention
+        response = await service.PutProfile(convert.profile_request(profile), timeout=CALL_TIMEOUT_S)
+        return response.profile_id
+
+    async def check_drift(
+        self,
+        intention: Intention,
+        profile_id: str,
+        evidence: convert.ChangeEvidence,
+        *,
+        note: str,
+        earlier_z: Sequence[float],
+        final: bool,
+    ) -> DriftJudgement:
+        """Judge one step."""
+        service = self._client(self.addresses.intention).intention
+        request = convert.drift_request(intention, profile_id, evidence, note, earlier_z, final)
+        response = await service.CheckDrift(request, timeout=CALL_TIMEOUT_S)
+        return DriftJudgement(
+            step_verdict=convert.verdict_name(response.step_verdict),
+            run_verdict=convert.verdict_name(response.run_verdict),
+            z=convert.finite(response.z),
+            shared_terms=tuple(response.shared_terms),
+            unexplained_terms=tuple(response.unexplained_terms),
+        )
+
+    async def diagnose(self, failure: convert.Failure) -> convert.DiagnoseResponse:
+        """Why a command failed, with fixes that :mod:`autopack_client.mitigate` can apply."""
+        service = self._client(self.addresses.hardening).hardening
+        return await service.Diagnose(convert.diagnose_request(failure), timeout=CALL_TIMEOUT_S)
+
+    async def record_phase(self, record: PhaseRecord) -> None:
+        """Record one phase; recording it again replaces it."""
+        service = self._client(self.addresses.telemetry).telemetry
+        await service.RecordPhases(convert.phase_request(record), timeout=CALL_TIMEOUT_S)
+
+    async def usage(self, run_id: str) -> Usage:
+        """What a run has used so far. Nothing recorded yet is nothing used."""
+        service = self._client(self.addresses.telemetry).telemetry
+        response = await service.GetRunSummary(convert.summary_request(run_id), timeout=CALL_TIMEOUT_S)
+        return Usage(convert.total_tokens(response.tokens), response.cost_microusd)
+
+    async def estimate(self, run_id: str) -> Estimate:
+        """What one doctor call of this run would have cost."""
+        service = self._client(self.addresses.telemetry).telemetry
+        response = await service.EstimateAvoidedTokens(convert.estimate_request(run_id), timeout=CALL_TIMEOUT_S)
+        return convert.estimate(response.estimate)

@@ -1,0 +1,31 @@
+"""Supervised execution of one command: :mod:`.client` has the calls, :mod:`.runner` is the program behind them."""
+
+from .client import (
+    ExecutionSpec,
+    Finished,
+    Gone,
+    Handle,
+    Outcome,
+    Progress,
+    Reason,
+    attach,
+    execution_dir,
+    read_outcome,
+    start,
+    sweep,
+)
+
+__all__ = [
+    "ExecutionSpec",
+    "Finished",
+    "Gone",
+    "Handle",
+    "Outcome",
+    "Progress",
+    "Reason",
+    "attach",
+    "execution_dir",
+    "read_outcome",
+    "start",
+    "sweep",
+]

@@ -1,0 +1,457 @@
+"""The orchestrator's side of a supervised execution: start it, wait for it, cancel it, find it again after a crash.
+
+All processes of an execution carry two variables: ``AUTOPACK_RUN_DIR`` (``ExecutionSpec.marker``, the directory of
+the run, shared by all its executions) and ``AUTOPACK_EXEC_DIR`` (the directory of this execution). :func:`sweep`
+accepts either, so one sweep by run finds everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import importlib.util
+import json
+import os
+import resource
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from autopack_kit.errors import FailedPrecondition, Internal
+
+from . import runner
+
+__all__ = [
+    "ExecutionSpec",
+    "Finished",
+    "Gone",
+    "Handle",
+    "Outcome",
+    "Progress",
+    "Reason",
+    "attach",
+    "execution_dir",
+    "read_outcome",
+    "start",
+    "sweep",
+]
+
+DEFAULT_OUTPUT_CAP = 64 << 20  # a test suite with full traces; what goes beyond is read by nobody
+DEFAULT_TERM_GRACE_S = 5.0
+DEFAULT_FENCE_GRACE_S = 120.0  # one host: time enough for a restart of the orchestrator to take its runs up again
+START_LIMIT_S = 60.0  # a new interpreter on an overloaded machine; more means that it hangs
+ADOPT_LIMIT_S = 10.0  # between the supervisor's lock and its socket lie milliseconds
+ADOPT_PAUSE_S = 0.02
+MAX_RECORD_BYTES = 1 << 20  # status.json holds a dozen scalars and one message
+SUPERVISOR_ENV = (
+    "PATH",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "LD_LIBRARY_PATH",
+)  # what an interpreter may need to start; no secrets
+
+
+class Reason(StrEnum):
+    """Why an execution is over."""
+
+    EXITED = "EXITED"  # by itself: see exit_code or signal
+    TIMEOUT = "TIMEOUT"
+    CANCELLED = "CANCELLED"
+    FENCED = "FENCED"  # no orchestrator took the run up within fence_grace_s, or the host is shutting down
+    SPAWN_FAILED = "SPAWN_FAILED"  # never ran: no such program or directory; see error
+    LOST = "LOST"  # the supervisor itself was killed; its processes were swept
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionSpec:
+    """One command to supervise.
+
+    Attributes:
+        argv: program (looked up in ``env["PATH"]``) and arguments.
+        cwd: existing directory.
+        env: the whole environment; nothing is inherited.
+        output: file that receives stdout and stderr; its last 64 KiB are in ``<output>.tail`` when it was cut.
+        marker: directory of the run, the value of ``AUTOPACK_RUN_DIR`` in all its processes.
+        timeout_s: seconds after which the tree is ended.
+        term_grace_s: seconds between SIGTERM and SIGKILL.
+        fence_grace_s: seconds without any orchestrator after which the tree is ended.
+        output_cap: bytes of output kept; a line marks the cut.
+        rlimits: names of the ``resource`` module (``RLIMIT_NOFILE``) -> limit, lowered to the hard limit where that
+        is less.
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    output: Path
+    marker: Path
+    timeout_s: float
+    term_grace_s: float = DEFAULT_TERM_GRACE_S
+    fence_grace_s: float = DEFAULT_FENCE_GRACE_S
+    output_cap: int = DEFAULT_OUTPUT_CAP
+    rlimits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+
+    def __post_init__(self) -> None:
+        if not self.argv or any("\0" in word for word in (*self.argv, *self.env, *self.env.values())):
+            raise ValueError("argv must not be empty, and neither argv nor env may contain NUL")
+        if unknown := [name for name in self.rlimits if not (name.startswith("RLIMIT_") and hasattr(resource, name))]:
+            raise ValueError(f"unknown resource limits: {', '.join(unknown)}")
+
+    def to_json(self) -> str:
+        """The content of ``spec.json``."""
+        record = {
+            "argv": list(self.argv),
+            "cwd": str(self.cwd),
+            "env": dict(self.env),
+            "output": str(self.output),
+            "marker": str(self.marker),
+            "timeout_s": float(self.timeout_s),
+            "term_grace_s": float(self.term_grace_s),
+            "fence_grace_s": float(self.fence_grace_s),
+            "output_cap": int(self.output_cap),
+            "rlimits": dict(self.rlimits),
+        }
+        return json.dumps(record, allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an execution ended.
+
+    Attributes:
+        exit_code: of the command itself; None when it was ended by a signal or never reaped.
+        signal: number of the signal that ended the command.
+        error: what went wrong beside the command (it could not be started; its output could not be written).
+        leftover: processes of the tree, beside the command itself, that had to be ended.
+        survivors: processes that even SIGKILL did not end within 10 s (hanging in the kernel, or of another user).
+        started_at, finished_at: seconds since the epoch; ``duration_s`` is monotonic.
+        output_bytes: bytes written by the command, kept or not.
+        max_rss_bytes: resident memory of the largest process; cpu_s: user and system time of the whole tree.
+    """
+
+    reason: Reason
+    exit_code: int | None = None
+    signal: int | None = None
+    error: str = ""
+    leftover: int = 0
+    survivors: int = 0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    duration_s: float = 0.0
+    output_bytes: int = 0
+    truncated: bool = False
+    max_rss_bytes: int = 0
+    cpu_s: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Ended by itself with exit code 0."""
+        return self.reason is Reason.EXITED and self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a living supervisor says about its command."""
+
+    phase: str
+    pid: int
+    cancelled: bool
+    elapsed_s: float
+    output_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """Nobody is at work, and the result is known."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Nobody is at work, and there is no result:
+
+    Never started, or the supervisor was killed. ``killed`` processes were swept.
+    """
+
+    killed: int
+
+
+class _Control(asyncio.Protocol):
+    """One control connection: greets, answers in order, ends with the supervisor."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.greeting: asyncio.Future[Progress | None] = loop.create_future()
+        self.closed: asyncio.Future[None] = loop.create_future()
+        self.answers: list[asyncio.Future[Progress | None]] = [self.greeting]
+        self.transport: asyncio.Transport | None = None
+        self.buffer = b""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        *lines, self.buffer = (self.buffer + data).split(b"\n")
+        for line in lines:
+            if self.answers and not (answer := self.answers.pop(0)).done():
+                answer.set_result(Progress(**json.loads(line)))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for future in self.answers:
+            if not future.done():
+                future.set_result(None)
+        self.answers.clear()
+        if not self.closed.done():
+            self.closed.set_result(None)
+
+    async def ask(self, word: str) -> Progress | None:
+        """Send one request; None when the supervisor has gone."""
+        if self.transport is None or self.transport.is_closing() or self.closed.done():
+            return None
+        answer: asyncio.Future[Progress | None] = asyncio.get_running_loop().create_future()
+        self.answers.append(answer)
+        self.transport.write(word.encode() + b"\n")
+        return await answer
+
+    def close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
+
+
+class Handle:
+    """A running execution. While the handle is open it is the lease; close it only with :meth:`detach` or by ending."""
+
+    def __init__(self, exec_dir: Path, control: _Control, process: subprocess.Popen[bytes] | None) -> None:
+        self.exec_dir = exec_dir
+        self._control = control
+        self._process = process
+        self._detached = False
+
+    async def wait(self) -> Outcome:
+        """Until the whole tree is gone. May be cancelled and called again; the execution goes on meanwhile."""
+        while True:
+            await asyncio.shield(self._control.closed)
+            if self._detached:
+                raise RuntimeError("this handle gave its lease back; attach to the directory to get a new one")
+            outcome = read_outcome(self.exec_dir)
+            if outcome is None:  # the connection broke while the supervisor lives, or the supervisor was killed
+                again = await attach(self.exec_dir)
+                if isinstance(again, Handle):
+                    self._control = again._control
+                    continue
+                outcome = again.outcome if isinstance(again, Finished) else Outcome(Reason.LOST, error=_LOST)
+            await self._reap()
+            return outcome
+
+    async def status(self) -> Progress | None:
+        """What the supervisor says now; None when the execution is over."""
+        return await self._control.ask("status")
+
+    async def cancel(self) -> None:
+        """End the tree (SIGTERM, grace, SIGKILL).
+
+        Returns at once; :meth:`wait` tells when it is done. Nothing to do when over.
+        """
+        await self._control.ask("cancel")
+
+    async def detach(self) -> None:
+        """Give the lease back and leave the execution running:
+
+        It is ended after ``fence_grace_s`` unless somebody attaches.
+        """
+        self._detached = True
+        self._control.close()
+        await asyncio.shield(self._control.closed)
+
+    async def _reap(self) -> None:
+        if self._process is not None:
+            await asyncio.to_thread(self._process.wait)  # the result is written: it is exiting right now
+            self._process = None
+
+
+_LOST = "the supervisor of this command was killed; its processes were found by their environment and ended"
+
+
+def execution_dir(run_dir: Path, number: int, name: str) -> Path:
+    """``<run_dir>/exec/<number>-<name>``: every execution of a run has its own directory, used once."""
+    return run_dir / "exec" / f"{number}-{name}"
+
+
+async def start(exec_dir: Path, spec: ExecutionSpec) -> Handle:
+    """Start ``spec`` under a new supervisor in ``exec_dir`` (created with mode 0700, used once).
+
+    A command that cannot be started is no error here but an :class:`Outcome` with SPAWN_FAILED.
+
+    Raises:
+        FailedPrecondition: EXECUTION_EXISTS, the directory was used before or a supervisor is at work in it.
+        Internal: SUPERVISOR_FAILED, the supervisor itself could not start; its own words are in the message.
+    """
+    exec_dir = Path(os.path.abspath(exec_dir))
+    ours, theirs = socket.socketpair()
+    spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, exec_dir, spec, theirs))
+    spawning.add_done_callback(lambda _: theirs.close())
+    try:
+        process = await asyncio.shield(spawning)
+        control = await _control(ours)
+        async with asyncio.timeout(START_LIMIT_S):
+            greeting = await asyncio.shield(control.greeting)
+    except BaseException:
+        ours.close()
+        with contextlib.suppress(OSError, FailedPrecondition):  # what stopped us is what the caller hears about
+            await asyncio.to_thread(_bury, await spawning, exec_dir)
+        raise
+    if greeting is None:  # a supervisor that gets to its command always greets, even if the command cannot be started
+        raise await asyncio.to_thread(_start_error, process, exec_dir)
+    return Handle(exec_dir, control, process)
+
+
+async def attach(exec_dir: Path) -> Handle | Finished | Gone:
+    """Take an execution up again, after a crash or a restart of the orchestrator.
+
+    ``Gone`` is final: its processes were swept, and the directory is closed so that a supervisor which is only just
+    starting cannot begin to work in it.
+    """
+    exec_dir = Path(os.path.abspath(exec_dir))
+    async with asyncio.timeout(ADOPT_LIMIT_S + runner.KILL_LIMIT_S):
+        while True:
+            if (outcome := read_outcome(exec_dir)) is not None:
+                return Gone(0) if outcome.reason is Reason.LOST else Finished(outcome)
+            if (connection := _connect(exec_dir)) is not None:
+                control = await _control(connection)
+                if await asyncio.shield(control.greeting) is not None:
+                    return Handle(exec_dir, control, None)
+                control.close()
+                continue
+            gone = await asyncio.to_thread(_close_directory, exec_dir)
+            if gone is not None:
+                return gone
+            await asyncio.sleep(ADOPT_PAUSE_S)
+
+
+async def sweep(directory: Path) -> int:
+    """Kill every process marked with this run or execution directory; returns how many there were."""
+    return await asyncio.to_thread(runner.sweep, os.path.abspath(directory))
+
+
+def read_outcome(exec_dir: Path) -> Outcome | None:
+    """The result of an execution; None while there is none (or only a torn one, after a power failure)."""
+    try:
+        with open(exec_dir / "status.json", "rb") as file:
+            record: dict[str, Any] = json.loads(file.read(MAX_RECORD_BYTES))
+        return Outcome(**{**record, "reason": Reason(record["reason"])})
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _spawn(exec_dir: Path, spec: ExecutionSpec, control: socket.socket) -> subprocess.Popen[bytes]:
+    """Write the specification and start the supervisor, with ``control`` as its standard input."""
+    exec_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        handle = os.open(exec_dir / "spec.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError as error:
+        raise _exists(exec_dir) from error
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(spec.to_json())
+    with open(exec_dir / "supervisor.log", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-S", "-X", "utf8", _program(), str(exec_dir)],
+            stdin=control.fileno(),
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd="/",
+            env={name: os.environ[name] for name in SUPERVISOR_ENV if name in os.environ},
+        )
+
+
+def _program() -> str:
+    """The compiled runner where there is one: compiling it anew for each run costs as much as running it."""
+    compiled = importlib.util.cache_from_source(runner.__file__)
+    return compiled if os.path.exists(compiled) else runner.__file__
+
+
+def _exists(exec_dir: Path) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"The execution directory {exec_dir} was used before, or a supervisor is at work in it.",
+        reason="EXECUTION_EXISTS",
+        remedy="Attach to it, or start with a new directory.",
+        metadata={"exec_dir": str(exec_dir)},
+    )
+
+
+def _start_error(process: subprocess.Popen[bytes], exec_dir: Path) -> FailedPrecondition | Internal:
+    code = process.wait()
+    (exec_dir / "spec.json").unlink(missing_ok=True)
+    if code in (runner.EX_TEMPFAIL, runner.EX_CANTCREAT):
+        return _exists(exec_dir)
+    with open(exec_dir / "supervisor.log", "rb") as log:
+        words = log.read(MAX_RECORD_BYTES).decode(errors="replace").strip().splitlines()
+    return Internal(
+        f"The supervisor ended with {code} before it began: {words[-1] if words else 'no message'}",
+        reason="SUPERVISOR_FAILED",
+        remedy=f"See {exec_dir / 'supervisor.log'}; check that the disk is not full and the directory is writable.",
+        metadata={"exec_dir": str(exec_dir), "exit_code": str(code)},
+    )
+
+
+def _bury(process: subprocess.Popen[bytes], exec_dir: Path) -> None:
+    """End a supervisor that nobody waits for any more, with all it may have started."""
+    process.kill()
+    process.wait()
+    runner.sweep(str(exec_dir))
+
+
+async def _control(connection: socket.socket) -> _Control:
+    connection.setblocking(False)
+    _, protocol = await asyncio.get_running_loop().create_connection(_Control, sock=connection)
+    return protocol
+
+
+def _connect(exec_dir: Path) -> socket.socket | None:
+    """A connection to the supervisor in ``exec_dir``, through /proc/self/fd because UNIX addresses hold only 107
+    bytes.
+    """
+    try:
+        directory = os.open(exec_dir, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.connect(f"/proc/self/fd/{directory}/control.sock")
+    except OSError:
+        connection.close()
+        return None
+    finally:
+        os.close(directory)
+    return connection
+
+
+def _close_directory(exec_dir: Path) -> Gone | None:
+    """Under the supervisor's own lock:
+
+    Sweep, and leave a result so that nobody starts here. None while a supervisor lives.
+    """
+    exec_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = os.open(exec_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if read_outcome(exec_dir) is not None:
+            return None
+        killed = runner.sweep(str(exec_dir))
+        record = runner.format_json({"reason": Reason.LOST.value, "error": _LOST, "leftover": killed})
+        runner.write_atomically(str(exec_dir / "status.json"), record.encode())
+        return Gone(killed)
+    except BlockingIOError:
+        return None
+    finally:
+        os.close(lock)
