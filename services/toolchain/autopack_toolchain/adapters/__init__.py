@@ -1,0 +1,1 @@
+"""Where files come from: a directory on disk or a snapshot sent by a client."""

@@ -1,0 +1,173 @@
+"""Java and its relatives: Maven from a parsed POM, Gradle from its settings, wrapper and build files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from xml.etree.ElementTree import Element
+
+from autopack_kit.commands import Command
+
+from .model import Candidate, Evidence, RuntimeVersion, Source, StepKind
+from .workspace import Workspace, join, parents
+
+__all__ = ["detect_java"]
+
+ECOSYSTEM = "java"
+
+_GRADLE_FILES = ("settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts")
+_WRAPPER = "gradle/wrapper/gradle-wrapper"
+_DISTRIBUTION = re.compile(r"^distributionUrl\s*=.*?-(\d[\w.]{0,30}?)-(?:bin|all)\.zip", re.MULTILINE)
+_MAVEN_DISTRIBUTION = re.compile(r"^distributionUrl\s*=.*?apache-maven-(\d[\w.]{0,30}?)-bin\.zip", re.MULTILINE)
+_GRADLE_JAVA = re.compile(r"JavaLanguageVersion\.of\((\d{1,3})\)|jvmToolchain\((\d{1,3})\)")
+_PROPERTIES = ("maven.compiler.release", "java.version", "maven.compiler.source", "maven.compiler.target")
+_CHECKS = {"maven-checkstyle-plugin": "checkstyle:check", "spotless-maven-plugin": "spotless:check"}
+_TEST_SOURCE = re.compile(r"^(?:.*(?:Test|Tests|IT|Spec)|Test.+)\.(?:java|kt|groovy|scala)$")
+
+
+def detect_java(workspace: Workspace) -> Iterator[Candidate]:
+    """All candidates for Maven and Gradle; modules of a multi-module build belong to its root."""
+    maven = [d for d in workspace.directories_with("pom.xml") if not _maven_module(workspace, d)]
+    maven = [d for d in maven if workspace.xml(join(d, "pom.xml")) is not None]
+    gradle = _gradle_roots(workspace)
+    tests = workspace.owned_files({*maven, *gradle}, lambda name: bool(_TEST_SOURCE.match(name)))
+    for directory in sorted({*maven, *gradle}):
+        first = tests[directory][0] if tests[directory] else ""
+        if directory in maven:
+            yield from _maven(workspace, directory, first)
+        if directory in gradle:
+            yield from _gradle(workspace, directory, first)
+
+
+# Maven
+
+
+def _maven(workspace: Workspace, directory: str, test: str) -> Iterator[Candidate]:
+    path = join(directory, "pom.xml")
+    root = workspace.xml(path)
+    if root is None:
+        return
+    evidence = workspace.evidence(path, "pom.xml", 0.92, "<project")
+    program, wrapper, version = _maven_program(workspace, directory)
+    yield Candidate(directory, ECOSYSTEM, (evidence,))
+    yield Candidate(directory, ECOSYSTEM, (evidence, *wrapper), manager="maven", version=version)
+    for name in _PROPERTIES:
+        wanted = _text(root, "properties", name)
+        if wanted and not wanted.startswith("${"):
+            source = workspace.evidence(path, name, 0.85, f"<{name}>")
+            yield Candidate(directory, ECOSYSTEM, (source,), runtime=RuntimeVersion("java", wanted, source))
+            break
+    # In a build of several modules only the reactor can resolve one module for another, so it compiles.
+    goal = "test-compile" if _modules(root) else "dependency:resolve"
+    yield _step(directory, StepKind.INSTALL, (*program, goal), "maven", Evidence(path, 0, "pom.xml", 0.75))
+    yield _step(directory, StepKind.BUILD, (*program, "-DskipTests", "package"), "maven", Evidence(path, 0, "pom.xml", 0.85))
+    if test:
+        yield _step(directory, StepKind.TEST, (*program, "test"), "maven", Evidence(test, 0, "test file", 0.85))
+    declared = {_local(item, "artifactId") for item in root.iter() if item.tag.rpartition("}")[2] == "plugin"}
+    for plugin, check in _CHECKS.items():
+        if plugin in declared:
+            found = workspace.evidence(path, f"plugin {plugin}", 0.7, f"<artifactId>{plugin}")
+            yield _step(directory, StepKind.LINT, (*program, check), "maven", found, Source.CONFIGURATION)
+
+
+def _maven_program(workspace: Workspace, directory: str) -> tuple[tuple[str, ...], tuple[Evidence, ...], str]:
+    """``./mvnw`` only with its properties; without the execute bit through the shell."""
+    properties = join(directory, ".mvn/wrapper/maven-wrapper.properties")
+    if not (workspace.has(directory, "mvnw") and workspace.has(directory, ".mvn/wrapper/maven-wrapper.properties")):
+        return ("mvn", "-B"), (), ""
+    match = _MAVEN_DISTRIBUTION.search(workspace.text(properties))
+    start = ("./mvnw",) if workspace.executable(join(directory, "mvnw")) else ("sh", "mvnw")
+    return (*start, "-B"), (Evidence(join(directory, "mvnw"), 0, "wrapper", 0.8),), match[1] if match else ""
+
+
+def _maven_module(workspace: Workspace, directory: str) -> bool:
+    """Whether a POM above names this directory as a module."""
+    for above in parents(directory):
+        if not workspace.has(above, "pom.xml"):
+            continue
+        root = workspace.xml(join(above, "pom.xml"))
+        inner = directory if above == "." else directory.removeprefix(f"{above}/")
+        if root is not None and inner in _modules(root):
+            return True
+    return False
+
+
+def _modules(root: Element) -> list[str]:
+    return [
+        item.text.strip().removesuffix("/pom.xml").rstrip("/")
+        for item in root.iter()
+        if item.tag.rpartition("}")[2] == "module" and item.text
+    ]
+
+
+def _local(element: Element, name: str) -> str:
+    """Text of a child, whatever its XML namespace."""
+    return next((child.text or "" for child in element if child.tag.rpartition("}")[2] == name), "").strip()
+
+
+def _text(root: Element, parent: str, name: str) -> str:
+    holder = next((child for child in root if child.tag.rpartition("}")[2] == parent), None)
+    return "" if holder is None else _local(holder, name)
+
+
+# Gradle
+
+
+def _gradle_roots(workspace: Workspace) -> list[str]:
+    """Directories with settings, and build files that no settings above own."""
+    settings = set(workspace.directories_with("settings.gradle", "settings.gradle.kts"))
+    lone = workspace.directories_with("build.gradle", "build.gradle.kts")
+    roots = set(settings)
+    for directory in lone:
+        if not any(above in roots for above in parents(directory)):
+            roots.add(directory)
+    return sorted(d for d in roots if d not in settings or _owns_itself(settings, d))
+
+
+def _owns_itself(settings: set[str], directory: str) -> bool:
+    """Included builds and composite examples below another root are that root's business."""
+    return not any(above in settings for above in parents(directory))
+
+
+def _gradle(workspace: Workspace, directory: str, test: str) -> Iterator[Candidate]:
+    name = next(name for name in _GRADLE_FILES if workspace.has(directory, name))
+    evidence = Evidence(join(directory, name), 0, name, 0.92)
+    program, wrapper, version = _gradle_program(workspace, directory)
+    yield Candidate(directory, ECOSYSTEM, (evidence,))
+    yield Candidate(directory, ECOSYSTEM, (evidence, *wrapper), manager="gradle", version=version)
+    for build in ("build.gradle", "build.gradle.kts"):
+        text = workspace.text(join(directory, build))
+        if match := _GRADLE_JAVA.search(text):
+            source = Evidence(join(directory, build), text.count("\n", 0, match.start()) + 1, "Java toolchain", 0.85)
+            runtime = RuntimeVersion("java", match[1] or match[2], source)
+            yield Candidate(directory, ECOSYSTEM, (source,), runtime=runtime)
+    # `dependencies` resolves one project only; compiling main and test classes fetches what all of them need.
+    yield _step(directory, StepKind.INSTALL, (*program, "testClasses"), "gradle", Evidence(evidence.path, 0, name, 0.6))
+    yield _step(directory, StepKind.BUILD, (*program, "assemble"), "gradle", Evidence(evidence.path, 0, name, 0.8))
+    if test:
+        yield _step(directory, StepKind.TEST, (*program, "test"), "gradle", Evidence(test, 0, "test file", 0.85))
+
+
+def _gradle_program(workspace: Workspace, directory: str) -> tuple[tuple[str, ...], tuple[Evidence, ...], str]:
+    """``./gradlew`` only where all its three parts are there; else the ``gradle`` of the machine."""
+    properties = f"{_WRAPPER}.properties"
+    match = _DISTRIBUTION.search(workspace.text(join(directory, properties)))
+    version = match[1] if match else ""
+    if not all(workspace.has(directory, name) for name in ("gradlew", properties, f"{_WRAPPER}.jar")):
+        return ("gradle", "--no-daemon"), (), version
+    start = ("./gradlew",) if workspace.executable(join(directory, "gradlew")) else ("sh", "gradlew")
+    return (*start, "--no-daemon"), (Evidence(join(directory, "gradlew"), 0, "wrapper", 0.8),), version
+
+
+def _step(
+    directory: str,
+    kind: StepKind,
+    argv: tuple[str, ...],
+    manager: str,
+    evidence: Evidence,
+    source: Source = Source.DEFAULT,
+) -> Candidate:
+    command = Command.of(*argv, cwd=directory)
+    return Candidate(
+        directory, ECOSYSTEM, (evidence,), kind=kind, command=command, only_with=(manager,), source=source
+    )

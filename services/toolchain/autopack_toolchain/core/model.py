@@ -1,0 +1,157 @@
+"""What detection says: projects, their package managers and steps, and the evidence for each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+
+from autopack_kit.commands import Command
+
+__all__ = [
+    "Candidate",
+    "Detection",
+    "DetectionWarning",
+    "Evidence",
+    "PackageManager",
+    "Project",
+    "RuntimeVersion",
+    "Source",
+    "Step",
+    "StepKind",
+]
+
+
+class StepKind(Enum):
+    """What a step is for; the order is the order in which steps are listed."""
+
+    INSTALL = "install"
+    BUILD = "build"
+    TEST = "test"
+    LINT = "lint"
+    TYPECHECK = "typecheck"
+    FORMAT = "format"
+    RUN = "run"
+
+
+class Source(IntEnum):
+    """Where a command was learned from. A stronger source wins over a weaker one whatever the weights are."""
+
+    DEFAULT = 1
+    """What people of this language usually run."""
+    FILES = 2
+    """What the test files import or declare."""
+    CONFIGURATION = 3
+    """A declared tool or its configuration."""
+    TASK = 4
+    """A named task of the project's own: a package script, a make target that does more than call the runner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One observation that speaks for an answer.
+
+    Attributes:
+        path: file relative to the root of the source; empty when it is not in a file.
+        line: from 1; 0 = the file as a whole.
+        signal: what was seen, as a short stable phrase.
+        weight: how strongly it speaks for the answer, 0 to 1.
+    """
+
+    path: str
+    line: int
+    signal: str
+    weight: float
+
+
+@dataclass(frozen=True, slots=True)
+class PackageManager:
+    """The tool that installs the dependencies; ``alternatives`` are the others that have evidence, best first."""
+
+    name: str
+    version: str
+    confidence: float
+    alternatives: tuple[PackageManager, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeVersion:
+    """A runtime and the versions the project accepts, as its source writes them."""
+
+    name: str
+    constraint: str
+    source: Evidence
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One command for one purpose."""
+
+    kind: StepKind
+    command: Command
+    confidence: float
+    evidence: tuple[Evidence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """One directory with a manifest of one ecosystem. ``steps`` are best first within a kind: alternatives, not a sequence."""
+
+    workdir: str
+    ecosystem: str
+    confidence: float
+    package_manager: PackageManager
+    runtime_versions: tuple[RuntimeVersion, ...]
+    steps: tuple[Step, ...]
+    evidence: tuple[Evidence, ...]
+
+    def step(self, kind: StepKind) -> Step | None:
+        """The best step of a kind, or None."""
+        return next((step for step in self.steps if step.kind is kind), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectionWarning:
+    """Something the reader should know: stable ``reason``, a sentence with the remedy, and the files it is about."""
+
+    reason: str
+    message: str
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """The whole answer, ordered by workdir, then confidence."""
+
+    projects: tuple[Project, ...]
+    warnings: tuple[DetectionWarning, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A claim of a detector, before ranking: a project, a manager, a step or a runtime version.
+
+    Exactly one of ``manager``, ``command`` and ``runtime`` is the claim; with none of them it claims the project itself.
+
+    Attributes:
+        workdir: directory of the project.
+        ecosystem: for example ``"python"``.
+        evidence: why; the weights are combined by :mod:`.ranking`.
+        manager: name of a package manager.
+        version: version of that manager, or empty.
+        kind, command: a step.
+        only_with: managers with which this step makes sense; empty = any.
+        runtime: a runtime version.
+        source: where a step was learned.
+    """
+
+    workdir: str
+    ecosystem: str
+    evidence: tuple[Evidence, ...]
+    manager: str = ""
+    version: str = ""
+    kind: StepKind | None = None
+    command: Command | None = None
+    only_with: tuple[str, ...] = ()
+    runtime: RuntimeVersion | None = None
+    source: Source = Source.DEFAULT

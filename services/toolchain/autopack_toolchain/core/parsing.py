@@ -1,0 +1,260 @@
+"""Bounded parsers of manifests. Each raises :class:`ManifestError` with a line where it is known, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import json
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from xml.etree.ElementTree import Element, ParseError
+
+import yaml
+from defusedxml import DefusedXmlException
+from defusedxml.ElementTree import fromstring
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+__all__ = [
+    "ManifestError",
+    "RequirementLine",
+    "parse_ini",
+    "parse_json",
+    "parse_makefile",
+    "parse_python",
+    "parse_requirement",
+    "parse_requirements",
+    "parse_toml",
+    "parse_xml",
+    "parse_yaml",
+]
+
+MAX_YAML_ALIASES = 64
+"""Aliases at most in one YAML file. The configuration files read here have none or a handful; bombs have thousands."""
+
+MAX_REQUIREMENT_LINES = 20_000
+"""Lines at most that are read of a requirements file; the longest hashed lock of a known project has about 9,000."""
+
+
+class ManifestError(Exception):
+    """A manifest that cannot be read.
+
+    Args:
+        message: what is wrong with it.
+        line: where, from 1; 0 = not known.
+    """
+
+    def __init__(self, message: str, line: int = 0) -> None:
+        super().__init__(message)
+        self.message = message
+        self.line = line
+
+
+_TOML_POSITION = re.compile(r"\(at line (\d+), column \d+\)$")
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """TOML 1.0."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = _TOML_POSITION.search(str(error))
+        raise ManifestError(f"invalid TOML: {error}", int(match[1]) if match else 0) from None
+    except RecursionError:
+        raise ManifestError("invalid TOML: nested too deeply") from None
+
+
+def parse_json(text: str) -> Any:
+    """JSON; a byte order mark is ignored, as npm does."""
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except json.JSONDecodeError as error:
+        raise ManifestError(f"invalid JSON: {error.msg}", error.lineno) from None
+    except RecursionError:
+        raise ManifestError("invalid JSON: nested too deeply") from None
+    except ValueError as error:  # an integer of more than 4,300 digits
+        raise ManifestError(f"invalid JSON: {error}") from None
+
+
+class _Loader(yaml.CSafeLoader):
+    """The safe C loader without merge keys: expanding ``<<`` of aliases is exponential, and nothing read here needs it."""
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Leaves ``<<`` as an ordinary key."""
+
+
+def parse_yaml(text: str) -> Any:
+    """The first YAML document, with at most :data:`MAX_YAML_ALIASES` aliases."""
+    try:
+        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader))
+        if aliases > MAX_YAML_ALIASES:
+            raise ManifestError(f"invalid YAML: {aliases} aliases, at most {MAX_YAML_ALIASES} are read")
+        return next(iter(yaml.load_all(text, Loader=_Loader)), None)  # noqa: S506 - derived from the safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise ManifestError(f"invalid YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
+    except yaml.YAMLError as error:
+        raise ManifestError(f"invalid YAML: {error}") from None
+    except RecursionError:
+        raise ManifestError("invalid YAML: nested too deeply") from None
+    except ValueError as error:  # for example a date in month 13
+        raise ManifestError(f"invalid YAML: {error}") from None
+
+
+def parse_xml(text: str) -> Element:
+    """XML without document type definitions, hence without entities."""
+    try:
+        root: Element = fromstring(text.encode(), forbid_dtd=True)
+        return root
+    except ParseError as error:
+        raise ManifestError(f"invalid XML: {error}", error.position[0]) from None
+    except DefusedXmlException:
+        raise ManifestError("XML with a document type definition or entities is not read") from None
+    except (ValueError, LookupError) as error:  # an encoding that does not exist
+        raise ManifestError(f"invalid XML: {error}") from None
+
+
+def parse_ini(text: str) -> dict[str, dict[str, str]]:
+    """INI as setup.cfg, tox.ini and pytest.ini are written: sections of options, no interpolation."""
+    parser = configparser.RawConfigParser(strict=False, allow_no_value=True, empty_lines_in_values=True)
+    try:
+        parser.read_string(text)
+    except configparser.MissingSectionHeaderError as error:
+        raise ManifestError("invalid INI: an option before the first [section]", error.lineno) from None
+    except configparser.ParsingError as error:
+        line = error.errors[0][0] if error.errors else 0
+        raise ManifestError("invalid INI: not an option, a section or a comment", int(line)) from None
+    except configparser.Error as error:
+        raise ManifestError(f"invalid INI: {error}") from None
+    return {section: {key: value or "" for key, value in parser.items(section)} for section in parser.sections()}
+
+
+def parse_python(text: str) -> ast.Module:
+    """A Python module, not executed."""
+    try:
+        return ast.parse(text)
+    except SyntaxError as error:
+        raise ManifestError(f"invalid Python: {error.msg}", error.lineno or 0) from None
+    except (RecursionError, MemoryError):
+        raise ManifestError("invalid Python: nested too deeply") from None
+    except ValueError as error:  # a null byte
+        raise ManifestError(f"invalid Python: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class RequirementLine:
+    """One line of a requirements file.
+
+    Attributes:
+        line: from 1.
+        name: normalised distribution name (PEP 503); empty for an option or a path.
+        option: ``-r``, ``-c`` or ``-e``; empty for a plain requirement.
+        argument: what follows the option.
+        hashed: whether the line carries ``--hash``, which forbids unhashed and editable requirements in the same call.
+    """
+
+    line: int
+    name: str = ""
+    option: str = ""
+    argument: str = ""
+    hashed: bool = False
+
+
+_OPTIONS = {"-r": "-r", "--requirement": "-r", "-c": "-c", "--constraint": "-c", "-e": "-e", "--editable": "-e"}
+
+
+def parse_requirement(text: str) -> str:
+    """The normalised name of a PEP 508 requirement; empty if it is none."""
+    try:
+        return canonicalize_name(Requirement(text).name)
+    except (InvalidRequirement, RecursionError):
+        return ""
+
+
+def parse_requirements(text: str) -> list[RequirementLine]:
+    """A pip requirements file. Lines that pip would refuse give no entry: pip says it better when it runs."""
+    found = []
+    for number, line in _logical_lines(text):
+        word, _, rest = line.partition(" ")
+        option, equals, value = word.partition("=")
+        if option in _OPTIONS:
+            found.append(RequirementLine(number, option=_OPTIONS[option], argument=value if equals else rest.strip()))
+        elif word[:2] in _OPTIONS and not word.startswith("--"):
+            found.append(RequirementLine(number, option=word[:2], argument=word[2:]))
+        elif not line.startswith("-"):
+            requirement, _, options = line.partition(" --")
+            name = parse_requirement(requirement.strip())
+            if name:
+                found.append(RequirementLine(number, name=name, hashed=options.startswith("hash")))
+            else:
+                found.append(RequirementLine(number, option="url", argument=requirement.strip()))
+    return found
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with continuations joined and comments removed, as pip reads them, with their first line's number."""
+    pending, start = "", 0
+    for number, raw in enumerate(text.splitlines()[:MAX_REQUIREMENT_LINES], 1):
+        start = start or number
+        line = raw.split(" #", 1)[0].rstrip() if not raw.lstrip().startswith("#") else ""
+        if line.endswith("\\"):
+            pending += line[:-1].rstrip() + " "
+            continue
+        if whole := (pending + line).strip():
+            yield start, whole
+        pending, start = "", 0
+    if pending.strip():
+        yield start, pending.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class MakeTarget:
+    """A rule of a makefile: its line, prerequisites and recipe lines without their prefixes ``@ - +``."""
+
+    line: int
+    prerequisites: tuple[str, ...]
+    recipe: tuple[str, ...]
+
+
+_RULE = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)([^=]*)$")
+
+
+def parse_makefile(text: str) -> dict[str, MakeTarget]:
+    """Explicit rules with plain names. Conditionals and generated rules are not evaluated: a name seen here is a claim only."""
+    found: dict[str, MakeTarget] = {}
+    names: list[str] = []
+    for number, line in enumerate(_joined(text), 1):
+        if line.startswith("\t"):
+            command = line.strip().lstrip("@-+").strip()
+            for name in names if command and not command.startswith("#") else []:
+                rule = found[name]
+                found[name] = MakeTarget(rule.line, rule.prerequisites, (*rule.recipe, command))
+            continue
+        if line.strip() and not line.lstrip().startswith("#"):
+            names = []
+        match = _RULE.match(line.split("#", 1)[0].rstrip())
+        if match:
+            names = match[1].split()
+            needs = tuple(match[2].split("|")[0].split(";")[0].split())
+            for name in names:
+                rule = found.get(name, MakeTarget(number, (), ()))
+                found[name] = MakeTarget(rule.line, (*rule.prerequisites, *needs), rule.recipe)
+    return found
+
+
+def _joined(text: str) -> Iterator[str]:
+    """Lines with continuations appended to their first line; the other lines stay, empty, so that numbers hold."""
+    held: list[str] = []
+    for line in text.splitlines():
+        held.append(line if not held else line.strip())
+        if line.endswith("\\"):
+            held[-1] = held[-1][:-1]
+            continue
+        yield " ".join(held)
+        yield from ("" for _ in held[1:])
+        held = []
+    if held:
+        yield " ".join(held)

@@ -1,0 +1,234 @@
+"""One detection's view of a tree: an index by directory, and every manifest read once and parsed once.
+
+A manifest that cannot be read or parsed is a warning, and for the detectors it is an empty one.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, TypeVar
+from xml.etree.ElementTree import Element
+
+from .model import DetectionWarning, Evidence
+from .parsing import (
+    MakeTarget,
+    ManifestError,
+    RequirementLine,
+    parse_ini,
+    parse_json,
+    parse_makefile,
+    parse_python,
+    parse_requirements,
+    parse_toml,
+    parse_xml,
+    parse_yaml,
+)
+from .registry import Registry
+from .tree import MAX_CONTENT_BYTES, FileTree
+
+__all__ = ["Workspace", "join", "listing", "parents", "strings", "table"]
+
+T = TypeVar("T")
+
+_REPLACEMENT = "\ufffd"
+
+
+def join(directory: str, name: str) -> str:
+    """``name`` in ``directory``, where ``"."`` is the root."""
+    return name if directory == "." else f"{directory}/{name}"
+
+
+def parents(directory: str) -> Iterator[str]:
+    """The directories above, nearest first, the root last."""
+    while directory != ".":
+        directory = directory.rpartition("/")[0] or "."
+        yield directory
+
+
+def table(value: object, *keys: str) -> dict[str, Any]:
+    """The table at ``keys`` in parsed data; empty where it is missing or something else stands there."""
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return {str(key): item for key, item in value.items()} if isinstance(value, dict) else {}
+
+
+def listing(value: object) -> list[Any]:
+    """``value`` if it is a list, else an empty one."""
+    return value if isinstance(value, list) else []
+
+
+def strings(value: object) -> list[str]:
+    """The strings of a list; a lone string counts as a list of one."""
+    if isinstance(value, str):
+        return [value]
+    return [item for item in listing(value) if isinstance(item, str)]
+
+
+class Workspace:
+    """A tree with an index and a cache; lives for one detection."""
+
+    def __init__(self, tree: FileTree, registry: Registry) -> None:
+        self.registry = registry
+        self.warnings: list[DetectionWarning] = [*tree.warnings]
+        self._tree = tree
+        self._names: dict[str, set[str]] = defaultdict(set)
+        self._cache: dict[tuple[str, str], Any] = {}
+        self._in_fixture: dict[str, bool] = {".": False}
+        for path in tree.paths:
+            directory, _, name = path.rpartition("/")
+            self._names[directory or "."].add(name)
+        for path, kind in sorted(tree.irregular.items()):
+            self.warn("NOT_A_FILE", f"{path} is {kind}, not a file, and was not read; replace it or ignore this.", path)
+
+    @property
+    def directories(self) -> Mapping[str, set[str]]:
+        """Names of files by directory; only directories that hold files, fixtures included."""
+        return self._names
+
+    def in_fixture(self, directory: str) -> bool:
+        """Whether the directory lies in material for tests."""
+        known = self._in_fixture.get(directory)
+        if known is None:
+            parent, _, name = directory.rpartition("/")
+            known = name in self.registry.fixture_directories or self.in_fixture(parent or ".")
+            self._in_fixture[directory] = known
+        return known
+
+    def directories_with(self, *names: str) -> list[str]:
+        """Directories outside fixtures that hold one of these files, sorted."""
+        wanted = frozenset(names)
+        return sorted(d for d, held in self._names.items() if not wanted.isdisjoint(held) and not self.in_fixture(d))
+
+    def names(self, directory: str) -> set[str]:
+        """Names of the files in a directory."""
+        return self._names.get(directory, set())
+
+    def has(self, directory: str, name: str) -> bool:
+        """Whether this file is there; ``name`` may be a relative path."""
+        path = join(directory, name)
+        parent, _, last = path.rpartition("/")
+        return last in self.names(parent or ".")
+
+    def owned_files(self, owners: Iterable[str], matches: Callable[[str], bool]) -> dict[str, list[str]]:
+        """Files outside fixtures whose name matches, by the nearest of the owning directories above them, sorted."""
+        found: dict[str, list[str]] = {owner: [] for owner in owners}
+        for directory, names in self._names.items():
+            hits = [join(directory, name) for name in names if matches(name)]
+            if hits and not self.in_fixture(directory):
+                owner = next((above for above in (directory, *parents(directory)) if above in found), None)
+                if owner is not None:
+                    found[owner] += hits
+        return {owner: sorted(paths) for owner, paths in found.items()}
+
+    def executable(self, path: str) -> bool:
+        """Whether the file can be started as a program."""
+        found = self._tree.stat(path)
+        return found is not None and found.executable
+
+    def text(self, path: str) -> str:
+        """The content as text; empty with a warning where it cannot be had."""
+        return self._once("text", path, self._read)
+
+    def toml(self, path: str) -> dict[str, Any]:
+        """Parsed TOML; empty where it is missing or broken."""
+        return self._parsed("toml", path, parse_toml, {})
+
+    def json(self, path: str) -> dict[str, Any]:
+        """Parsed JSON object; empty where it is missing, broken or no object."""
+        data = self._parsed("json", path, parse_json, {})
+        return data if isinstance(data, dict) else {}
+
+    def yaml(self, path: str) -> dict[str, Any]:
+        """Parsed YAML mapping; empty where it is missing, broken or no mapping."""
+        return table(self._parsed("yaml", path, parse_yaml, {}))
+
+    def ini(self, path: str) -> dict[str, dict[str, str]]:
+        """Parsed INI; empty where it is missing or broken."""
+        return self._parsed("ini", path, parse_ini, {})
+
+    def xml(self, path: str) -> Element | None:
+        """Root element; None where it is missing or broken."""
+        return self._parsed("xml", path, parse_xml, None)
+
+    def python(self, path: str) -> ast.Module:
+        """Syntax tree; an empty module where it is missing or broken."""
+        return self._parsed("python", path, parse_python, ast.Module([], []))
+
+    def requirements(self, path: str) -> list[RequirementLine]:
+        """Lines of a requirements file."""
+        return self._parsed("requirements", path, parse_requirements, [])
+
+    def makefile(self, path: str) -> dict[str, MakeTarget]:
+        """Rules of a makefile."""
+        return self._parsed("makefile", path, parse_makefile, {})
+
+    def line(self, path: str, *starts: str) -> int:
+        """The line on which ``starts[-1]`` begins after the lines on which the others begin, in order; 0 if there is none."""
+        number = 0
+        lines = self.text(path).splitlines()
+        for start in starts:
+            number = next((n for n in range(number, len(lines)) if lines[n].lstrip().startswith(start)), -1) + 1
+            if not number:
+                return 0
+        return number
+
+    def evidence(self, path: str, signal: str, weight: float, *starts: str) -> Evidence:
+        """Evidence in a file, with its line if ``starts`` are found there."""
+        return Evidence(path, self.line(path, *starts) if starts else 0, signal, weight)
+
+    def warn(self, reason: str, message: str, *paths: str) -> None:
+        """Adds a warning once."""
+        warning = DetectionWarning(reason, message, paths)
+        if warning not in self.warnings:
+            self.warnings.append(warning)
+
+    def _read(self, path: str) -> str:
+        directory, _, name = path.rpartition("/")
+        found = self._tree.stat(path) if name in self.names(directory or ".") else None
+        if found is None:
+            return ""
+        if found.size > MAX_CONTENT_BYTES:
+            if not any(name in ecosystem.locks for ecosystem in self.registry.ecosystems.values()):
+                self.warn(
+                    "MANIFEST_TOO_LARGE",
+                    f"{path} has {found.size:,} bytes and was not read; at most {MAX_CONTENT_BYTES:,} are. "
+                    "Generated data belongs in another file.",
+                    path,
+                )
+            return ""
+        content = self._tree.read(path)
+        if content is None:
+            self.warn(
+                "MANIFEST_NOT_READ",
+                f"{path} could not be read; check its permissions, or send its content with the snapshot.",
+                path,
+            )
+            return ""
+        text = content.decode("utf-8", "replace")
+        if _REPLACEMENT in text and _REPLACEMENT.encode() not in content:
+            line = text[: text.index(_REPLACEMENT)].count("\n") + 1
+            self.warn("MANIFEST_NOT_UTF8", f"{path}:{line}: not UTF-8 here; save the file as UTF-8.", path)
+        return text
+
+    def _parsed(self, form: str, path: str, parse: Callable[[str], T], empty: T) -> T:
+        def read_and_parse(path: str) -> T:
+            text = self.text(path)
+            if not text.strip():
+                return empty
+            try:
+                return parse(text)
+            except ManifestError as error:
+                place = f"{path}:{error.line}" if error.line else path
+                self.warn("BROKEN_MANIFEST", f"{place}: {error.message}. Fix it there; it was read as empty.", path)
+                return empty
+
+        return self._once(form, path, read_and_parse)
+
+    def _once(self, form: str, path: str, make: Callable[[str], T]) -> T:
+        key = (form, path)
+        if key not in self._cache:
+            self._cache[key] = make(path)
+        found: T = self._cache[key]
+        return found
