@@ -10,8 +10,9 @@ of drifts are found by their second step.
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,7 +22,6 @@ from autopack_intention.core.context import Intention
 from autopack_intention.core.evidence import SCORED_PATHS, Evidence
 from autopack_intention.core.profile import Profile, ProfileSource
 from autopack_intention.core.scoring import PRIOR, Comparison, GoalModel, Scorer
-from autopack_intention.core.text import surface_forms
 
 __all__ = ["DRIFT_BELOW", "ON_GOAL_FROM", "Advisory", "DriftResult", "OffGoalFile", "Step", "Verdict", "check_drift"]
 
@@ -210,15 +210,15 @@ def _level_of(zs: Sequence[float]) -> Verdict:
 
 
 def _explain(goal: GoalModel, seen: Comparison) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    heaviest = sorted(seen.evidence.items(), key=lambda item: (-item[1], item[0]))
-    weights = sorted(
-        ((weight * goal.vector[term], term) for term, weight in seen.evidence.items() if term in goal.vector),
-        key=lambda item: (-item[0], item[1]),
-    )
-    shared = [term for weight, term in weights if weight][:_SHOWN_TERMS]
-    unexplained = [term for term, weight in heaviest if weight and term not in goal.vector][:_SHOWN_TERMS]
-    spelling = surface_forms(seen.text, (*shared, *unexplained))
-    return tuple(spelling[term] for term in shared), tuple(spelling[term] for term in unexplained)
+    overlap = {term: weight * goal.vector[term] for term, weight in seen.evidence.items() if term in goal.vector}
+    rest = {term: weight for term, weight in seen.evidence.items() if term not in goal.vector}
+    shared, unexplained = _heaviest(overlap), _heaviest(rest)
+    return tuple(seen.spellings[term] for term in shared), tuple(seen.spellings[term] for term in unexplained)
+
+
+def _heaviest(weights: Mapping[str, float]) -> list[str]:
+    ranked = heapq.nsmallest(_SHOWN_TERMS, ((-weight, term) for term, weight in weights.items()))
+    return [term for weight, term in ranked if weight]
 
 
 def _off_goal_files(scorer: Scorer, goal: GoalModel, evidence: Evidence) -> tuple[OffGoalFile, ...]:

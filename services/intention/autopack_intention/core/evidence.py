@@ -9,6 +9,9 @@ __all__ = ["SCORED_HUNK_HEADERS", "SCORED_IDENTIFIERS", "SCORED_PATHS", "Evidenc
 SCORED_PATHS = 30
 """Paths that are compared with the goal: the method was measured with these caps. Scope is checked on every path."""
 
+_TEXT_CHARS = 16_384
+"""Twenty times the usual change; only generated names are longer."""
+
 SCORED_HUNK_HEADERS = 10
 SCORED_IDENTIFIERS = 30
 
@@ -29,10 +32,11 @@ class Evidence:
 
     def text(self) -> str:
         """What is compared, as one text."""
-        return "\n".join(
+        text = "\n".join(
             (
                 *self.paths[:SCORED_PATHS],
                 *self.hunk_headers[:SCORED_HUNK_HEADERS],
                 *self.added_identifiers[:SCORED_IDENTIFIERS],
             )
         )
+        return text[:_TEXT_CHARS]

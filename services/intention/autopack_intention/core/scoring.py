@@ -8,13 +8,14 @@ counts.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from autopack_intention.core.evidence import Evidence
 from autopack_intention.core.profile import Profile, ProfileSource, Vector, Vocabulary, dot
-from autopack_intention.core.text import count_terms
+from autopack_intention.core.text import count_terms, split_text
 
 __all__ = ["GOAL_CHARS", "PRIOR", "Comparison", "GoalModel", "Scorer", "Spread"]
 
@@ -90,14 +91,14 @@ class Comparison:
         z: standard deviations above the background; NaN where one side has no term at all.
         confidence: probability of being on goal at :data:`PRIOR`; the prior itself where z is NaN.
         evidence: unit vector of the change.
-        text: what was compared of the change.
+        spellings: how the change first spells each of its terms.
     """
 
     cosine: float
     z: float
     confidence: float
     evidence: Vector
-    text: str
+    spellings: Mapping[str, str]
 
 
 class Scorer:
@@ -120,11 +121,12 @@ class Scorer:
 
     def compare(self, goal: GoalModel, evidence: Evidence) -> Comparison:
         """How close a change is to a goal."""
-        text = evidence.text()
-        vector = self._vocabulary.vector(count_terms(text))
+        terms, spelled = split_text(evidence.text())
+        vector = self._vocabulary.vector(Counter(terms))
+        spellings = dict(zip(reversed(terms), reversed(spelled), strict=True))  # reversed: the first one wins
         cosine = dot(goal.vector, vector)
         z = goal.changes.z(cosine) if vector and goal.vector else math.nan
-        return Comparison(cosine, z, self._confidence(z), vector, text)
+        return Comparison(cosine, z, self._confidence(z), vector, spellings)
 
     def cosine(self, goal: GoalModel, text: str) -> float:
         """Cosine of a goal with any text."""

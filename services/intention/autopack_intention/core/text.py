@@ -10,10 +10,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
 from functools import lru_cache
 
-__all__ = ["MAX_NAME_CHARS", "count_terms", "stem", "surface_forms"]
+__all__ = ["MAX_NAME_CHARS", "count_terms", "split_text", "stem"]
 
 MAX_NAME_CHARS = 128
 """A longer run of letters and digits is data (a hash, base64, minified code) and is ignored; a longer name is only
@@ -95,18 +94,18 @@ def count_terms(text: str) -> Counter[str]:
     >>> dict(count_terms("parseHTTPRequest parses the requests"))
     {'pars': 2, 'http': 1, 'request': 2, 'parsehttprequest': 1}
     """
+    return Counter(split_text(text)[0])
+
+
+def split_text(text: str) -> tuple[list[str], list[str]]:
+    """The terms of ``text`` in order, and how each is spelled there: stems are for comparing, not for reading."""
     terms: list[str] = []
+    spellings: list[str] = []
     for name in _names(text):
-        terms += _split(name)[0]
-    return Counter(terms)
-
-
-def surface_forms(text: str, terms: Iterable[str]) -> dict[str, str]:
-    """The first spelling in ``text`` of each of ``terms``: stems are for comparing, spellings are for people."""
-    spellings: dict[str, str] = {}
-    for name in reversed(_names(text)):
-        spellings.update(zip(*_split(name), strict=True))
-    return {term: spellings[term] for term in terms if term in spellings}
+        some, spelled = _split(name)
+        terms += some
+        spellings += spelled
+    return terms, spellings
 
 
 def _names(text: str) -> list[str]:
