@@ -8,10 +8,11 @@ from pathlib import PurePosixPath
 from types import MappingProxyType
 
 from autopack_api.common.v1 import common_pb2
-from autopack_kit.commands import Command, Script
-from autopack_kit.errors import invalid_field
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
+
+from autopack_kit.commands import Command, Script
+from autopack_kit.errors import invalid_field
 
 __all__ = [
     "command_from_proto",

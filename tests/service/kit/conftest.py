@@ -28,7 +28,7 @@ class ProbeService:
         self.cancelled = asyncio.Event()
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        handlers = {
+        handlers: dict[str, Any] = {
             "Unary": grpc.unary_unary_rpc_method_handler(self.unary),
             "Ingest": grpc.unary_unary_rpc_method_handler(self.unary),
             "Watch": grpc.unary_stream_rpc_method_handler(self.watch),

@@ -44,6 +44,12 @@ async def failure(target: Any, kind: str, request: bytes = b"x", **options: Any)
     return caught.value
 
 
+async def trailers_of(channel: Any, request_id: str) -> dict[str, str]:
+    rpc = channel.unary_unary(PATH + "Unary")(b"x", metadata=(("x-request-id", request_id),))
+    await rpc
+    return dict(tuple(await rpc.trailing_metadata()))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 async def test_call_of_every_kind_when_it_succeeds_returns_the_answer(service: Any, kind: str) -> None:
     async with running(service) as target:
@@ -115,10 +121,12 @@ async def test_error_larger_than_the_headers_still_arrives_with_its_reason(servi
 async def test_call_without_deadline_when_the_default_passes_ends_as_deadline_exceeded(service: Any, kind: str) -> None:
     service.act = lambda request: asyncio.sleep(3600)
     options = ServerOptions(limits=CallLimits(default_deadline=0.05))
-    async with running(service, options=options) as target:
+    async with (
+        running(service, options=options) as target,
         # Our own channels always set a deadline; those of others need not.
-        async with grpc.aio.insecure_channel(target.address) as bare:
-            raw = await failure(Running(target.address, bare, target.server), kind)
+        grpc.aio.insecure_channel(target.address) as bare,
+    ):
+        raw = await failure(Running(target.address, bare, target.server), kind)
     assert raw.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     assert from_rpc_error(raw).reason == "DEADLINE_EXCEEDED"
     assert service.cancelled.is_set()
@@ -186,9 +194,7 @@ async def test_request_over_the_limit_of_its_service_is_refused_where_another_al
 async def test_request_id_of_the_caller_comes_back_and_is_in_the_log(service: Any) -> None:
     with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as logs:
         async with running(service) as target:
-            rpc = target.channel.unary_unary(PATH + "Unary")(b"x", metadata=(("x-request-id", "mine-1"),))
-            await rpc
-            trailers = dict(tuple(await rpc.trailing_metadata()))
+            trailers = await trailers_of(target.channel, "mine-1")
     assert trailers["x-request-id"] == "mine-1"
     line = next(entry for entry in logs if entry["event"] == "call")
     assert line["request_id"] == "mine-1"
@@ -203,9 +209,8 @@ async def test_request_id_of_the_caller_comes_back_and_is_in_the_log(service: An
 
 async def test_request_id_that_could_forge_a_log_line_is_replaced(service: Any) -> None:
     async with running(service) as target:
-        rpc = target.channel.unary_unary(PATH + "Unary")(b"x", metadata=(("x-request-id", "a b=c"),))
-        await rpc
-        assert len(dict(tuple(await rpc.trailing_metadata()))["x-request-id"]) == 32
+        trailers = await trailers_of(target.channel, "a b=c")
+        assert len(trailers["x-request-id"]) == 32
 
 
 async def test_retry_delay_of_an_exhausted_limit_becomes_retry_info(service: Any) -> None:
@@ -224,7 +229,7 @@ async def test_retry_delay_of_an_exhausted_limit_becomes_retry_info(service: Any
 async def test_unknown_method_is_unimplemented(service: Any) -> None:
     async with running(service) as target:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await target.channel.unary_unary(PATH + "Nothing")(b"")
+            await call(target, "Nothing")
     assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
