@@ -14,12 +14,13 @@ Standard input may be the first connection, so that there is no moment in which 
 Exit codes: 0 done, 65 bad specification, 73 directory used before, 75 another supervisor is at work here.
 
 One file and the standard library only, because it runs in isolated mode, outside every package. It avoids ``socket``,
-``signal`` and ``json``: they import ``enum`` and ``re``, which cost more CPU (half of the 40 ms allowed per run) than
-everything this program does. The C modules beneath them offer what is needed here.
+``signal``, ``json`` and ``ctypes``: they import ``enum`` and ``re`` and others, which cost more CPU (half of the 40
+ms allowed per run) than everything this program does. The C modules beneath them offer what is needed here.
 """
 
 from __future__ import annotations
 
+import _ctypes
 import _json
 import _signal  # type: ignore[import-not-found]  # typeshed describes only `signal`
 import _socket
@@ -48,6 +49,7 @@ KILL_PAUSE_S = 0.02  # between two rounds of killing
 MAX_CONNECTIONS = 16
 LONGEST_POLL_S = 86400.0  # poll() takes milliseconds in 31 bits
 MAX_LINE = 256  # requests are single words
+RTLD_NOW = 2  # dlfcn.h
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 Json = dict[str, object]
 TYPE_CHECKING = False  # importing `typing` for it costs 6 ms
@@ -160,13 +162,12 @@ def marked(directory: str) -> dict[int, int]:
     wanted = {f"{name}={directory}".encode(errors="surrogateescape") for name in (RUN_MARKER, EXEC_MARKER)}
     found: dict[int, int] = {}
     for pid in _pids():
-        info = process_stat(pid)
         try:
-            with open(f"/proc/{pid}/environ", "rb") as file:
-                environment = file.read()
+            with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+                environment = file.readall()
         except OSError:
             continue
-        if info is not None and not wanted.isdisjoint(environment.split(b"\0")):
+        if not wanted.isdisjoint(environment.split(b"\0")) and (info := process_stat(pid)) is not None:
             found[pid] = info[1]
     return found
 
@@ -612,11 +613,13 @@ def catch_signals() -> tuple[int, list[int]]:
 
 def subreaper() -> Prctl:
     """Make this process adopt all orphans below it; returns ``prctl`` for the command's side of the fork."""
-    import ctypes
+    function = _ctypes.dlsym(_ctypes.dlopen(None, RTLD_NOW), "prctl")  # type: ignore[arg-type]  # None = this program
 
-    prctl: Prctl = ctypes.CDLL(None, use_errno=True).prctl
+    def prctl(option: int, value: int) -> int:
+        return int(_ctypes.call_function(function, (option, value)))
+
     if prctl(PR_SET_CHILD_SUBREAPER, 1) != 0:
-        raise OSError(ctypes.get_errno(), "cannot become a subreaper")
+        raise OSError("this kernel has no PR_SET_CHILD_SUBREAPER")
     return prctl
 
 
@@ -652,4 +655,6 @@ def main(run_dir: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(os.path.abspath(sys.argv[1])))
+    code = main(os.path.abspath(sys.argv[1]))
+    sys.stderr.flush()
+    os._exit(code)  # nothing is left to tear down, and tearing an interpreter down costs 2 ms
