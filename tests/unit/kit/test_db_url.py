@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import pytest
-
 from autopack_kit.db.engines import parse_url, shown
 from autopack_kit.errors import InvalidArgument
 
