@@ -8,10 +8,14 @@
 
 from __future__ import annotations
 
+import os
 from os import PathLike
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .adapters.filesystem import Budget, DirectoryTree
+from autopack_kit.settings import load
+
+from .adapters.filesystem import Budget, DirectoryTree, open_allowed
 from .adapters.snapshot import SnapshotFile, SnapshotTree
 from .core.detect import detect as detect_tree
 from .core.model import (
@@ -25,7 +29,10 @@ from .core.model import (
     StepKind,
 )
 from .core.tree import FileStat, FileTree
-from .errors import SourceNotADirectory, SourceNotFound
+
+if TYPE_CHECKING:
+    from .service import ToolchainService
+    from .settings import ToolchainSettings
 
 __all__ = [
     "Budget",
@@ -42,6 +49,7 @@ __all__ = [
     "SnapshotTree",
     "Step",
     "StepKind",
+    "create",
     "detect",
     "detect_tree",
 ]
@@ -53,10 +61,17 @@ def detect(path: str | PathLike[str], budget: Budget | None = None) -> Detection
     Raises:
         SourceNotFound: the path does not exist.
         SourceNotADirectory: it is something else.
+        SourceNotReadable: it cannot be opened.
     """
     root = Path(path)
-    if not root.exists():
-        raise SourceNotFound(str(path))
-    if not root.is_dir():
-        raise SourceNotADirectory(str(path))
-    return detect_tree(DirectoryTree(root, budget))
+    with open_allowed(str(root), (root,), budget or Budget()) as tree:
+        return detect_tree(tree)
+
+
+def create(settings: ToolchainSettings | None = None) -> ToolchainService:
+    """The service for a server of ``autopack_kit``; without settings they are read from the environment."""
+    # Imported here so that a user of detect() alone needs neither grpc nor the stubs.
+    from .service import ToolchainService
+    from .settings import ToolchainSettings
+
+    return ToolchainService(settings or load(ToolchainSettings, os.environ))

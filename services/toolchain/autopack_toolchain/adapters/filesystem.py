@@ -1,7 +1,7 @@
 """A directory on disk as a :class:`~..core.tree.FileTree`: one pruned, bounded walk that cannot leave its root.
 
-Every directory is opened relative to the open directory above it, without following symbolic links, so that nothing that
-changes during the walk can lead it elsewhere. Files are opened the same way, non-blocking, and checked to be regular.
+Every directory is opened relative to the open directory above it, without following symbolic links, so that nothing
+that changes during the walk can lead it elsewhere. Files are opened the same way, non-blocking, and must be regular.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +17,16 @@ from pathlib import Path
 from ..core.model import DetectionWarning
 from ..core.registry import Registry, default_registry
 from ..core.tree import MAX_CONTENT_BYTES, FileStat, kind_of_mode
+from ..errors import PathNotAllowed, SourceNotADirectory, SourceNotFound, SourceNotReadable
 
-__all__ = ["Budget", "DirectoryTree"]
+__all__ = ["Budget", "DirectoryTree", "open_allowed"]
 
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
+
+
+MAX_LISTED = 20
+"""Unreadable directories that are named one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +45,21 @@ class Budget:
 
 
 class DirectoryTree:
-    """The files below ``root``, listed once when it is made."""
+    """The files below ``root``, listed once when it is made; a context manager that holds the root open.
 
-    def __init__(self, root: Path, budget: Budget | None = None, registry: Registry | None = None) -> None:
-        self._root = root
+    Args:
+        root: the directory; the path to it may contain links unless ``anchor`` is given.
+        budget: what the walk may cost.
+        registry: what is pruned.
+        anchor: a directory above ``root``, both resolved, from which ``root`` is reached without following any link.
+
+    Raises:
+        OSError: the root cannot be opened.
+    """
+
+    def __init__(
+        self, root: Path, budget: Budget | None = None, registry: Registry | None = None, *, anchor: Path | None = None
+    ) -> None:
         self._budget = budget or Budget()
         self._registry = registry or default_registry()
         self._deadline = time.monotonic() + self._budget.max_seconds
@@ -53,13 +69,30 @@ class DirectoryTree:
         self._deep = ""
         self.irregular: dict[str, str] = {}
         self._unreadable: list[str] = []
-        descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._root = os.open(anchor or root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            self._walk(descriptor, "", 0)
-        finally:
-            os.close(descriptor)
+            for part in root.relative_to(anchor).parts if anchor else ():
+                below = os.open(part, _DIRECTORY, dir_fd=self._root)
+                os.close(self._root)
+                self._root = below
+            self._walk(self._root, "", 0)
+        except BaseException:
+            self.close()
+            raise
         self.paths = tuple(sorted(self._paths))
         self.warnings = tuple(self._limits())
+
+    def __enter__(self) -> DirectoryTree:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the root; the paths stay, the contents are gone."""
+        if self._root >= 0:
+            os.close(self._root)
+            self._root = -1
 
     def stat(self, path: str) -> FileStat | None:
         """Size and mode of a regular file."""
@@ -134,10 +167,12 @@ class DirectoryTree:
 
     def _limits(self) -> Iterator[DetectionWarning]:
         if self._stopped:
-            message = f"The walk stopped after {self._stopped}, so files are missing; detect a subdirectory, or raise the budget."
+            message = f"The walk stopped after {self._stopped}: files are missing; detect a subdirectory, or raise the budget."
             yield DetectionWarning("TREE_TRUNCATED", message)
         if self._deep:
-            message = f"{self._deep} lies more than {self._budget.max_depth} levels deep and was not entered; detect it by itself."
+            message = (
+                f"{self._deep} is over {self._budget.max_depth} levels deep and was not entered; detect it by itself."
+            )
             yield DetectionWarning("TREE_TOO_DEEP", message, (self._deep,))
         if self._unnamed:
             message = f"{self._unnamed:,} entries were left out because their names are not UTF-8; rename them."
@@ -151,11 +186,12 @@ class DirectoryTree:
         """An open descriptor of a regular file below the root, reached without following any link."""
         held: list[int] = []
         try:
-            held.append(os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
             *directories, name = path.split("/")
+            above = self._root
             for part in directories:
-                held.append(os.open(part, _DIRECTORY, dir_fd=held[-1]))
-            held.append(os.open(name, _FILE, dir_fd=held[-1]))
+                above = os.open(part, _DIRECTORY, dir_fd=above)
+                held.append(above)
+            held.append(os.open(name, _FILE, dir_fd=above))
             found = os.fstat(held[-1])
             opened = (held[-1], FileStat(found.st_size, found.st_mode)) if stat.S_ISREG(found.st_mode) else None
         except OSError:  # gone, not permitted, or replaced by a link: for detection it is a file without content
@@ -167,8 +203,29 @@ class DirectoryTree:
                 os.close(descriptor)
 
 
-MAX_LISTED = 20
-"""Unreadable directories that are named one by one."""
+def open_allowed(path: str, roots: Sequence[Path], budget: Budget) -> DirectoryTree:
+    """The directory ``path``, if links and all it lies under one of ``roots``.
+
+    Raises:
+        PathNotAllowed: it lies elsewhere; told without a look at whether it exists.
+        SourceNotFound, SourceNotADirectory, SourceNotReadable: what its name says.
+    """
+    target = Path(os.path.realpath(path))
+    anchor = next((root for root in map(_real, roots) if target.is_relative_to(root)), None)
+    if anchor is None:
+        raise PathNotAllowed(path, [str(root) for root in roots])
+    try:
+        return DirectoryTree(target, budget, anchor=anchor)
+    except FileNotFoundError:
+        raise SourceNotFound(path) from None
+    except NotADirectoryError:
+        raise SourceNotADirectory(path) from None
+    except OSError:
+        raise SourceNotReadable(path) from None
+
+
+def _real(root: Path) -> Path:
+    return Path(os.path.realpath(root))
 
 
 def _is_text(path: str) -> bool:

@@ -26,7 +26,12 @@ class SnapshotTree:
     """The files of a snapshot without those that a walk of the same directory would not have entered."""
 
     def __init__(
-        self, files: Iterable[SnapshotFile], *, truncated: bool = False, max_depth: int = 32, registry: Registry | None = None
+        self,
+        files: Iterable[SnapshotFile],
+        *,
+        truncated: bool = False,
+        max_depth: int = 32,
+        registry: Registry | None = None,
     ) -> None:
         registry = registry or default_registry()
         every = {file.path: file for file in files}
@@ -46,7 +51,7 @@ class SnapshotTree:
             else:
                 self._files[path] = every[path]
         self.paths = tuple(self._files)
-        message = "The snapshot was truncated by its sender, so files are missing; send fewer directories, or a subdirectory."
+        message = "The sender truncated the snapshot: files are missing; send fewer directories, or a subdirectory."
         self.warnings = (DetectionWarning("TREE_TRUNCATED", message),) if truncated else ()
 
     def stat(self, path: str) -> FileStat | None:

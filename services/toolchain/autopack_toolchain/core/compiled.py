@@ -70,7 +70,9 @@ def detect_rust(workspace: Workspace) -> Iterator[Candidate]:
         linted = Evidence(join(directory, clippy or "Cargo.toml"), 0, clippy or "Cargo.toml", 0.8 if clippy else 0.55)
         yield _step(directory, "rust", StepKind.LINT, ("cargo", "clippy", "--all-targets", *wide), linted)
         rustfmt = next((n for n in ("rustfmt.toml", ".rustfmt.toml") if workspace.has(directory, n)), "")
-        formatted = Evidence(join(directory, rustfmt or "Cargo.toml"), 0, rustfmt or "Cargo.toml", 0.8 if rustfmt else 0.55)
+        formatted = Evidence(
+            join(directory, rustfmt or "Cargo.toml"), 0, rustfmt or "Cargo.toml", 0.8 if rustfmt else 0.55
+        )
         yield _step(directory, "rust", StepKind.FORMAT, ("cargo", "fmt", "--all", "--check"), formatted)
 
 
@@ -89,10 +91,11 @@ def _cargo_member(workspace: Workspace, directory: str) -> bool:
 def _rust_runtimes(workspace: Workspace, directory: str) -> Iterator[Candidate]:
     path = join(directory, "Cargo.toml")
     data = workspace.toml(path)
-    claims: list[tuple[str, Evidence]] = []
-    for owner in (table(data, "package"), table(data, "workspace", "package")):
-        if isinstance(wanted := owner.get("rust-version"), str):
-            claims.append((wanted, workspace.evidence(path, "rust-version", 0.8, "rust-version")))
+    claims = [
+        (wanted, workspace.evidence(path, "rust-version", 0.8, "rust-version"))
+        for owner in (table(data, "package"), table(data, "workspace", "package"))
+        if isinstance(wanted := owner.get("rust-version"), str)
+    ]
     toolchain = join(directory, "rust-toolchain.toml")
     if isinstance(channel := table(workspace.toml(toolchain), "toolchain").get("channel"), str):
         claims.append((channel, workspace.evidence(toolchain, "toolchain.channel", 0.95, "channel")))

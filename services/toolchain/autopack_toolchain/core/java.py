@@ -60,7 +60,9 @@ def _maven(workspace: Workspace, directory: str, test: str) -> Iterator[Candidat
     # In a build of several modules only the reactor can resolve one module for another, so it compiles.
     goal = "test-compile" if _modules(root) else "dependency:resolve"
     yield _step(directory, StepKind.INSTALL, (*program, goal), "maven", Evidence(path, 0, "pom.xml", 0.75))
-    yield _step(directory, StepKind.BUILD, (*program, "-DskipTests", "package"), "maven", Evidence(path, 0, "pom.xml", 0.85))
+    yield _step(
+        directory, StepKind.BUILD, (*program, "-DskipTests", "package"), "maven", Evidence(path, 0, "pom.xml", 0.85)
+    )
     if test:
         yield _step(directory, StepKind.TEST, (*program, "test"), "maven", Evidence(test, 0, "test file", 0.85))
     declared = {_local(item, "artifactId") for item in root.iter() if item.tag.rpartition("}")[2] == "plugin"}
@@ -168,6 +170,4 @@ def _step(
     source: Source = Source.DEFAULT,
 ) -> Candidate:
     command = Command.of(*argv, cwd=directory)
-    return Candidate(
-        directory, ECOSYSTEM, (evidence,), kind=kind, command=command, only_with=(manager,), source=source
-    )
+    return Candidate(directory, ECOSYSTEM, (evidence,), kind=kind, command=command, only_with=(manager,), source=source)

@@ -95,7 +95,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """One directory with a manifest of one ecosystem. ``steps`` are best first within a kind: alternatives, not a sequence."""
+    """One directory with a manifest of one ecosystem.
+
+    ``steps`` are best first within a kind: alternatives, not a sequence.
+    """
 
     workdir: str
     ecosystem: str
@@ -131,7 +134,7 @@ class Detection:
 class Candidate:
     """A claim of a detector, before ranking: a project, a manager, a step or a runtime version.
 
-    Exactly one of ``manager``, ``command`` and ``runtime`` is the claim; with none of them it claims the project itself.
+    One of ``manager``, ``command`` and ``runtime`` is the claim; with none of them it claims the project itself.
 
     Attributes:
         workdir: directory of the project.

@@ -55,7 +55,7 @@ def detect_node(workspace: Workspace) -> Iterator[Candidate]:
 
 
 def _managers(workspace: Workspace, directory: str) -> tuple[list[Candidate], str]:
-    """Candidates for managers, and the directory in which dependencies are installed: the workspace's root for a member."""
+    """Candidates for managers, and where dependencies are installed: for a member in the workspace's root."""
     own = _one_yarn(list(_claims(workspace, directory)))
     if any(evidence.weight >= 0.5 for _, _, evidence in own):
         return [_manager(directory, *claim) for claim in own], directory
@@ -204,10 +204,16 @@ def _install(workspace: Workspace, directory: str, root: str, manager: str) -> I
     locks = [name for name, owner in workspace.registry.ecosystems[ECOSYSTEM].locks.items() if owner == family]
     lock = next((join(root, name) for name in locks if workspace.has(root, name)), None)
     data = workspace.json(join(root, "package.json"))
-    if not lock and not any(table(data, name) for name in _DEPENDENCY_TABLES) and not _workspace_patterns(workspace, root):
+    if (
+        not lock
+        and not any(table(data, name) for name in _DEPENDENCY_TABLES)
+        and not _workspace_patterns(workspace, root)
+    ):
         return
     argv = commands["frozen" if lock else "install"]
-    evidence = Evidence(lock or join(root, "package.json"), 0, "lock file" if lock else "dependencies", 0.9 if lock else 0.8)
+    evidence = Evidence(
+        lock or join(root, "package.json"), 0, "lock file" if lock else "dependencies", 0.9 if lock else 0.8
+    )
     yield _step(directory, StepKind.INSTALL, argv, evidence, manager, Source.CONFIGURATION, cwd=root)
 
 

@@ -80,7 +80,7 @@ def parse_json(text: str) -> Any:
 
 
 class _Loader(yaml.CSafeLoader):
-    """The safe C loader without merge keys: expanding ``<<`` of aliases is exponential, and nothing read here needs it."""
+    """The safe C loader without merge keys: expanding ``<<`` of aliases is exponential, and no file here needs it."""
 
     def flatten_mapping(self, node: Any) -> None:
         """Leaves ``<<`` as an ordinary key."""
@@ -92,7 +92,7 @@ def parse_yaml(text: str) -> Any:
         aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader))
         if aliases > MAX_YAML_ALIASES:
             raise ManifestError(f"invalid YAML: {aliases} aliases, at most {MAX_YAML_ALIASES} are read")
-        return next(iter(yaml.load_all(text, Loader=_Loader)), None)  # noqa: S506 - derived from the safe loader
+        return next(iter(yaml.load_all(text, Loader=_Loader)), None)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ManifestError(f"invalid YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
@@ -223,7 +223,7 @@ _RULE = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)([^=]*)$")
 
 
 def parse_makefile(text: str) -> dict[str, MakeTarget]:
-    """Explicit rules with plain names. Conditionals and generated rules are not evaluated: a name seen here is a claim only."""
+    """Explicit rules with plain names. Conditionals and generated rules are not evaluated."""
     found: dict[str, MakeTarget] = {}
     names: list[str] = []
     for number, line in enumerate(_joined(text), 1):

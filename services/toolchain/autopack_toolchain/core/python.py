@@ -98,7 +98,7 @@ def _lock_claims(workspace: Workspace, directory: str) -> Iterator[tuple[str, Ev
                 path = join(directory, name)
                 workspace.warn(
                     "LOCK_WITHOUT_MANIFEST",
-                    f"{path} stands without {manifest}, so {manager} cannot use it; restore {manifest} or delete {path}.",
+                    f"{path} stands without {manifest}, so {manager} cannot use it; restore {manifest} or delete it.",
                     path,
                 )
     if workspace.has(directory, "Pipfile"):
@@ -117,7 +117,10 @@ def _table_claims(workspace: Workspace, directory: str) -> Iterator[tuple[str, E
             yield name, workspace.evidence(path, f"[tool.{name}]", 0.7, f"[tool.{name}")
     backend = str(table(data, "build-system").get("build-backend", "")).split(".")[0]
     if backend in _BACKENDS:
-        yield _BACKENDS[backend], workspace.evidence(path, f"build backend {backend}", 0.55, "[build-system]", "build-backend")
+        yield (
+            _BACKENDS[backend],
+            workspace.evidence(path, f"build backend {backend}", 0.55, "[build-system]", "build-backend"),
+        )
 
 
 def _workspace_member(workspace: Workspace, directory: str) -> Evidence | None:

@@ -66,8 +66,8 @@ def declarations(workspace: Workspace, directory: str) -> list[Declaration]:
 
 
 def requirement_files(workspace: Workspace, directory: str) -> list[str]:
-    """Requirements files of a project, relative to it: ``*requirements*.txt`` beside it, all of ``requirements/*.txt``."""
-    beside = [n for n in workspace.names(directory) if n.endswith(".txt") and "requirements" in n.lower()]
+    """Requirements files of a project, relative to it: ``*requirements*.txt`` and all of ``requirements/*.txt``."""
+    beside = [n for n in workspace.names(directory) if n.endswith(".txt") and "requirements" in n]
     below = [f"requirements/{n}" for n in workspace.names(join(directory, "requirements")) if n.endswith(".txt")]
     return sorted(beside, key=lambda name: (name != "requirements.txt", name)) + sorted(below)
 
@@ -112,15 +112,24 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
 
 def _line_of(workspace: Workspace, path: str, requirement: str) -> int:
     """The line of a quoted requirement in a TOML array."""
-    lines = workspace.text(path).splitlines()
-    return next((n for n, line in enumerate(lines, 1) if f'"{requirement}"' in line or f"'{requirement}'" in line), 0)
+    return next(
+        (
+            n
+            for n, line in enumerate(workspace.lines(path), 1)
+            if f'"{requirement}"' in line or f"'{requirement}'" in line
+        ),
+        0,
+    )
 
 
 def _setup_cfg(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     path = join(directory, "setup.cfg")
     data = workspace.ini(path)
     options = data.get("options", {})
-    sources = [(Place.MAIN, "", options.get("install_requires", "")), (Place.BUILD, "", options.get("tests_require", ""))]
+    sources = [
+        (Place.MAIN, "", options.get("install_requires", "")),
+        (Place.BUILD, "", options.get("tests_require", "")),
+    ]
     sources += [(Place.EXTRA, name, value) for name, value in data.get("options.extras_require", {}).items()]
     for place, group, value in sources:
         for line in value.splitlines():
@@ -153,7 +162,9 @@ def _setup_keywords(module: ast.Module) -> Iterator[ast.keyword]:
     """Keywords of every call of ``setup`` at the top level or one block deeper."""
     statements = list(module.body)
     for node in module.body:
-        statements += getattr(node, "body", []) if isinstance(node, ast.If | ast.With | ast.Try | ast.FunctionDef) else []
+        statements += (
+            getattr(node, "body", []) if isinstance(node, ast.If | ast.With | ast.Try | ast.FunctionDef) else []
+        )
     for node in statements:
         call = node.value if isinstance(node, ast.Expr) else None
         if isinstance(call, ast.Call):
@@ -180,12 +191,10 @@ def _pipfile(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     for section, place in (("packages", Place.MAIN), ("dev-packages", Place.GROUP)):
         for key in table(data, section):
             group = "dev" if place is Place.GROUP else ""
-            yield Declaration(canonicalize_name(key), place, group, path, workspace.line(path, key, ) or 0)
+            yield Declaration(canonicalize_name(key), place, group, path, workspace.line(path, key))
 
 
-def _requirements(
-    workspace: Workspace, directory: str, name: str, group: str, seen: set[str]
-) -> Iterator[Declaration]:
+def _requirements(workspace: Workspace, directory: str, name: str, group: str, seen: set[str]) -> Iterator[Declaration]:
     """Declarations of a requirements file and of those it includes, attributed to the file that is installed."""
     path = _normal(join(directory, name))
     if path is None or path in seen or len(seen) >= MAX_INCLUDED_FILES:
@@ -196,7 +205,9 @@ def _requirements(
             yield Declaration(line.name, Place.FILE, group, path, line.line)
         elif line.option == "-r":
             base = name.rpartition("/")[0]
-            yield from _requirements(workspace, directory, f"{base}/{line.argument}" if base else line.argument, group, seen)
+            yield from _requirements(
+                workspace, directory, f"{base}/{line.argument}" if base else line.argument, group, seen
+            )
 
 
 def _normal(path: str) -> str | None:

@@ -26,6 +26,7 @@ _MAIN_FILES = ("requirements.txt", "requirements/base.txt", "requirements/common
 
 _PYTEST_IMPORT = re.compile(r"^[ \t]*(?:import|from)[ \t]+pytest\b", re.MULTILINE)
 _TEST_FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+test", re.MULTILINE)
+_SIGNS = ((_PYTEST_IMPORT, "imports pytest"), (_TEST_FUNCTION, "has a test function without a class"))
 _PYTEST_FILE = re.compile(r"^(test_.*|.*_test)\.py$")
 
 
@@ -52,7 +53,9 @@ class Selection:
                 return False
 
 
-def python_steps(workspace: Workspace, directory: str, managers: Iterable[str], tests: list[str]) -> Iterator[Candidate]:
+def python_steps(
+    workspace: Workspace, directory: str, managers: Iterable[str], tests: list[str]
+) -> Iterator[Candidate]:
     """Candidates for steps of the project in ``directory``, one set for each manager."""
     declared = declarations(workspace, directory)
     for manager in sorted(set(managers)):
@@ -161,11 +164,17 @@ class _Project:
             editable = editable or any(_is_self(line.option, line.argument) for line in lines)
         for name in self.selection.groups:
             words += ["--group", name]
-            evidence.append(self.workspace.evidence(self.manifest, f"dependency group {name}", 0.7, "[dependency-groups]", name))
+            evidence.append(
+                self.workspace.evidence(self.manifest, f"dependency group {name}", 0.7, "[dependency-groups]", name)
+            )
         # pip refuses an editable project beside hashed requirements in one call.
         if installable(self.workspace, self.directory) and not hashed and not editable:
             words += ["-e", f".[{','.join(self.selection.extras)}]" if self.selection.extras else "."]
-            path = self.manifest if self.workspace.has(self.directory, "pyproject.toml") else join(self.directory, "setup.py")
+            path = (
+                self.manifest
+                if self.workspace.has(self.directory, "pyproject.toml")
+                else join(self.directory, "setup.py")
+            )
             evidence.append(Evidence(path, 0, "installable project", 0.8))
         return (["python", "-m", "pip", "install", *words] if words else []), evidence
 
@@ -182,10 +191,14 @@ class _Project:
             self._warn_undeclared(pytest)
         elif self.workspace.has(self.directory, "manage.py") and any(d.name == "django" for d in self.declared):
             evidence = [Evidence(join(self.directory, "manage.py"), 0, "manage.py of Django", 0.75)]
-            yield self._step(StepKind.TEST, [*self._prefix(), "python", "manage.py", "test"], evidence, Source.CONFIGURATION)
+            yield self._step(
+                StepKind.TEST, [*self._prefix(), "python", "manage.py", "test"], evidence, Source.CONFIGURATION
+            )
         else:
             evidence = [Evidence(self.tests[0], 0, "test file without a sign of pytest", 0.6)]
-            yield self._step(StepKind.TEST, [*self._module("unittest"), "discover", *self._start()], evidence, Source.FILES)
+            yield self._step(
+                StepKind.TEST, [*self._module("unittest"), "discover", *self._start()], evidence, Source.FILES
+            )
 
     def _pytest_evidence(self) -> list[Evidence]:
         """What speaks for pytest; the test files are read only when nothing declared does."""
@@ -197,14 +210,14 @@ class _Project:
         for name, section in (("tox.ini", "pytest"), ("setup.cfg", "tool:pytest")):
             if section in work.ini(join(here, name)):
                 found.append(work.evidence(join(here, name), f"[{section}]", 0.85, f"[{section}]"))
-        for name in ("pytest.ini", ".pytest.ini"):
-            if work.has(here, name):
-                found.append(Evidence(join(here, name), 0, name, 0.85))
+        found += [Evidence(join(here, n), 0, n, 0.85) for n in ("pytest.ini", ".pytest.ini") if work.has(here, n)]
         declared = [d for d in self.declared if _is_pytest(d.name)]
         found += [d.evidence(0.8) for d in sorted(declared, key=lambda d: (d.name != "pytest", d.path, d.line))[:1]]
         found += self._tox_evidence()
         directories = sorted({path.rpartition("/")[0] or "." for path in self.tests} | {here})
-        found += [Evidence(join(d, "conftest.py"), 0, "conftest.py", 0.8) for d in directories if work.has(d, "conftest.py")][:1]
+        found += [
+            Evidence(join(d, "conftest.py"), 0, "conftest.py", 0.8) for d in directories if work.has(d, "conftest.py")
+        ][:1]
         return found or self._sniffed()
 
     def _tox_evidence(self) -> list[Evidence]:
@@ -220,7 +233,10 @@ class _Project:
             if not _PYTEST_FILE.match(path.rpartition("/")[2]):
                 continue
             text = self.workspace.text(path)
-            for pattern, signal in ((_PYTEST_IMPORT, "imports pytest"), (_TEST_FUNCTION, "has a test function without a class")):
+            for pattern, signal in (
+                (_PYTEST_IMPORT, "imports pytest"),
+                (_TEST_FUNCTION, "has a test function without a class"),
+            ):
                 if match := pattern.search(text):
                     return [Evidence(path, text.count("\n", 0, match.start()) + 1, f"test file {signal}", 0.75)]
         return []
@@ -229,8 +245,8 @@ class _Project:
         if not any(_is_pytest(d.name) and (self.selection.holds(d) or self.manager != "pip") for d in self.declared):
             self.workspace.warn(
                 "TEST_RUNNER_NOT_DECLARED",
-                f"{evidence[0].path} speaks for pytest, but no dependency of the project in {self.directory!r} installs it; "
-                "add pytest to the project's test dependencies.",
+                f"{evidence[0].path} speaks for pytest, but no dependency of the project in {self.directory!r} installs "
+                "it; add pytest to the project's test dependencies.",
                 evidence[0].path,
             )
 
@@ -306,7 +322,7 @@ def _is_self(option: str, argument: str) -> bool:
 
 
 def _group_order(group: str) -> int:
-    """Position in :data:`_GROUP_ORDER` of the words of an extra, a group or a requirements file; its length if in none."""
+    """The first place in :data:`_GROUP_ORDER` of a word of the name; its length if there is none."""
     words = re.split(r"[^a-z]+", group.lower())
     return min((_GROUP_ORDER.index(word) for word in words if word in _GROUP_ORDER), default=len(_GROUP_ORDER))
 

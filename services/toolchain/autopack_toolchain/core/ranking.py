@@ -5,7 +5,7 @@ Rules, in this order:
 * Weights for the same claim are combined as independent signs: ``1 - product(1 - weight)``, at most :data:`CERTAINTY`.
 * The manager with the highest combined weight wins; each rival takes away :data:`RIVALRY` times its own weight.
 * A step learned from a stronger :class:`~.model.Source` stands before one from a weaker source; within a source the
-  higher confidence, then the shorter command, then the alphabet decide. Steps that make no sense with the chosen manager go.
+  higher confidence, then the shorter command, then the alphabet decide. Steps of another manager are left out.
 * A project below a directory such as ``examples/`` has half the confidence.
 """
 
@@ -141,6 +141,8 @@ def _conflicts(workdir: str, ecosystem: str, candidates: list[Candidate]) -> lis
         return []
     listed = ", ".join(f"{path} ({name})" for name, path in files.items())
     remedy = _REMEDIES.get(ecosystem, "")
-    message = f"{listed} speak for different managers; {manager.name} was chosen. Delete the files of the others{remedy}."
+    message = (
+        f"{listed} speak for different managers; {manager.name} was chosen. Delete the files of the others{remedy}."
+    )
     reason = "CONFLICTING_LOCK_FILES" if locks > 1 else "SEVERAL_PACKAGE_MANAGERS"
     return [DetectionWarning(reason, message, tuple(files.values()))]

@@ -39,7 +39,10 @@ class Registry:
     @property
     def content_patterns(self) -> tuple[str, ...]:
         """Patterns (gitwildmatch) of the files whose content a snapshot should carry."""
-        return (*sorted(self.content_names), *(glob if "/" not in glob else f"**/{glob}" for glob in self.content_globs))
+        return (
+            *sorted(self.content_names),
+            *(glob if "/" not in glob else f"**/{glob}" for glob in self.content_globs),
+        )
 
     def is_manifest(self, name: str) -> bool:
         """Whether an entry of this name that is no regular file deserves a warning."""

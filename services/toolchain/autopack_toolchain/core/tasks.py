@@ -1,4 +1,4 @@
-"""Targets of makefiles: how a project's own people run its tests and checks, where that is more than calling the runner."""
+"""Targets of makefiles: how a project's own people run its tests and checks."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def _candidate(
     target = _resolve(rules, target)
     rule = rules[target]
     lines = [line for line in rule.recipe if _program(line) != "echo"]
-    programs = {_program(part) for line in lines for part in re.split(r"&&|;|\|", line)}
+    programs = _programs(rules, lines, MAX_ALIASES)
     ecosystem = _ecosystem(workspace, ecosystems, programs)
     if ecosystem is None or not (lines or rule.prerequisites) or not programs.isdisjoint(_CONTAINERS):
         return
@@ -86,6 +86,19 @@ def _resolve(rules: dict[str, MakeTarget], target: str) -> str:
             break
         target = rule.prerequisites[0]
     return target
+
+
+def _programs(rules: dict[str, MakeTarget], lines: Iterable[str], depth: int) -> set[str]:
+    """Programs of recipe lines; for a call of make itself, those of the targets it names."""
+    found: set[str] = set()
+    for part in (part for line in lines for part in re.split(r"&&|;|\|", line)):
+        words = part.split()
+        if words and words[0].lstrip("@-+") in {"$(MAKE)", "${MAKE}", "make"}:
+            called = [rules[word] for word in words[1:] if word in rules]
+            found |= _programs(rules, [line for rule in called for line in rule.recipe], depth - 1) if depth else set()
+        else:
+            found.add(_program(part))
+    return found
 
 
 def _program(line: str) -> str:

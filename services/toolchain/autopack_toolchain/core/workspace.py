@@ -73,12 +73,14 @@ class Workspace:
         self.registry = registry
         self.warnings: list[DetectionWarning] = [*tree.warnings]
         self._tree = tree
+        self._holders: dict[str, list[str]] = defaultdict(list)
         self._names: dict[str, set[str]] = defaultdict(set)
         self._cache: dict[tuple[str, str], Any] = {}
         self._in_fixture: dict[str, bool] = {".": False}
         for path in tree.paths:
             directory, _, name = path.rpartition("/")
             self._names[directory or "."].add(name)
+            self._holders[name].append(directory or ".")
         for path, kind in sorted(tree.irregular.items()):
             self.warn("NOT_A_FILE", f"{path} is {kind}, not a file, and was not read; replace it or ignore this.", path)
 
@@ -98,8 +100,8 @@ class Workspace:
 
     def directories_with(self, *names: str) -> list[str]:
         """Directories outside fixtures that hold one of these files, sorted."""
-        wanted = frozenset(names)
-        return sorted(d for d, held in self._names.items() if not wanted.isdisjoint(held) and not self.in_fixture(d))
+        found = {directory for name in names for directory in self._holders.get(name, ())}
+        return sorted(directory for directory in found if not self.in_fixture(directory))
 
     def names(self, directory: str) -> set[str]:
         """Names of the files in a directory."""
@@ -114,6 +116,8 @@ class Workspace:
     def owned_files(self, owners: Iterable[str], matches: Callable[[str], bool]) -> dict[str, list[str]]:
         """Files outside fixtures whose name matches, by the nearest of the owning directories above them, sorted."""
         found: dict[str, list[str]] = {owner: [] for owner in owners}
+        if not found:
+            return found
         for directory, names in self._names.items():
             hits = [join(directory, name) for name in names if matches(name)]
             if hits and not self.in_fixture(directory):
@@ -137,7 +141,7 @@ class Workspace:
 
     def json(self, path: str) -> dict[str, Any]:
         """Parsed JSON object; empty where it is missing, broken or no object."""
-        data = self._parsed("json", path, parse_json, {})
+        data: Any = self._parsed("json", path, parse_json, {})
         return data if isinstance(data, dict) else {}
 
     def yaml(self, path: str) -> dict[str, Any]:
@@ -164,10 +168,14 @@ class Workspace:
         """Rules of a makefile."""
         return self._parsed("makefile", path, parse_makefile, {})
 
+    def lines(self, path: str) -> list[str]:
+        """The lines of the content."""
+        return self._once("lines", path, lambda path: self.text(path).splitlines())
+
     def line(self, path: str, *starts: str) -> int:
-        """The line on which ``starts[-1]`` begins after the lines on which the others begin, in order; 0 if there is none."""
+        """The line that begins with the last of ``starts``, after lines that begin with the others in order; or 0."""
         number = 0
-        lines = self.text(path).splitlines()
+        lines = self.lines(path)
         for start in starts:
             number = next((n for n in range(number, len(lines)) if lines[n].lstrip().startswith(start)), -1) + 1
             if not number:

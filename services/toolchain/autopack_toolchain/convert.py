@@ -1,0 +1,159 @@
+"""Messages of ``autopack.toolchain.v1`` to and from the domain, with the checks of requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from autopack_api.common.v1 import common_pb2
+from autopack_api.toolchain.v1 import toolchain_pb2
+from autopack_kit.convert import command_to_proto
+from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_field
+
+from .adapters.snapshot import SnapshotFile, SnapshotTree
+from .core.model import Detection, Evidence, PackageManager, Project, Step, StepKind
+from .core.registry import Registry
+from .core.tree import MAX_CONTENT_BYTES
+
+__all__ = ["detection_to_proto", "snapshot_spec_to_proto", "source_from_proto"]
+
+MAX_SNAPSHOT_FILES = 50_000
+"""Files of a snapshot; the largest of 66 surveyed repositories has 27,674."""
+
+MAX_SNAPSHOT_BYTES = 8 << 20
+"""Bytes of content that a client should send at most: half of a request, so that 50,000 paths fit beside it."""
+
+MAX_PATH_BYTES = 4096
+"""Bytes of a path, as in POSIX's PATH_MAX on Linux."""
+
+MAX_VIOLATIONS = 20
+"""Bad fields that one error names; a client that gets one path wrong usually gets all of them wrong."""
+
+_KINDS = {
+    StepKind.INSTALL: toolchain_pb2.STEP_KIND_INSTALL,
+    StepKind.BUILD: toolchain_pb2.STEP_KIND_BUILD,
+    StepKind.TEST: toolchain_pb2.STEP_KIND_TEST,
+    StepKind.LINT: toolchain_pb2.STEP_KIND_LINT,
+    StepKind.TYPECHECK: toolchain_pb2.STEP_KIND_TYPECHECK,
+    StepKind.FORMAT: toolchain_pb2.STEP_KIND_FORMAT,
+    StepKind.RUN: toolchain_pb2.STEP_KIND_RUN,
+}
+
+
+def source_from_proto(request: toolchain_pb2.DetectRequest) -> str | SnapshotTree:
+    """The path or the snapshot of a request.
+
+    Raises:
+        InvalidArgument: neither is set, or fields of it are wrong; each is named.
+    """
+    match request.WhichOneof("source"):
+        case "path":
+            if not request.path.startswith("/") or "\0" in request.path or len(request.path.encode()) > MAX_PATH_BYTES:
+                raise invalid_field("path", f"must be an absolute path of at most {MAX_PATH_BYTES} bytes without NUL")
+            return request.path
+        case "snapshot":
+            return _snapshot(request.snapshot)
+        case _:
+            raise invalid_field("source", "is not set; give a path of the service's own disk, or a snapshot")
+
+
+def _snapshot(message: common_pb2.WorkspaceSnapshot) -> SnapshotTree:
+    if len(message.files) > MAX_SNAPSHOT_FILES:
+        raise invalid_field(
+            "snapshot.files",
+            f"has {len(message.files):,} entries; at most {MAX_SNAPSHOT_FILES:,} are allowed. Leave out the "
+            "directories that GetSnapshotSpec names, and set truncated if files are missing",
+        )
+    violations: list[FieldViolation] = []
+    seen: set[str] = set()
+    for index, file in enumerate(message.files):
+        for field, description in _wrong(file, seen):
+            violations.append(FieldViolation(f"snapshot.files[{index}].{field}", description))
+        seen.add(file.path)
+        if len(violations) >= MAX_VIOLATIONS:
+            break
+    if violations:
+        first = violations[0]
+        raise InvalidArgument(
+            f"{first.field}: {first.description}",
+            reason="INVALID_SNAPSHOT",
+            remedy="Send paths relative to the root of the source, as `git ls-files -z` prints them.",
+            metadata={"field": first.field},
+            violations=violations,
+        )
+    files = (
+        SnapshotFile(f.path, f.size, f.mode or 0o100644, f.content if f.HasField("content") else None)
+        for f in message.files
+    )
+    return SnapshotTree(files, truncated=message.truncated)
+
+
+def _wrong(file: common_pb2.SnapshotFile, seen: set[str]) -> Iterator[tuple[str, str]]:
+    parts = file.path.split("/")
+    if "" in parts or "." in parts or ".." in parts or "\0" in file.path:
+        yield "path", f"{file.path[:200]!r} must be relative and normalised: no empty part, no '.', no '..', no NUL"
+    elif len(file.path.encode()) > MAX_PATH_BYTES:
+        yield "path", f"must have at most {MAX_PATH_BYTES} bytes"
+    elif file.path in seen:
+        yield "path", f"{file.path[:200]!r} is there twice"
+    if len(file.content) > MAX_CONTENT_BYTES:
+        yield "content", f"must have at most {MAX_CONTENT_BYTES:,} bytes; send larger files without content"
+
+
+def detection_to_proto(detection: Detection) -> toolchain_pb2.DetectResponse:
+    """The whole answer."""
+    return toolchain_pb2.DetectResponse(
+        projects=[_project(project) for project in detection.projects],
+        warnings=[
+            toolchain_pb2.Warning(reason=warning.reason, message=warning.message, paths=warning.paths)
+            for warning in detection.warnings
+        ],
+    )
+
+
+def snapshot_spec_to_proto(registry: Registry) -> toolchain_pb2.GetSnapshotSpecResponse:
+    """What a snapshot should contain."""
+    return toolchain_pb2.GetSnapshotSpecResponse(
+        content_patterns=registry.content_patterns,
+        pruned_directories=sorted(registry.pruned_directories),
+        max_files=MAX_SNAPSHOT_FILES,
+        max_content_bytes=MAX_CONTENT_BYTES,
+        max_total_bytes=MAX_SNAPSHOT_BYTES,
+    )
+
+
+def _project(project: Project) -> toolchain_pb2.Project:
+    return toolchain_pb2.Project(
+        workdir=project.workdir,
+        ecosystem=project.ecosystem,
+        confidence=project.confidence,
+        package_manager=_manager(project.package_manager),
+        runtime_versions=[
+            toolchain_pb2.RuntimeVersion(name=r.name, constraint=r.constraint, source=_evidence(r.source))
+            for r in project.runtime_versions
+        ],
+        steps=[_step(step) for step in project.steps],
+        evidence=[_evidence(item) for item in project.evidence],
+    )
+
+
+def _manager(manager: PackageManager) -> toolchain_pb2.PackageManager:
+    return toolchain_pb2.PackageManager(
+        name=manager.name,
+        version=manager.version,
+        confidence=manager.confidence,
+        alternatives=[_manager(other) for other in manager.alternatives],
+        evidence=[_evidence(item) for item in manager.evidence],
+    )
+
+
+def _step(step: Step) -> toolchain_pb2.Step:
+    return toolchain_pb2.Step(
+        kind=_KINDS[step.kind],
+        command=command_to_proto(step.command),
+        confidence=step.confidence,
+        evidence=[_evidence(item) for item in step.evidence],
+    )
+
+
+def _evidence(item: Evidence) -> common_pb2.Evidence:
+    return common_pb2.Evidence(path=item.path, line=item.line, signal=item.signal, weight=item.weight)
