@@ -1,0 +1,91 @@
+"""Why did this command fail, and what is the safe deterministic fix?
+
+Pure functions and values for Python users; the gRPC service is :func:`create`::
+
+    from autopack_hardening import Ending, Failure, diagnose
+    from autopack_kit.commands import Command
+
+    result = diagnose(Failure(Command.of("python", "app.py"), Ending(exit_code=1), output))
+    for diagnosis in result.diagnoses:
+        print(diagnosis.pattern_id, diagnosis.line, diagnosis.mitigation.automatic)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from autopack_hardening.adapters.registry import diagnostician
+from autopack_hardening.core.model import (
+    Action,
+    ChangeCwd,
+    DeclaredAtBase,
+    DeclaredDependency,
+    Diagnosis,
+    DiagnosisResult,
+    DirectoryExists,
+    Ending,
+    Failure,
+    FileExists,
+    InstallDeclared,
+    Mitigation,
+    Outcome,
+    PathAbsent,
+    ProjectFacts,
+    RestoreOutOfScope,
+    Risk,
+    SetEnv,
+    Suggestion,
+)
+from autopack_hardening.core.patterns import Pattern, PatternError
+from autopack_hardening.settings import HardeningSettings
+
+if TYPE_CHECKING:
+    from autopack_hardening.service import HardeningService
+
+__all__ = [
+    "Action",
+    "ChangeCwd",
+    "DeclaredAtBase",
+    "DeclaredDependency",
+    "Diagnosis",
+    "DiagnosisResult",
+    "DirectoryExists",
+    "Ending",
+    "Failure",
+    "FileExists",
+    "HardeningSettings",
+    "InstallDeclared",
+    "Mitigation",
+    "Outcome",
+    "PathAbsent",
+    "Pattern",
+    "PatternError",
+    "ProjectFacts",
+    "RestoreOutOfScope",
+    "Risk",
+    "SetEnv",
+    "Suggestion",
+    "create",
+    "diagnose",
+    "patterns",
+]
+
+
+def diagnose(failure: Failure) -> DiagnosisResult:
+    """Explains ``failure`` with the packaged patterns. Executes nothing, touches no file, is linear in the output.
+
+    The first call compiles and proves the patterns (some 50 ms). Exit code 0 never matches.
+    """
+    return diagnostician().diagnose(failure)
+
+
+def patterns() -> tuple[Pattern, ...]:
+    """The packaged patterns by priority, then by id."""
+    return diagnostician().patterns
+
+
+def create(settings: HardeningSettings | None = None) -> HardeningService:
+    """The gRPC service, for :func:`autopack_kit.server.serve`; imports grpc only now."""
+    from autopack_hardening.service import create as create_service
+
+    return create_service(settings)

@@ -1,0 +1,1 @@
+"""Where the service reads its own packaged data."""

@@ -1,0 +1,1 @@
+"""Pure domain code: no grpc, no stubs, no files, no environment."""

@@ -1,0 +1,168 @@
+"""wrong_working_dir: the command runs where the files it needs are not."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+from itertools import pairwise
+
+from autopack_hardening.core.matching import Hit
+from autopack_hardening.core.model import (
+    Action,
+    ChangeCwd,
+    DirectoryExists,
+    FileExists,
+    Mitigation,
+    PathAbsent,
+    Precondition,
+    Risk,
+    SetEnv,
+    Suggestion,
+)
+from autopack_hardening.core.rules.context import Context, Finding, distinct, printable
+from autopack_hardening.core.rules.local import likely_roots, python_roots
+from autopack_hardening.core.workspace import join, relative_to
+
+__all__ = ["wrong_working_dir"]
+
+# Several directories qualify: the reading stands, the choice is not ours.
+_AMBIGUOUS = 0.8
+# No file list, or no such file anywhere: then it may as well be a file that was never written.
+_UNCONFIRMED = 0.6
+_MAX_SHOWN = 5
+
+
+def wrong_working_dir(hits: Sequence[Hit], context: Context) -> Finding | None:
+    """Finds the one directory in which everything that was missing exists.
+
+    Captures read: ``manifest`` (file names, ``|`` between alternatives: any will do), ``path`` (as the command was
+    given it), ``module`` (the project's own, that could not be imported).
+    """
+    manifests, paths = distinct(hits, "manifest"), distinct(hits, "path")
+    if paths:
+        return _missing_paths({_as_given(path, context): hit for path, hit in paths.items()}, context)
+    if manifests:
+        name, hit = next(iter(manifests.items()))
+        return _missing_manifest(name.split("|"), hit, context)
+    return _own_module(distinct(hits, "module"), context)
+
+
+def _missing_manifest(names: Sequence[str], hit: Hit, context: Context) -> Finding | None:
+    names = [posixpath.basename(name) for name in names]
+    places = {name: context.workspace.directories_with(name) for name in names}
+    if any(context.cwd in found for found in places.values()):
+        return None
+    targets = {place: name for name in reversed(names) for place in places[name]}
+    return _finding(targets, " or ".join(names), hit, context)
+
+
+def _missing_paths(paths: dict[str, Hit], context: Context) -> Finding | None:
+    hit = next(iter(paths.values()))
+    wanted = [path for path in paths if path and not path.startswith(("/", ".."))]
+    if len(wanted) < len(paths) or any(context.workspace.exists(join(context.cwd, path)) for path in wanted):
+        return None
+    common = set.intersection(*(set(context.workspace.directories_with(path)) for path in wanted))
+    if not common and context.workspace.known:
+        return (
+            None  # It exists nowhere: a typing error or a file that was never written, not a matter of the directory.
+        )
+    return _finding(dict.fromkeys(common, wanted[0]), ", ".join(wanted), hit, context)
+
+
+def _own_module(modules: dict[str, Hit], context: Context) -> Finding | None:
+    for module, hit in modules.items():
+        top = module.partition(".")[0]
+        roots = [] if top in context.names.standard_library else python_roots(top, context.workspace)
+        if len(roots) > 1:
+            roots = [root for root in roots if root in likely_roots(context)] or roots
+        if not roots or not _is_importable(module, roots, context):
+            continue
+        if len(roots) > 1:
+            return Finding(hit, _advice(roots, module), _AMBIGUOUS)
+        root = roots[0]
+        if _runs_module(module, context):
+            return _finding({root: ""}, module, hit, context) if root != context.cwd else None
+        return _search_path(root, module, hit, context)
+    return None
+
+
+def _is_importable(module: str, roots: Sequence[str], context: Context) -> bool:
+    """Whether the whole dotted name exists; else the code asks for a module that nobody wrote."""
+    path = module.replace(".", "/")
+    names = (f"{path}.py", f"{path}/__init__.py", f"{path}/__main__.py")
+    return any(join(root, name) in context.workspace.files for root in roots for name in names)
+
+
+def _runs_module(module: str, context: Context) -> bool:
+    words = context.words
+    return any(pair == ("-m", module) for pair in pairwise(words))
+
+
+def _search_path(root: str, module: str, hit: Hit, context: Context) -> Finding | None:
+    command = context.failure.command
+    if command is None:
+        return Finding(hit, _advice([root], module), _UNCONFIRMED)
+    entry = relative_to(root, context.cwd)
+    before = command.env.get("PYTHONPATH", "")
+    if entry in before.split(":"):
+        return None
+    path = f"{entry}:{before}" if before else entry
+    action = Action(SetEnv({"PYTHONPATH": path}), (DirectoryExists(root),))
+    text = f"{printable(module)} is the project's own, in {root!r}. An editable install of the project settles it."
+    mitigation = Mitigation((action,), (Suggestion(text),), Risk.NONE, automatic=True)
+    return Finding(hit, mitigation, 1.0, {"directory": root})
+
+
+def _finding(targets: dict[str, str], what: str, hit: Hit, context: Context) -> Finding:
+    """The finding for the directories in ``targets``, each with the file that speaks for it."""
+    targets = {place: name for place, name in targets.items() if place != context.cwd}
+    if len(targets) != 1 or context.failure.command is None:
+        certainty = _AMBIGUOUS if targets else _UNCONFIRMED
+        return Finding(hit, _advice(sorted(targets), what), certainty)
+    place, name = next(iter(targets.items()))
+    reason = _unmoved(place, context)
+    preconditions: list[Precondition] = [DirectoryExists(place)]
+    if name:
+        target = join(place, name)
+        preconditions.append(FileExists(target) if target in context.workspace.files else DirectoryExists(target))
+        preconditions.append(PathAbsent(join(context.cwd, name)))
+    mitigation = Mitigation(
+        actions=(Action(ChangeCwd(place), tuple(preconditions)),),
+        risk=Risk.NONE,
+        automatic=not reason,
+        consent_reason=reason,
+    )
+    return Finding(hit, mitigation, 1.0, {"directory": place})
+
+
+def _unmoved(place: str, context: Context) -> str:
+    """Why the command would not be the same one in ``place``: a path among its words that exists only where it ran."""
+    for number, word in enumerate(context.words):
+        path = word.partition("::")[0]
+        is_path = "/" in path if number == 0 else not path.startswith("-")
+        if not is_path or path.startswith("/") or path in ("", "."):
+            continue
+        is_here = number == 0 or context.workspace.exists(join(context.cwd, path))
+        if is_here and not context.workspace.exists(join(place, path)):
+            return f"the command also names {printable(path)!r}, which exists in {context.cwd!r} and not in {place!r}"
+    return ""
+
+
+def _advice(places: Sequence[str], what: str) -> Mitigation:
+    what = printable(what)
+    if not places:
+        text = f"{what} was not found. Run the command in the directory that has it, or write it."
+    else:
+        shown = ", ".join(places[:_MAX_SHOWN]) + (", ..." if len(places) > _MAX_SHOWN else "")
+        text = f"{what} was not found here, but exists in: {shown}. Run the command there."
+    return Mitigation(suggestions=(Suggestion(text),), risk=Risk.NONE)
+
+
+def _as_given(path: str, context: Context) -> str:
+    """The path as a word of the command had it: tools report it absolute, the command often names it relative."""
+    path = path.partition("::")[0]
+    if not path.startswith("/"):
+        return posixpath.normpath(path)
+    given = [word.partition("::")[0] for word in context.words]
+    fitting = [posixpath.normpath(word) for word in given if word and path.endswith("/" + posixpath.normpath(word))]
+    return max(fitting, key=len, default=path)

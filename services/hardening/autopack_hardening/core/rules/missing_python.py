@@ -1,0 +1,93 @@
+"""python_missing_dep: a module, plugin or program of a declared distribution is not installed."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+from autopack_hardening.core.matching import Hit
+from autopack_hardening.core.names import canonical, matches
+from autopack_hardening.core.rules.context import Context, Finding, distinct
+from autopack_hardening.core.rules.installing import Wanted, install
+from autopack_hardening.core.rules.local import likely_roots, python_roots
+
+__all__ = ["python_missing_dep"]
+
+
+def python_missing_dep(hits: Sequence[Hit], context: Context) -> Finding | None:
+    """Explains a missing module, unless it is the project's own or (once) the standard library's.
+
+    Captures read: ``module`` (dotted), ``distribution``, ``option`` (of pytest), ``program``.
+    """
+    wanted = [
+        *_modules(distinct(hits, "module"), context),
+        *(Wanted(name, (canonical(name),), hit) for name, hit in distinct(hits, "distribution").items()),
+        *_options(distinct(hits, "option"), context),
+        *_programs(distinct(hits, "program"), context),
+    ]
+    wanted.sort(key=lambda one: one.hit.line, reverse=True)
+    return install(context, "python", wanted)
+
+
+def _modules(modules: dict[str, Hit], context: Context) -> list[Wanted]:
+    return [
+        Wanted(module, context.names.distributions(module), hit)
+        for module, hit in modules.items()
+        if not _is_own(module, context) and _may_be_distribution(module, context)
+    ]
+
+
+def _is_own(module: str, context: Context) -> bool:
+    """Whether ``module`` is the project's or the standard library's.
+
+    A file of that name in a far corner (``examples/flask.py``) says nothing about a module that is declared.
+    """
+    top = module.partition(".")[0]
+    if top in context.names.standard_library:
+        return True
+    roots = python_roots(top, context.workspace)
+    if not roots or not likely_roots(context).isdisjoint(roots):
+        return bool(roots)
+    return not _is_declared(context.names.distributions(module), context)
+
+
+def _may_be_distribution(module: str, context: Context) -> bool:
+    """Python names the whole path only when the parent package is there: then a version is wrong, nothing is missing.
+
+    Namespace packages (``google.cloud``) are the exception, and so is a distribution declared under the dotted name.
+    """
+    if "." not in module or context.names.is_namespace(module) or "-m" in context.words:
+        return True
+    return _is_declared((canonical(module),), context)
+
+
+def _options(options: dict[str, Hit], context: Context) -> list[Wanted]:
+    """Plugins of the pytest options that were refused; an option that is in no map is a typing error, not a plugin."""
+    found = []
+    for text, hit in options.items():
+        for word in text.split():
+            option = word.partition("=")[0]
+            plugins = context.names.pytest_options.get(option, ())
+            if plugins:
+                found.append(Wanted(option, plugins, hit))
+    return found
+
+
+def _programs(programs: dict[str, Hit], context: Context) -> list[Wanted]:
+    """Programs of declared distributions; any other unknown program is no matter of Python."""
+    found = []
+    for path, hit in programs.items():
+        name = posixpath.basename(path)
+        candidates = context.names.python_programs.get(name, (canonical(name),))
+        if _is_declared(candidates, context):
+            found.append(Wanted(name, candidates, hit))
+    return found
+
+
+def _is_declared(candidates: tuple[str, ...], context: Context) -> bool:
+    return any(
+        matches(candidates, canonical(dependency.name))
+        for project in context.failure.projects
+        if project.ecosystem == "python"
+        for dependency in project.dependencies
+    )
