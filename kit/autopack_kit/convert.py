@@ -34,6 +34,8 @@ MAX_ENV = 256
 """Variables added to an environment."""
 MAX_PATH_BYTES = 4096
 """Bytes of a path, Linux's PATH_MAX."""
+NANOS = 10**9
+"""Nanoseconds of a second."""
 
 
 def command_to_proto(command: Command) -> common_pb2.Command:
@@ -102,8 +104,10 @@ def duration_from_proto(message: Duration, field: str = "duration") -> timedelta
     """The duration of a request.
 
     Raises:
-        InvalidArgument: it is outside of protobuf's range of 10,000 years.
+        InvalidArgument: it is outside of protobuf's range of 10,000 years, or its parts differ in sign.
     """
+    if abs(message.nanos) >= NANOS or message.seconds * message.nanos < 0:
+        raise invalid_field(field, "is not a valid duration: its nanos are out of range or of another sign")
     try:
         return message.ToTimedelta()
     except (ValueError, OverflowError) as error:

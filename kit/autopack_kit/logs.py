@@ -29,6 +29,10 @@ class LogLevel(Enum):
     ERROR = "error"
 
 
+# Never the local variables of a traceback (the default of both renderers): payloads and tokens live there.
+_TRACEBACKS = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+
+
 def configure(format: LogFormat, level: LogLevel, *, stream: TextIO | None = None) -> None:
     """Sets up structlog and routes the standard library's logging through it; once per process, before serving."""
     target = stream if stream is not None else sys.stderr
@@ -40,9 +44,9 @@ def configure(format: LogFormat, level: LogLevel, *, stream: TextIO | None = Non
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     final: list[Any] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        [structlog.processors.ExceptionRenderer(_TRACEBACKS), structlog.processors.JSONRenderer()]
         if as_json
-        else [structlog.dev.ConsoleRenderer(colors=target.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=structlog.dev.plain_traceback)]
     )
     structlog.configure(
         processors=[*shared, *final],

@@ -10,6 +10,7 @@ from typing import Any
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from autopack_kit import errors
@@ -150,6 +151,6 @@ def _details(error: grpc.RpcError) -> list[AnyMessage]:
         if key == DETAILS_KEY:
             try:
                 return list(status_pb2.Status.FromString(value).details)
-            except ValueError:  # DecodeError: a peer that is not ours; its code and text still stand
+            except DecodeError:  # a peer that is not ours; its code and text still stand
                 return []
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,8 @@ IMPURE = frozenset(
 #: Of the kit, ``core/`` may use what has no input or output.
 PURE_KIT = frozenset(f"autopack_kit.{name}" for name in ("errors", "commands", "identity", "paging", "globs"))
 ENVIRONMENT = frozenset({"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"})
-#: The files that may know the generated stubs, besides the apps and the client.
-STUB_USERS = frozenset({"service.py", "convert.py"})
+#: The files that may know the generated stubs, besides the apps and the client: a large convert.py may be split.
+STUB_USERS = re.compile(r"service\.py|convert(_[a-z]+)?\.py")
 ROOM_PLAN = ("__init__.py", "__main__.py", "py.typed", "service.py", "convert.py", "settings.py", "errors.py", "core")
 
 
@@ -82,7 +83,11 @@ def stub_imports(root: Path) -> list[str]:
     found = []
     for path in python_files(root, "kit", "services"):
         relative = path.relative_to(root)
-        is_allowed = path.name in STUB_USERS and "core" not in relative.parts and "adapters" not in relative.parts
+        is_allowed = (
+            STUB_USERS.fullmatch(path.name) is not None
+            and "core" not in relative.parts
+            and "adapters" not in relative.parts
+        )
         if is_allowed:
             continue
         for line, module in imports(path):

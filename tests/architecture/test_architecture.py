@@ -130,6 +130,7 @@ def test_pure_core_is_no_violation(tmp_path: Path, text: str) -> None:
     [
         ("services/toolchain/autopack_toolchain/service.py", 0),
         ("services/toolchain/autopack_toolchain/convert.py", 0),
+        ("services/toolchain/autopack_toolchain/convert_plan.py", 0),
         ("kit/autopack_kit/convert.py", 0),
         ("services/toolchain/autopack_toolchain/errors.py", 1),
         ("services/toolchain/autopack_toolchain/adapters/convert.py", 1),

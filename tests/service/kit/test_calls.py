@@ -11,11 +11,13 @@ import grpc.aio
 import pytest
 import structlog
 from autopack_kit import errors
-from autopack_kit.channel import from_rpc_error
+from autopack_kit.channel import from_rpc_error, open_channel
 from autopack_kit.identity import Principal, Scope, current_principal, require
 from autopack_kit.interceptors import CallLimits
 from autopack_kit.server import MAX_REQUEST_BYTES, ServerOptions
 from autopack_kit.testing import Running, running
+from google.protobuf import descriptor_pb2, descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
 from google.rpc import error_details_pb2, status_pb2
 
 PATH = "/test.v1.ProbeService/"
@@ -258,3 +260,53 @@ async def test_token_inside_a_run_reaches_ingest_methods_and_no_other(service: A
         assert await call(target, "Ingest", b"usage") == [b"usage"]
         for kind in KINDS:
             assert (await failure(target, kind)).code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+def probe_descriptor(level: Any) -> FileDescriptor:
+    """ProbeService as protoc would describe it, with ``Unary`` marked so."""
+    proto = descriptor_pb2.FileDescriptorProto(name="probe.proto", package="test.v1", syntax="proto3")
+    proto.message_type.add(name="Empty")
+    method = proto.service.add(name="ProbeService").method.add(
+        name="Unary", input_type=".test.v1.Empty", output_type=".test.v1.Empty"
+    )
+    method.options.idempotency_level = level
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(proto)
+    return pool.FindFileByName("probe.proto")
+
+
+@pytest.mark.parametrize(
+    ("level", "attempts"),
+    [(descriptor_pb2.MethodOptions.NO_SIDE_EFFECTS, 3), (descriptor_pb2.MethodOptions.IDEMPOTENCY_UNKNOWN, 1)],
+)
+async def test_unavailable_is_retried_for_reads_and_for_nothing_else(service: Any, level: Any, attempts: int) -> None:
+    seen = 0
+
+    def act(request: bytes) -> bytes:
+        nonlocal seen
+        seen += 1
+        if seen < 3:
+            raise errors.Unavailable("Not yet.", reason="NOT_YET")
+        return b"at last"
+
+    service.act = act
+    async with running(service) as target:
+        channel = open_channel(target.address, files=[probe_descriptor(level)])
+        async with channel:
+            client = Running(target.address, channel, target.server)
+            if attempts == 3:
+                assert await call(client, "Unary") == [b"at last"]
+            else:
+                assert from_rpc_error(await failure(client, "Unary")).reason == "NOT_YET"
+    assert seen == attempts
+
+
+async def test_no_line_of_the_log_holds_payload_or_token(service: Any) -> None:
+    with structlog.testing.capture_logs() as logs:
+        async with running(service, token="apk_topsecret") as target:
+            await failure(target, "Unary", b"payload-in-clear")
+        async with running(service) as target:
+            await call(target, "Unary", b"payload-in-clear")
+    assert len([entry for entry in logs if entry["event"] == "call"]) == 2
+    assert "topsecret" not in str(logs)
+    assert "payload-in-clear" not in str(logs)
