@@ -55,7 +55,7 @@ def migrate(url: URL | str, *, name: str, migrations: Path) -> tuple[str, ...]:
     try:
         with engine.begin() as connection:
             _prepare(connection, name)
-            applied = _upgrade(connection, migrations, shown(parsed))
+            applied = _upgrade(connection, name, migrations, shown(parsed))
             if connection.dialect.name == "sqlite" and applied:
                 _check_foreign_keys(connection, shown(parsed))
             return applied
@@ -90,7 +90,7 @@ def _prepare(connection: Connection, name: str) -> None:
         connection.execute(text(f'CREATE SCHEMA "{name}"'))
 
 
-def _upgrade(connection: Connection, migrations: Path, location: str) -> tuple[str, ...]:
+def _upgrade(connection: Connection, name: str, migrations: Path, location: str) -> tuple[str, ...]:
     config = Config()
     # The options pass through configparser, which reads "%" as the beginning of a reference.
     config.set_main_option("script_location", str(_ENVIRONMENT).replace("%", "%%"))
@@ -100,6 +100,8 @@ def _upgrade(connection: Connection, migrations: Path, location: str) -> tuple[s
     with _ALEMBIC:
         script = ScriptDirectory.from_config(config)
         ours = [revision.revision for revision in script.walk_revisions()][::-1]
+        if foreign := [revision for revision in ours if not revision.startswith(f"{name}_")]:
+            raise ValueError(f"revision {foreign[0]!r} of {migrations} must begin with {name + '_'!r}")
         current = MigrationContext.configure(connection).get_current_revision()
         if current is not None and current not in ours:
             raise _newer(location, current, ours[-1])

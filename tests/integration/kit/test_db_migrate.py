@@ -28,6 +28,31 @@ def _only_first(migrations: Path, directory: Path) -> Path:
     return old
 
 
+def _of_letters(migrations: Path, directory: Path) -> Path:
+    """The same revisions under the name of another service."""
+    letters = directory / "letters"
+    letters.mkdir()
+    for path in migrations.glob("*.py"):
+        (letters / path.name).write_text(path.read_text().replace("notes_00", "letters_00"))
+    return letters
+
+
+def test_migrate_when_sqlite_file_belongs_to_another_service_says_so(tmp_path: Path, migrations: Path) -> None:
+    url = f"sqlite:///{tmp_path}/shared.sqlite3"
+    migrate(url, name="notes", migrations=migrations)
+    with pytest.raises(FailedPrecondition) as refused:
+        migrate(url, name="letters", migrations=_of_letters(migrations, tmp_path))
+    assert refused.value.reason == "DATABASE_NEWER"
+    assert "database of its own" in refused.value.remedy
+
+
+def test_migrate_when_a_revision_lacks_the_name_of_the_service_is_a_mistake_of_ours(
+    tmp_path: Path, migrations: Path
+) -> None:
+    with pytest.raises(ValueError, match="must begin with 'letters_'"):
+        migrate(f"sqlite:///{tmp_path}/letters.sqlite3", name="letters", migrations=migrations)
+
+
 def test_migrate_when_four_processes_start_at_once_one_migrates(url: str, migrations: Path) -> None:
     processes = [
         subprocess.Popen(
@@ -114,11 +139,11 @@ def test_migrate_works_below_a_directory_with_a_percent_sign_and_a_space(tmp_pat
 
 @pytest.mark.postgres
 @pytest.mark.parametrize("url", ["postgres"], indirect=True)
-async def test_two_services_in_one_postgres_database_have_schemas_of_their_own(url: str, migrations: Path) -> None:
-    for name in ("notes", "letters"):
-        migrate(url, name=name, migrations=migrations)
+async def test_two_services_in_one_postgres_database_have_schemas_of_their_own(
+    url: str, migrations: Path, tmp_path: Path
+) -> None:
     notes = Database.open(url, name="notes", migrations=migrations)
-    letters = Database.open(url, name="letters", migrations=migrations)
+    letters = Database.open(url, name="letters", migrations=_of_letters(migrations, tmp_path))
     await notes.write(lambda c: c.execute(text("INSERT INTO notes (writer, text) VALUES ('ada', 'x')")))
     count = "SELECT count(*) FROM notes"
     assert await notes.read(lambda c: c.scalar(text(count))) == 1
