@@ -21,6 +21,7 @@ import stat
 import time
 import tomllib
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -257,10 +258,11 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
 
     Raises:
         AlreadyExists: it is there already and ``replace`` is false.
+        FailedPrecondition: ``SECRET_FILE_UNWRITABLE``.
     """
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(content)
             file.flush()
@@ -276,8 +278,16 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
             remedy="Remove it first if you mean to replace it.",
             metadata={"path": str(path)},
         ) from error
+    except OSError as error:
+        raise FailedPrecondition(
+            f"{path} cannot be written: {error.strerror or error}.",
+            reason="SECRET_FILE_UNWRITABLE",
+            remedy="Make its directory writable for this user, or set AUTOPACK_DATA_DIR to one that is.",
+            metadata={"path": str(path)},
+        ) from error
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # what made the write fail has been reported
+            draft.unlink(missing_ok=True)
 
 
 def _bearer(header: str | bytes) -> str:

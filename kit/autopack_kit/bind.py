@@ -113,8 +113,20 @@ class SocketLock:
         """Takes the lock, checks the directory, and removes a stale socket.
 
         Raises:
-            FailedPrecondition: ``ALREADY_SERVING``, ``SOCKET_DIRECTORY_UNSAFE`` or ``SOCKET_PATH_TAKEN``.
+            FailedPrecondition: ``ALREADY_SERVING``, ``SOCKET_DIRECTORY_UNSAFE``, ``SOCKET_PATH_TAKEN`` or
+                ``SOCKET_UNUSABLE``.
         """
+        try:
+            self._acquire()
+        except OSError as error:
+            raise FailedPrecondition(
+                f"The socket {self._path} cannot be used: {error.strerror or error}.",
+                reason="SOCKET_UNUSABLE",
+                remedy="Choose an address in a directory that you may write to, or set AUTOPACK_DATA_DIR.",
+                metadata={"path": str(self._path)},
+            ) from error
+
+    def _acquire(self) -> None:
         _private_directory(self._path.parent)
         lock = self._path.with_name(self._path.name + ".lock")
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)

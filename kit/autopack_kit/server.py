@@ -158,8 +158,7 @@ class Server:
                 self._interceptor.end_streams(STREAM_GRACE)
             if self._server is not None:
                 await self._server.stop(seconds)
-            while self._started:
-                await self._started.pop().stop(seconds)
+            await self._stop_services(seconds)
             if self._health_server is not None:
                 await self._health_server.stop(0)
         finally:
@@ -208,6 +207,19 @@ class Server:
         self.health_address = _listen(server, bind, None)
         self._health_server = server
         await server.start()
+
+    async def _stop_services(self, grace: float) -> None:
+        """Stops every service that was started, also after one of them failed to; raises what failed at the end."""
+        failures: list[Exception] = []
+        while self._started:
+            service = self._started.pop()
+            try:
+                await service.stop(grace)
+            except Exception as error:
+                _log.error("service did not stop", service=service.name, exc_info=error)
+                failures.append(error)
+        if failures:
+            raise ExceptionGroup("services did not stop", failures)
 
     async def _set_health(self, names: Sequence[str], status: int) -> None:
         for name in ("", *names):

@@ -38,14 +38,25 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
-        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-            yield node.lineno, node.module
+        elif isinstance(node, ast.ImportFrom):
+            module = _absolute(path, node)
+            yield node.lineno, module
             for alias in node.names:
-                yield node.lineno, f"{node.module}.{alias.name}"
+                yield node.lineno, f"{module}.{alias.name}"
         elif isinstance(node, ast.Call) and _is_dynamic_import(node):
             argument = node.args[0] if node.args else None
             if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
                 yield node.lineno, argument.value
+
+
+def _absolute(path: Path, node: ast.ImportFrom) -> str:
+    """The module of a ``from`` import, a relative one resolved by where its file stands."""
+    if not node.level:
+        return node.module or ""
+    parts = path.parent.parts
+    top = next((index for index, part in enumerate(parts) if part.startswith("autopack_")), len(parts) - 1)
+    base = parts[top : len(parts) - node.level + 1]
+    return ".".join([*base, *([node.module] if node.module else [])])
 
 
 def foreign_service_imports(root: Path) -> list[str]:
@@ -66,12 +77,18 @@ def impure_core(root: Path) -> list[str]:
     found = []
     for path in _core_files(root):
         relative = path.relative_to(root)
+        own = relative.parts[2]
+        outside = f"{own}."
         for line, module in imports(path):
             top = module.partition(".")[0]
             if top in IMPURE:
                 found.append(f"{relative}:{line}: core/ imports {top}")
             elif top == "autopack_kit" and not _is_pure_kit(module):
                 found.append(f"{relative}:{line}: core/ imports {module}, which is not pure")
+            elif module.startswith(outside) and not module.startswith((f"{own}.core", f"{own}.errors")):
+                found.append(
+                    f"{relative}:{line}: core/ imports {module}; it may use core and errors of its own package"
+                )
             elif module.startswith("os.") and module.removeprefix("os.") in ENVIRONMENT:
                 found.append(f"{relative}:{line}: core/ reads the environment")
         found += [f"{relative}:{line}: core/ reads the environment" for line in _environment_reads(path)]

@@ -101,6 +101,10 @@ def test_import_of_the_own_package_is_no_violation(tmp_path: Path) -> None:
         "from os import getenv as g",
         "from autopack_kit.server import Server",
         "from autopack_kit import channel",
+        "from autopack_toolchain.service import ToolchainService",
+        "from autopack_toolchain import adapters",
+        "from ...adapters import filesystem",
+        "from ... import service",
         "def f() -> None:\n    import grpc",
     ],
 )
@@ -117,6 +121,10 @@ def test_impure_core_is_caught(tmp_path: Path, text: str) -> None:
         "from autopack_kit import errors",
         "from autopack_kit.commands import Command",
         "import re2",
+        "from autopack_toolchain.core.model import Step",
+        "from .model import Step",
+        "from . import model",
+        "from ..errors import bad_path",
         "environ = {}\nx = environ.get('A')",
     ],
 )

@@ -118,6 +118,33 @@ async def test_start_in_a_directory_that_others_may_write_is_refused(service: An
     assert caught.value.reason == "SOCKET_DIRECTORY_UNSAFE"
 
 
+async def test_start_where_no_socket_can_be_is_refused_with_a_remedy(service: Any, short: Path) -> None:
+    (short / "file").write_text("x")
+    with pytest.raises(FailedPrecondition) as caught:
+        await Server([service], Bind.unix(short / "file" / "s")).start()
+    assert caught.value.reason == "SOCKET_UNUSABLE"
+
+
+async def test_stop_that_fails_in_one_service_still_stops_the_others_and_frees_the_socket(
+    service: Any, short: Path
+) -> None:
+    class Stuck(type(service)):  # type: ignore[misc]
+        full_names = ()
+
+        def add_to(self, server: grpc.aio.Server) -> None:
+            pass
+
+        async def stop(self, grace: float) -> None:
+            raise OSError("disk full")
+
+    server = Server([service, Stuck()], Bind.unix(short / "s"))
+    await server.start()
+    with pytest.raises(ExceptionGroup, match="did not stop"):
+        await server.stop(grace=0)
+    assert service.events[-1] == "stop"
+    assert not (short / "s").exists()
+
+
 async def test_start_on_a_port_in_use_is_refused_with_the_address(service: Any, options: ServerOptions) -> None:
     async with running(service, bind=LOOPBACK, options=options) as target:
         with pytest.raises(FailedPrecondition) as caught:
