@@ -121,7 +121,7 @@ def _split(name: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The terms of each part of one name, and of the whole where it has several; and how each was spelled."""
     parts = [part for word in _WORD.findall(name) for part in _parts(word)]
     spelled = [part for part in parts if len(part) > 1 and part not in _STOP_WORDS and not part.isdigit()]
-    terms = [stem(part) for part in spelled]
+    terms = [stem(part) if part.isascii() else part for part in spelled]
     if len(parts) > 1 and not all(part.isdigit() for part in parts):
         # The rarest and so the most telling term. Separators go: parse_request, parse-request and parseRequest are one.
         terms.append("".join(parts))

@@ -1,0 +1,178 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+from autopack_intention import (
+    Advisory,
+    Evidence,
+    Intention,
+    Profile,
+    ProfileSource,
+    Scorer,
+    Step,
+    Verdict,
+    check_drift,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+AREAS = ("billing", "search", "upload", "login", "mail", "report", "cache", "theme", "export", "chat", "audit", "quota")
+GOAL = Intention(
+    "Retry failed requests in the HTTP client",
+    "Use exponential backoff with jitter; stop after max_attempts. Honour the Retry-After header.",
+    scope=("src/http/", "tests/http/"),
+    non_goal_globs=("src/http/vendor/",),
+)
+ON_GOAL = Evidence(
+    ("src/http/client.py", "src/http/retry.py", "tests/http/test_retry.py"),
+    ("class HttpClient:", "def send_request(self, request):"),
+    ("retry", "backoff", "jitter", "max_attempts", "retry_after", "header", "client", "request", "sleep"),
+)
+OFF_GOAL = Evidence(
+    ("src/http/theme.py",),
+    ("class DarkTheme:",),
+    ("color", "palette", "background", "stylesheet", "toggle", "button", "hover"),
+)
+PARROT = "I retry failed requests in the HTTP client with exponential backoff and jitter, up to max_attempts."
+HONEST = "Added a dark theme: color palette, stylesheet, toggle button with hover, DarkTheme background."
+
+
+def change(area: str) -> Evidence:
+    return Evidence(
+        (f"src/http/{area}.py", f"tests/http/test_{area}.py"),
+        (f"class {area.title()}Service:",),
+        (f"{area}_id", f"load_{area}", "session", "request", "response", "value", "client"),
+    )
+
+
+PROFILE = Profile.build(
+    [f"Let the {area} service load its {other} values" for area in AREAS for other in AREAS], [*map(change, AREAS)]
+)
+
+
+def verdict(evidence: Evidence, *, note: str = "", intention: Intention = GOAL) -> Verdict:
+    return check_drift(intention, Step(evidence, note), PROFILE).step_verdict
+
+
+def test_work_on_the_goal_is_on_goal_and_explains_itself() -> None:
+    result = check_drift(GOAL, Step(ON_GOAL), PROFILE)
+    assert result.step_verdict is Verdict.ON_GOAL
+    assert result.z >= 2
+    assert result.confidence > 0.8
+    assert result.prior == 0.5
+    assert {"retry", "backoff", "jitter"} <= set(result.shared_terms)
+    assert "sleep" in result.unexplained_terms
+    assert result.profile_source is ProfileSource.REPOSITORY
+    assert (result.profile_messages, result.profile_changes) == (144, 12)
+
+
+def test_other_work_is_drift_and_names_what_is_unexplained() -> None:
+    result = check_drift(GOAL, Step(OFF_GOAL), PROFILE)
+    assert result.step_verdict is Verdict.DRIFT
+    assert result.confidence < 0.5
+    assert {"palette", "hover"} <= set(result.unexplained_terms)
+
+
+def test_a_note_that_repeats_the_goal_does_not_clear_a_drift() -> None:
+    result = check_drift(GOAL, Step(OFF_GOAL, note=PARROT), PROFILE)
+    assert result.step_verdict is Verdict.DRIFT
+    assert Advisory.CLAIM_MISMATCH in result.advisories
+    assert result.z == check_drift(GOAL, Step(OFF_GOAL), PROFILE).z
+
+
+def test_a_note_that_bridges_goal_and_change_lifts_drift_to_watch_and_never_higher() -> None:
+    assert verdict(OFF_GOAL, note=f"{PARROT} {HONEST}") is Verdict.WATCH
+
+
+def test_a_note_alone_is_no_evidence() -> None:
+    result = check_drift(GOAL, Step(Evidence(), note=PARROT), PROFILE)
+    assert result.step_verdict is result.run_verdict is Verdict.INSUFFICIENT_EVIDENCE
+    assert math.isnan(result.z)
+    assert result.confidence == result.prior
+
+
+@pytest.mark.parametrize("title", ["Fix", "Fix bug", "!!!", "修复登录错误"])
+def test_a_goal_that_says_too_little_is_not_judged(title: str) -> None:
+    result = check_drift(Intention(title), Step(ON_GOAL), PROFILE)
+    assert result.step_verdict is Verdict.INSUFFICIENT_EVIDENCE
+    assert Advisory.GOAL_TOO_SHORT in result.advisories
+
+
+@pytest.mark.parametrize("path", ["docs/index.md", "src/http/vendor/lib.py", "src/httpx.py"])
+def test_a_path_out_of_scope_is_a_violation_however_good_the_rest(path: str) -> None:
+    evidence = Evidence((*ON_GOAL.paths, path), ON_GOAL.hunk_headers, ON_GOAL.added_identifiers)
+    result = check_drift(GOAL, Step(evidence), PROFILE)
+    assert result.step_verdict is result.run_verdict is Verdict.SCOPE_VIOLATION
+    assert result.out_of_scope == (path,)
+    assert result.z > 2
+
+
+def test_scope_is_checked_on_paths_beyond_those_that_are_compared() -> None:
+    evidence = Evidence((*(f"src/http/retry{n}.py" for n in range(500)), "setup.py"))
+    assert check_drift(GOAL, Step(evidence), PROFILE).out_of_scope == ("setup.py",)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "earlier", "final", "expected"),
+    [
+        (OFF_GOAL, (), False, Verdict.WATCH),
+        (OFF_GOAL, (), True, Verdict.DRIFT),
+        (OFF_GOAL, (3.0,), True, Verdict.WATCH),
+        (OFF_GOAL, (0.1,), False, Verdict.DRIFT),
+        (OFF_GOAL, (0.1, 3.0), False, Verdict.WATCH),
+        (OFF_GOAL, (0.1, math.nan), False, Verdict.DRIFT),
+        (ON_GOAL, (0.1,), False, Verdict.WATCH),
+        (ON_GOAL, (0.1, 0.1, 3.0), False, Verdict.ON_GOAL),
+        (ON_GOAL, (), True, Verdict.ON_GOAL),
+        (Evidence(), (0.1, 0.1), False, Verdict.DRIFT),
+        (Evidence(), (3.0, 3.0), True, Verdict.WATCH),
+        (Evidence(), (), True, Verdict.INSUFFICIENT_EVIDENCE),
+    ],
+)
+def test_a_run_is_judged_by_its_last_two_steps(
+    evidence: Evidence, earlier: tuple[float, ...], final: bool, expected: Verdict
+) -> None:
+    result = check_drift(GOAL, Step(evidence, earlier_z=earlier, final=final), PROFILE)
+    assert result.run_verdict is expected
+    assert result.single_step is (not earlier)
+
+
+def test_without_history_the_check_says_so_and_still_tells_good_from_bad() -> None:
+    good, bad = (check_drift(GOAL, Step(evidence)) for evidence in (ON_GOAL, OFF_GOAL))
+    assert (good.step_verdict, bad.step_verdict) == (Verdict.ON_GOAL, Verdict.DRIFT)
+    assert good.profile_source is ProfileSource.NONE
+    assert Advisory.NO_HISTORY in good.advisories
+
+
+def test_without_messages_the_background_still_counts() -> None:
+    profile = Profile.build((), [*map(change, AREAS)])
+    result = check_drift(GOAL, Step(OFF_GOAL), profile)
+    assert result.profile_source is ProfileSource.BACKGROUND_ONLY
+    assert result.step_verdict is Verdict.DRIFT
+
+
+def test_files_far_from_the_goal_are_listed_the_least_related_first() -> None:
+    evidence = Evidence(("src/http/retry_backoff.py", "web/palette.css"), (), ON_GOAL.added_identifiers)
+    result = check_drift(Intention(GOAL.title, GOAL.description), Step(evidence), PROFILE)
+    assert [file.path for file in result.off_goal_files] == ["web/palette.css"]
+    assert Advisory.OFF_GOAL_FILES in result.advisories
+
+
+def test_a_repeated_check_changes_nothing() -> None:
+    scorer = Scorer(PROFILE)
+    step = Step(ON_GOAL, note=PARROT, earlier_z=(0.4,))
+    assert check_drift(GOAL, step, scorer) == check_drift(GOAL, step, scorer) == check_drift(GOAL, step, PROFILE)
+
+
+RANK = {Verdict.INSUFFICIENT_EVIDENCE: 0, Verdict.DRIFT: 0, Verdict.WATCH: 1, Verdict.ON_GOAL: 2}
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.sets(st.sampled_from(ON_GOAL.added_identifiers)), st.lists(st.sampled_from(OFF_GOAL.added_identifiers)))
+def test_the_verdict_never_improves_when_the_goal_leaves_the_evidence(goal_words: set[str], others: list[str]) -> None:
+    # What is left shares no term with the goal.
+    left = Evidence(("web/theme.css",), (), tuple(others))
+    more = Evidence(left.paths, left.hunk_headers, (*left.added_identifiers, *sorted(goal_words)))
+    open_goal = Intention(GOAL.title, GOAL.description)
+    assert RANK[verdict(left, intention=open_goal)] <= RANK[verdict(more, intention=open_goal)]
