@@ -270,14 +270,7 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
         if replace:
             draft.replace(path)
         else:
-            os.link(draft, path)
-    except FileExistsError as error:
-        raise AlreadyExists(
-            f"{path} exists already.",
-            reason="FILE_EXISTS",
-            remedy="Remove it first if you mean to replace it.",
-            metadata={"path": str(path)},
-        ) from error
+            _publish(draft, path)
     except OSError as error:
         raise FailedPrecondition(
             f"{path} cannot be written: {error.strerror or error}.",
@@ -288,6 +281,19 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
     finally:
         with suppress(OSError):  # what made the write fail has been reported
             draft.unlink(missing_ok=True)
+
+
+def _publish(draft: Path, path: Path) -> None:
+    """Gives ``draft`` its name unless the name is taken: what rename(2) cannot do."""
+    try:
+        os.link(draft, path)
+    except FileExistsError as error:
+        raise AlreadyExists(
+            f"{path} exists already.",
+            reason="FILE_EXISTS",
+            remedy="Remove it first if you mean to replace it.",
+            metadata={"path": str(path)},
+        ) from error
 
 
 def _bearer(header: str | bytes) -> str:
