@@ -167,7 +167,7 @@ class DirectoryTree:
 
     def _limits(self) -> Iterator[DetectionWarning]:
         if self._stopped:
-            message = f"The walk stopped after {self._stopped}: files are missing; detect a subdirectory, or raise the budget."
+            message = f"The walk stopped after {self._stopped}: files are missing; detect a subdirectory."
             yield DetectionWarning("TREE_TRUNCATED", message)
         if self._deep:
             message = (

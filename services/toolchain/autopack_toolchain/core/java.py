@@ -87,11 +87,15 @@ def _maven_module(workspace: Workspace, directory: str) -> bool:
     for above in parents(directory):
         if not workspace.has(above, "pom.xml"):
             continue
-        root = workspace.xml(join(above, "pom.xml"))
         inner = directory if above == "." else directory.removeprefix(f"{above}/")
-        if root is not None and inner in _modules(root):
+        if inner in workspace.once("modules", join(above, "pom.xml"), lambda path: _modules_at(workspace, path)):
             return True
     return False
+
+
+def _modules_at(workspace: Workspace, path: str) -> frozenset[str]:
+    root = workspace.xml(path)
+    return frozenset() if root is None else frozenset(_modules(root))
 
 
 def _modules(root: Element) -> list[str]:

@@ -16,6 +16,9 @@ __all__ = ["detect_node"]
 
 ECOSYSTEM = "node"
 
+MAX_PATTERNS = 200
+"""Globs of one workspace that are matched; the largest workspace surveyed has 10."""
+
 _DEPENDENCY_TABLES = ("dependencies", "devDependencies", "optionalDependencies")
 
 _SCRIPTS: dict[StepKind, tuple[str, ...]] = {
@@ -160,7 +163,7 @@ def _workspace_patterns(workspace: Workspace, directory: str) -> list[str]:
     declared = workspace.json(join(directory, "package.json")).get("workspaces")
     packages = declared.get("packages") if isinstance(declared, dict) else declared
     pnpm = workspace.yaml(join(directory, "pnpm-workspace.yaml")).get("packages")
-    return strings(packages) + strings(pnpm)
+    return (strings(packages) + strings(pnpm))[:MAX_PATTERNS]
 
 
 def _is_member(inner: str, patterns: list[str]) -> bool:

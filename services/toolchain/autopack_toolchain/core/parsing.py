@@ -35,6 +35,9 @@ __all__ = [
 MAX_YAML_ALIASES = 64
 """Aliases at most in one YAML file. The configuration files read here have none or a handful; bombs have thousands."""
 
+MAX_NESTING = 100
+"""Open brackets in YAML and parts of a dotted key in TOML: both parsers need quadratic time for them."""
+
 MAX_REQUIREMENT_LINES = 20_000
 """Lines at most that are read of a requirements file; the longest hashed lock of a known project has about 9,000."""
 
@@ -58,6 +61,9 @@ _TOML_POSITION = re.compile(r"\(at line (\d+), column \d+\)$")
 
 def parse_toml(text: str) -> dict[str, Any]:
     """TOML 1.0."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > MAX_NESTING and _longest_dotted_key(line) > MAX_NESTING:
+            raise ManifestError(f"invalid TOML: a key of more than {MAX_NESTING} parts", number)
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -65,6 +71,15 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ManifestError(f"invalid TOML: {error}", int(match[1]) if match else 0) from None
     except RecursionError:
         raise ManifestError("invalid TOML: nested too deeply") from None
+
+
+def _longest_dotted_key(line: str) -> int:
+    """Parts of the longest run of key-like words between dots."""
+    longest = run = 0
+    for part in line.split("."):
+        run = run + 1 if part.strip(" \t\"'[{=").replace("-", "_").isidentifier() else 0
+        longest = max(longest, run)
+    return longest
 
 
 def parse_json(text: str) -> Any:
@@ -79,6 +94,9 @@ def parse_json(text: str) -> Any:
         raise ManifestError(f"invalid JSON: {error}") from None
 
 
+_BRACKETS = re.compile(r"[\[\]{}]")
+
+
 class _Loader(yaml.CSafeLoader):
     """The safe C loader without merge keys: expanding ``<<`` of aliases is exponential, and no file here needs it."""
 
@@ -88,6 +106,12 @@ class _Loader(yaml.CSafeLoader):
 
 def parse_yaml(text: str) -> Any:
     """The first YAML document, with at most :data:`MAX_YAML_ALIASES` aliases."""
+    depth = 0
+    for match in _BRACKETS.finditer(text):
+        depth += 1 if match[0] in "[{" else -1
+        if depth > MAX_NESTING:
+            line = text.count("\n", 0, match.start()) + 1
+            raise ManifestError(f"invalid YAML: more than {MAX_NESTING} brackets are open", line)
     try:
         aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader))
         if aliases > MAX_YAML_ALIASES:
@@ -219,30 +243,34 @@ class MakeTarget:
     recipe: tuple[str, ...]
 
 
+MAX_TARGETS_OF_A_RULE = 20
+"""Targets that share one recipe; more of them are files that some tool generated."""
+
 _RULE = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)([^=]*)$")
 
 
 def parse_makefile(text: str) -> dict[str, MakeTarget]:
     """Explicit rules with plain names. Conditionals and generated rules are not evaluated."""
-    found: dict[str, MakeTarget] = {}
+    lines: dict[str, int] = {}
+    needs: dict[str, list[str]] = {}
+    recipes: dict[str, list[str]] = {}
     names: list[str] = []
     for number, line in enumerate(_joined(text), 1):
         if line.startswith("\t"):
             command = line.strip().lstrip("@-+").strip()
             for name in names if command and not command.startswith("#") else []:
-                rule = found[name]
-                found[name] = MakeTarget(rule.line, rule.prerequisites, (*rule.recipe, command))
+                recipes[name].append(command)
             continue
         if line.strip() and not line.lstrip().startswith("#"):
             names = []
         match = _RULE.match(line.split("#", 1)[0].rstrip())
         if match:
-            names = match[1].split()
-            needs = tuple(match[2].split("|")[0].split(";")[0].split())
+            names = match[1].split()[:MAX_TARGETS_OF_A_RULE]
             for name in names:
-                rule = found.get(name, MakeTarget(number, (), ()))
-                found[name] = MakeTarget(rule.line, (*rule.prerequisites, *needs), rule.recipe)
-    return found
+                lines.setdefault(name, number)
+                recipes.setdefault(name, [])
+                needs.setdefault(name, []).extend(match[2].split("|")[0].split(";")[0].split())
+    return {name: MakeTarget(line, tuple(needs[name]), tuple(recipes[name])) for name, line in lines.items()}
 
 
 def _joined(text: str) -> Iterator[str]:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from itertools import chain, islice
 
 from packaging.utils import canonicalize_name
 
@@ -14,6 +15,9 @@ from .parsing import parse_requirement
 from .workspace import Workspace, join, strings, table
 
 __all__ = ["Declaration", "Place", "declarations", "installable", "requirement_files"]
+
+MAX_DECLARATIONS = 5_000
+"""Declarations of one project that are looked at; fully pinned environments have some hundreds."""
 
 MAX_INCLUDED_FILES = 20
 """Requirements files at most that are followed from one project."""
@@ -37,7 +41,9 @@ class Declaration:
         name: normalised name (PEP 503).
         place: where in the project.
         group: name of the extra or group, or path of the requirements file relative to the project.
-        path, line: where in the tree.
+        path: file in the tree.
+        line: in that file; 0 = it is found by ``text`` when it is asked for.
+        text: how the declaration begins or is quoted there.
     """
 
     name: str
@@ -45,24 +51,30 @@ class Declaration:
     group: str
     path: str
     line: int
+    text: str = ""
 
-    def evidence(self, weight: float) -> Evidence:
-        """This declaration as evidence."""
+    def evidence(self, workspace: Workspace, weight: float) -> Evidence:
+        """This declaration as evidence, with its line."""
         part = {Place.EXTRA: f" in extra {self.group}", Place.GROUP: f" in group {self.group}"}.get(self.place, "")
-        return Evidence(self.path, self.line, f"dependency {self.name}{part}", weight)
+        line = self.line
+        if not line and self.text:
+            quoted = (f'"{self.text}"', f"'{self.text}'")
+            numbered = enumerate(workspace.lines(self.path), 1)
+            found = (n for n, text in numbered if text.lstrip().startswith(self.text) or any(q in text for q in quoted))
+            line = next(found, 0)
+        return Evidence(self.path, line, f"dependency {self.name}{part}", weight)
 
 
 def declarations(workspace: Workspace, directory: str) -> list[Declaration]:
     """All declarations of the project in ``directory``, in a stable order."""
-    found = [
-        *_pyproject(workspace, directory),
-        *_setup_cfg(workspace, directory),
-        *_setup_py(workspace, directory),
-        *_pipfile(workspace, directory),
+    parts = [
+        _pyproject(workspace, directory),
+        _setup_cfg(workspace, directory),
+        _setup_py(workspace, directory),
+        _pipfile(workspace, directory),
+        *(_requirements(workspace, directory, n, n, set()) for n in requirement_files(workspace, directory)),
     ]
-    for name in requirement_files(workspace, directory):
-        found.extend(_requirements(workspace, directory, name, name, set()))
-    return found
+    return list(islice(chain.from_iterable(parts), MAX_DECLARATIONS))
 
 
 def requirement_files(workspace: Workspace, directory: str) -> list[str]:
@@ -98,7 +110,7 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     for place, group, lines in sources:
         for line in lines:
             if name := parse_requirement(line):
-                yield Declaration(name, place, group, path, _line_of(workspace, path, line))
+                yield Declaration(name, place, group, path, 0, line)
     poetry = table(data, "tool", "poetry")
     optional = {canonicalize_name(name) for names in table(poetry, "extras").values() for name in strings(names)}
     tables = [(Place.MAIN, "", table(poetry, "dependencies")), (Place.GROUP, "dev", table(poetry, "dev-dependencies"))]
@@ -106,20 +118,7 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     for place, group, entries in tables:
         for key in entries:
             extra = place is Place.MAIN and canonicalize_name(key) in optional
-            line_number = workspace.line(path, key)
-            yield Declaration(canonicalize_name(key), Place.EXTRA if extra else place, group, path, line_number)
-
-
-def _line_of(workspace: Workspace, path: str, requirement: str) -> int:
-    """The line of a quoted requirement in a TOML array."""
-    return next(
-        (
-            n
-            for n, line in enumerate(workspace.lines(path), 1)
-            if f'"{requirement}"' in line or f"'{requirement}'" in line
-        ),
-        0,
-    )
+            yield Declaration(canonicalize_name(key), Place.EXTRA if extra else place, group, path, 0, key)
 
 
 def _setup_cfg(workspace: Workspace, directory: str) -> Iterator[Declaration]:
@@ -134,7 +133,7 @@ def _setup_cfg(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     for place, group, value in sources:
         for line in value.splitlines():
             if name := parse_requirement(line.strip()):
-                yield Declaration(name, place, group, path, workspace.line(path, line.strip()))
+                yield Declaration(name, place, group, path, 0, line.strip())
 
 
 def _setup_py(workspace: Workspace, directory: str) -> Iterator[Declaration]:
@@ -191,7 +190,7 @@ def _pipfile(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     for section, place in (("packages", Place.MAIN), ("dev-packages", Place.GROUP)):
         for key in table(data, section):
             group = "dev" if place is Place.GROUP else ""
-            yield Declaration(canonicalize_name(key), place, group, path, workspace.line(path, key))
+            yield Declaration(canonicalize_name(key), place, group, path, 0, key)
 
 
 def _requirements(workspace: Workspace, directory: str, name: str, group: str, seen: set[str]) -> Iterator[Declaration]:

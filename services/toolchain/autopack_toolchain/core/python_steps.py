@@ -134,7 +134,9 @@ class _Project:
     def _managed_install(self) -> tuple[list[str], list[Evidence]]:
         evidence = [Evidence(self.manifest, 0, "manifest", 0.85)]
         extra = [name for name in self.selection.groups if name not in self._default_groups()]
-        evidence += [d.evidence(0.7) for d in self.declared if _is_pytest(d.name) and self.selection.holds(d)][:1]
+        evidence += [
+            d.evidence(self.workspace, 0.7) for d in self.declared if _is_pytest(d.name) and self.selection.holds(d)
+        ][:1]
         match self.manager:
             case "uv":
                 options = [("--group", name) for name in extra] + [("--extra", name) for name in self.selection.extras]
@@ -212,7 +214,7 @@ class _Project:
                 found.append(work.evidence(join(here, name), f"[{section}]", 0.85, f"[{section}]"))
         found += [Evidence(join(here, n), 0, n, 0.85) for n in ("pytest.ini", ".pytest.ini") if work.has(here, n)]
         declared = [d for d in self.declared if _is_pytest(d.name)]
-        found += [d.evidence(0.8) for d in sorted(declared, key=lambda d: (d.name != "pytest", d.path, d.line))[:1]]
+        found += [d.evidence(work, 0.8) for d in sorted(declared, key=lambda d: d.name != "pytest")[:1]]
         found += self._tox_evidence()
         directories = sorted({path.rpartition("/")[0] or "." for path in self.tests} | {here})
         found += [
@@ -245,7 +247,7 @@ class _Project:
         if not any(_is_pytest(d.name) and (self.selection.holds(d) or self.manager != "pip") for d in self.declared):
             self.workspace.warn(
                 "TEST_RUNNER_NOT_DECLARED",
-                f"{evidence[0].path} speaks for pytest, but no dependency of the project in {self.directory!r} installs "
+                f"{evidence[0].path} speaks for pytest, but no dependency of {self.directory!r} brings "
                 "it; add pytest to the project's test dependencies.",
                 evidence[0].path,
             )
@@ -285,7 +287,7 @@ class _Project:
             if name in installed:
                 weight = 0.75 if name in configured else 0.5
                 weight = weight - 0.15 if kind is StepKind.FORMAT and name == "ruff" else weight
-                evidence = [installed[name].evidence(weight)]
+                evidence = [installed[name].evidence(work, weight)]
                 yield self._step(kind, [*self._tool(name), *arguments], evidence, Source.CONFIGURATION)
 
     # words

@@ -32,6 +32,9 @@ __all__ = ["Workspace", "join", "listing", "parents", "strings", "table"]
 
 T = TypeVar("T")
 
+MAX_TOTAL_BYTES = 16 << 20
+"""Bytes read in one detection: twice what a snapshot may carry, and seconds of parsing at most."""
+
 _REPLACEMENT = "\ufffd"
 
 
@@ -73,6 +76,7 @@ class Workspace:
         self.registry = registry
         self.warnings: list[DetectionWarning] = [*tree.warnings]
         self._tree = tree
+        self._left = MAX_TOTAL_BYTES
         self._holders: dict[str, list[str]] = defaultdict(list)
         self._names: dict[str, set[str]] = defaultdict(set)
         self._cache: dict[tuple[str, str], Any] = {}
@@ -133,7 +137,7 @@ class Workspace:
 
     def text(self, path: str) -> str:
         """The content as text; empty with a warning where it cannot be had."""
-        return self._once("text", path, self._read)
+        return self.once("text", path, self._read)
 
     def toml(self, path: str) -> dict[str, Any]:
         """Parsed TOML; empty where it is missing or broken."""
@@ -170,7 +174,7 @@ class Workspace:
 
     def lines(self, path: str) -> list[str]:
         """The lines of the content."""
-        return self._once("lines", path, lambda path: self.text(path).splitlines())
+        return self.once("lines", path, lambda path: self.text(path).splitlines())
 
     def line(self, path: str, *starts: str) -> int:
         """The line that begins with the last of ``starts``, after lines that begin with the others in order; or 0."""
@@ -206,6 +210,11 @@ class Workspace:
                     path,
                 )
             return ""
+        self._left -= found.size
+        if self._left < 0:
+            message = f"More than {MAX_TOTAL_BYTES:,} bytes of manifests: some were not read; detect a subdirectory."
+            self.warn("TOO_MUCH_TO_READ", message)
+            return ""
         content = self._tree.read(path)
         if content is None:
             self.warn(
@@ -232,9 +241,10 @@ class Workspace:
                 self.warn("BROKEN_MANIFEST", f"{place}: {error.message}. Fix it there; it was read as empty.", path)
                 return empty
 
-        return self._once(form, path, read_and_parse)
+        return self.once(form, path, read_and_parse)
 
-    def _once(self, form: str, path: str, make: Callable[[str], T]) -> T:
+    def once(self, form: str, path: str, make: Callable[[str], T]) -> T:
+        """``make(path)``, computed the first time and remembered under ``form``."""
         key = (form, path)
         if key not in self._cache:
             self._cache[key] = make(path)
