@@ -184,7 +184,7 @@ class _Collected:
     def path(self, raw: bytes) -> None:
         path = raw.decode("utf-8", "replace")[:MAX_PATH_CHARS]
         self.generated = PurePosixPath(path).name in _GENERATED
-        if len(self.paths) < MAX_PATHS:
+        if path and len(self.paths) < MAX_PATHS:
             self.paths[path] = None
 
     def header(self, raw: bytes) -> None:

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+from autopack_client.evidence import change_evidence
+from autopack_client.profile import build_profile
+from autopack_kit.errors import FailedPrecondition
+
+ENV = {
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "A Person",
+    "GIT_AUTHOR_EMAIL": "person@invalid",
+    "GIT_COMMITTER_NAME": "A Person",
+    "GIT_COMMITTER_EMAIL": "person@invalid",
+}
+
+
+def git(repository: Path, *arguments: str, **environment: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(repository), *arguments], check=True, capture_output=True, text=True, env=ENV | environment
+    ).stdout.strip()
+
+
+def commit(repository: Path, message: str, **environment: str) -> str:
+    git(repository, "add", "-A")
+    git(repository, "commit", "-q", "--allow-empty", "-m", message, **environment)
+    return git(repository, "rev-parse", "HEAD")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    root = tmp_path / "repo"
+    root.mkdir()
+    git(root, "init", "-q", "-b", "main")
+    (root / "old.py").write_text("".join(f"line_{n} = {n}\n" for n in range(40)))
+    (root / "gone.py").write_text("gone = 1\n")
+    commit(root, "Start")
+    return root
+
+
+async def test_evidence_has_renames_deletions_odd_names_and_added_identifiers(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / "old.py").rename(repository / "new.py")
+    (repository / "gone.py").unlink()
+    (repository / 'tab\tand "quote" ä.py').write_text("def send_request():\n    return retry_policy\n")
+    (repository / "with space b").write_text("")
+    os.mkfifo(repository / "ignored-by-git")
+    tree = commit(repository, "Change") + "^{tree}"
+    evidence = await change_evidence(repository, base, tree)
+    assert set(evidence.paths) == {"old.py", "new.py", "gone.py", 'tab\tand "quote" ä.py', "with space b"}
+    assert set(evidence.added_identifiers) == {"def", "send_request", "return", "retry_policy"}
+
+
+async def test_programs_named_by_the_repository_never_run(repository: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "ran"
+    trap = tmp_path / "trap.sh"
+    trap.write_text(f"#!/bin/sh\ntouch {marker}\ncat\n")
+    trap.chmod(0o755)
+    for key in (
+        "diff.external",
+        "diff.trap.command",
+        "diff.trap.textconv",
+        "core.fsmonitor",
+        "core.pager",
+        "gpg.program",
+    ):
+        git(repository, "config", key, str(trap))
+    git(repository, "config", "log.showSignature", "true")
+    git(repository, "config", "diff.noprefix", "true")
+    (repository / ".gitattributes").write_text("* diff=trap\n")
+    (repository / "old.py").write_text("changed_identifier = 1\n")
+    git(repository, "-c", "core.fsmonitor=false", "add", "-A")
+    git(repository, "-c", "core.fsmonitor=false", "commit", "-q", "-m", "Trap")
+    marker.unlink(missing_ok=True)
+    evidence = await change_evidence(repository, "HEAD~1", "HEAD")
+    profile = await build_profile(repository)
+    assert "changed_identifier" in evidence.added_identifiers
+    assert set(evidence.paths) == {".gitattributes", "old.py"}
+    assert profile.messages == ("Trap", "Start")
+    assert not marker.exists()
+
+
+async def test_a_profile_has_messages_and_changes_of_people_without_merges(repository: Path) -> None:
+    for number in range(3):
+        (repository / f"module_{number}.py").write_text(f"value_{number} = 1\n")
+        commit(repository, f"Add module {number}\n\nBecause.\n\nSigned-off-by: A Person <person@invalid>")
+    (repository / "package.json").write_text("{}\n")
+    commit(repository, "Bump it", GIT_AUTHOR_NAME="dependabot[bot]")
+    git(repository, "checkout", "-q", "-b", "side", "HEAD~1")
+    commit(repository, "Empty side")
+    git(repository, "checkout", "-q", "main")
+    git(repository, "merge", "-q", "--no-ff", "-m", "Merge side", "side")
+    profile = await build_profile(repository)
+    assert sorted(profile.messages) == [
+        "Add module 0\n\nBecause.",
+        "Add module 1\n\nBecause.",
+        "Add module 2\n\nBecause.",
+        "Empty side",
+        "Start",
+    ]
+    assert [change.paths for change in profile.background][:3] == [("module_2.py",), ("module_1.py",), ("module_0.py",)]
+    assert set(profile.background[-1].paths) == {"gone.py", "old.py"}
+    assert len(profile.to_proto().background) == 4
+
+
+async def test_a_revision_that_is_an_option_or_does_not_exist_is_refused(repository: Path, tmp_path: Path) -> None:
+    for revision in (f"--output={tmp_path / 'written'}", "no-such-revision"):
+        with pytest.raises(FailedPrecondition, match="git diff failed"):
+            await change_evidence(repository, revision, "HEAD")
+    assert not (tmp_path / "written").exists()
+
+
+async def test_a_directory_without_commits_is_refused_with_what_git_said(tmp_path: Path) -> None:
+    with pytest.raises(FailedPrecondition) as caught:
+        await build_profile(tmp_path)
+    assert caught.value.reason == "GIT_FAILED"
+    assert "not a git repository" in caught.value.message

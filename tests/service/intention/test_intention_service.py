@@ -1,0 +1,189 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from autopack_api.intention.v1 import intention_pb2 as pb
+from autopack_api.intention.v1 import intention_pb2_grpc as pb_grpc
+from autopack_intention.service import IntentionService
+from autopack_intention.settings import IntentionSettings
+from autopack_kit.auth import LOCAL_PRINCIPAL
+from autopack_kit.errors import AutopackError, InvalidArgument, NotFound
+from autopack_kit.identity import Principal
+from autopack_kit.status import from_rpc_error
+from autopack_kit.testing import running
+from grpc.aio import AioRpcError
+
+AREAS = ("billing", "search", "upload", "login", "mail", "report", "cache", "theme", "export", "chat", "audit", "quota")
+GOAL = pb.Intention(
+    title="Retry failed requests in the HTTP client",
+    description="Use exponential backoff with jitter; stop after max_attempts.",
+    constraints=["No new dependency"],
+    scope=["src/http/"],
+)
+ON_GOAL = pb.ChangeEvidence(
+    paths=["src/http/retry.py"], added_identifiers=["retry", "backoff", "jitter", "max_attempts", "request", "client"]
+)
+PROFILE = pb.Profile(
+    messages=[f"Let the {area} service load its {other} values" for area in AREAS for other in AREAS],
+    background=[
+        pb.ChangeEvidence(paths=[f"src/http/{area}.py"], added_identifiers=[f"{area}_id", "session", "value"])
+        for area in AREAS
+    ],
+)
+
+
+@pytest.fixture
+async def stub(tmp_path: Path) -> AsyncIterator[pb_grpc.IntentionServiceAsyncStub]:
+    async with running(IntentionService(tmp_path)) as target:
+        yield pb_grpc.IntentionServiceStub(target.channel)
+
+
+async def refusal(call: object) -> AutopackError:
+    with pytest.raises(AioRpcError) as caught:
+        await call  # type: ignore[misc]  # grpc's call objects are awaitable, their stubs do not say so
+    return from_rpc_error(caught.value)
+
+
+async def test_a_context_comes_back_within_its_budget(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    first = await stub.BuildContext(pb.BuildContextRequest(intention=GOAL))
+    assert first == await stub.BuildContext(pb.BuildContextRequest(intention=GOAL))
+    assert first.size_bytes == len(first.text.encode()) <= 2_048
+    assert dict(first.kept) == {"goal": 1, "constraints": 1, "scope": 1}
+    assert not first.dropped
+    assert len(first.source_sha256) == 64
+
+
+async def test_a_drift_check_with_a_profile_explains_itself(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
+    answer = await stub.CheckDrift(
+        pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id, evidence=ON_GOAL, final=True)
+    )
+    assert answer.step_verdict == answer.run_verdict == pb.VERDICT_ON_GOAL
+    assert answer.single_step
+    assert answer.z > 2
+    assert answer.prior == 0.5
+    assert answer.profile_source == pb.PROFILE_SOURCE_REPOSITORY
+    assert answer.profile_size == 144 + 12
+    assert "backoff" in answer.shared_terms
+
+
+async def test_without_a_profile_the_answer_says_so(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    answer = await stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL))
+    assert answer.profile_source == pb.PROFILE_SOURCE_NONE
+    assert pb.ADVISORY_NO_HISTORY in answer.advisories
+
+
+async def test_a_path_out_of_scope_is_named(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    evidence = pb.ChangeEvidence(paths=["src/http/retry.py", "setup.py"])
+    answer = await stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, evidence=evidence))
+    assert answer.step_verdict == pb.VERDICT_SCOPE_VIOLATION
+    assert list(answer.out_of_scope_paths) == ["setup.py"]
+
+
+async def test_an_unknown_profile_is_not_found_with_the_remedy(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id="0" * 64)))
+    assert isinstance(error, NotFound)
+    assert error.reason == "PROFILE_NOT_FOUND"
+    assert "PutProfile" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("request_", "field"),
+    [
+        (pb.CheckDriftRequest(), "intention.title"),
+        (pb.CheckDriftRequest(intention=pb.Intention(title="x" * 501)), "intention.title"),
+        (pb.CheckDriftRequest(intention=pb.Intention(title="x", description="ä" * 8_193)), "intention.description"),
+        (pb.CheckDriftRequest(intention=pb.Intention(title="x", notes=["n"] * 101)), "intention.notes"),
+        (pb.CheckDriftRequest(intention=pb.Intention(title="x", scope=["src/", "[z-a]"])), "intention.scope[1]"),
+        (pb.CheckDriftRequest(intention=GOAL, evidence=pb.ChangeEvidence(paths=["p"] * 2_001)), "evidence.paths"),
+        (pb.CheckDriftRequest(intention=GOAL, evidence=pb.ChangeEvidence(paths=["p" * 5_000])), "evidence.paths[0]"),
+        (pb.CheckDriftRequest(intention=GOAL, note="n" * 20_000), "note"),
+        (pb.CheckDriftRequest(intention=GOAL, earlier_z=[1.0] * 10_001), "earlier_z"),
+        (pb.CheckDriftRequest(intention=GOAL, profile_id="../../etc/passwd"), "profile_id"),
+        (pb.BuildContextRequest(intention=GOAL, budget_bytes=255), "budget_bytes"),
+        (pb.BuildContextRequest(intention=GOAL, budget_bytes=-1), "budget_bytes"),
+        (pb.PutProfileRequest(profile=pb.Profile(messages=["m"] * 1_001)), "profile.messages"),
+        (pb.PutProfileRequest(profile=pb.Profile(messages=["ok", "m" * 5_000])), "profile.messages[1]"),
+        (pb.PutProfileRequest(profile=pb.Profile(background=[pb.ChangeEvidence()] * 101)), "profile.background"),
+    ],
+)
+async def test_a_bad_field_is_named(stub: pb_grpc.IntentionServiceAsyncStub, request_: object, field: str) -> None:
+    method = getattr(stub, type(request_).__name__.removesuffix("Request"))
+    error = await refusal(method(request_))
+    assert isinstance(error, InvalidArgument)
+    assert [violation.field for violation in error.violations] == [field]
+
+
+async def test_every_bad_field_is_named_at_once(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    intention = pb.Intention(description="x" * 20_000, constraints=["c"] * 101)
+    error = await refusal(stub.BuildContext(pb.BuildContextRequest(intention=intention)))
+    assert [violation.field for violation in error.violations] == [
+        "intention.title",
+        "intention.description",
+        "intention.constraints",
+    ]
+
+
+async def test_a_profile_outlives_the_server_and_is_kept_once(tmp_path: Path) -> None:
+    async with running(IntentionService(tmp_path)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        ids = {(await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id for _ in range(2)}
+    assert len(ids) == 1
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+    async with running(IntentionService(tmp_path)) as target:
+        request = pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=ids.pop())
+        answers = await asyncio.gather(
+            *(pb_grpc.IntentionServiceStub(target.channel).CheckDrift(request) for _ in range(50))
+        )
+    assert {answer.profile_source for answer in answers} == {pb.PROFILE_SOURCE_REPOSITORY}
+
+
+async def test_a_profile_of_another_tenant_is_not_found(tmp_path: Path) -> None:
+    async with running(IntentionService(tmp_path)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
+    stranger = Principal("stranger", "../other", LOCAL_PRINCIPAL.scopes)
+    async with running(IntentionService(tmp_path), principal=stranger) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
+    assert error.reason == "PROFILE_NOT_FOUND"
+
+
+async def test_a_damaged_profile_is_not_found_and_dropped(tmp_path: Path) -> None:
+    async with running(IntentionService(tmp_path)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
+    (file,) = tmp_path.rglob("*.json")
+    file.write_bytes(file.read_bytes()[:-1])
+    async with running(IntentionService(tmp_path)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
+    assert error.reason == "PROFILE_NOT_FOUND"
+    assert not file.exists()
+
+
+async def test_a_disk_that_cannot_be_written_costs_nothing_but_the_restart(tmp_path: Path) -> None:
+    (tmp_path / "intention").write_text("a file where the directory should be")
+    async with running(IntentionService(tmp_path)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
+        answer = await stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=profile_id))
+    assert answer.profile_source == pb.PROFILE_SOURCE_REPOSITORY
+
+
+async def test_profiles_over_the_limit_make_room_for_the_newest(tmp_path: Path) -> None:
+    settings = IntentionSettings(profiles_in_memory=1, profiles_on_disk=2)
+    async with running(IntentionService(tmp_path, settings)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        ids = [
+            (await stub.PutProfile(pb.PutProfileRequest(profile=pb.Profile(messages=[f"message{n}"])))).profile_id
+            for n in range(4)
+        ]
+        assert {file.stem for file in tmp_path.rglob("*.json")} == set(ids[-2:])
+        request = pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=ids[-2])
+        await stub.CheckDrift(request)
+        request.profile_id = ids[0]
+        assert isinstance(await refusal(stub.CheckDrift(request)), NotFound)

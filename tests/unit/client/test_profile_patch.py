@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+from autopack_client.evidence import parse_patch
+
+PATCH = b"""diff --git a/src/old name.py b/src/new.py
+similarity index 90%
+rename from src/old name.py
+rename to src/new.py
+index 1..2 100644
+--- a/src/old name.py\t
++++ b/src/new.py
+@@ -3,2 +3 @@ class Client:
+---- removed that looks like a header
+-removed
++    retry_count = max_attempts + retry_count
+@@ -9 +9,2 @@ def send(self):
+-x
+++++ b/not/a/path.py
++diff --git a/not/this b/not/this
+\\ No newline at end of file
+diff --git a/gone.py b/gone.py
+deleted file mode 100644
+--- a/gone.py
++++ /dev/null
+@@ -1 +0,0 @@
+-bye
+diff --git a/tool b/tool
+old mode 100644
+new mode 100755
+diff --git "a/ta\\tb.bin" "b/ta\\tb.bin"
+Binary files "a/ta\\tb.bin" and "b/ta\\tb.bin" differ
+diff --git a/uv.lock b/uv.lock
+--- a/uv.lock
++++ b/uv.lock
+@@ -1 +1 @@
+-a
++generated_name generated_name generated_name
+"""
+
+
+def test_a_patch_gives_both_ends_of_a_rename_deletions_modes_and_binaries() -> None:
+    assert parse_patch(PATCH.split(b"\n")).paths == (
+        "src/old name.py",
+        "src/new.py",
+        "gone.py",
+        "tool",
+        "ta\tb.bin",
+        "uv.lock",
+    )
+
+
+def test_content_that_looks_like_a_patch_is_content() -> None:
+    evidence = parse_patch(PATCH.split(b"\n"))
+    assert evidence.hunk_headers == ("class Client:", "def send(self):")
+    assert {"retry_count", "max_attempts", "path", "diff"} <= set(evidence.added_identifiers)
+    assert "generated_name" not in evidence.added_identifiers
+
+
+def test_lists_are_bounded() -> None:
+    files = [f"diff --git a/f{n} b/f{n}\n@@ -0,0 +1 @@ def function{n}():\n+identifier{n}" for n in range(3_000)]
+    evidence = parse_patch("\n".join(files).encode().split(b"\n"))
+    assert (len(evidence.paths), len(evidence.hunk_headers), len(evidence.added_identifiers)) == (2_000, 10, 30)
+
+
+def test_garbage_is_no_evidence() -> None:
+    assert parse_patch([b"\xff\x00", b"@@ nonsense", b"diff --git x", b'diff --git "', b"+++ ", b""]).paths == ()
+
+
+def test_evidence_goes_on_the_wire_as_it_is() -> None:
+    evidence = parse_patch(PATCH.split(b"\n"))
+    assert tuple(evidence.to_proto().paths) == evidence.paths
