@@ -12,6 +12,9 @@ PYTEST := $(BIN)/python -m pytest -q
 WORKERS ?= 2
 # A file's tests share fixtures that are costly to make, such as a package cache.
 PARALLEL := -n $(WORKERS) --dist loadfile
+IMAGE_PINS := deploy/docker/requirements.txt
+COMPILE = $(BIN)/uv pip compile --quiet $(UPGRADE) --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
+	--no-annotate --python-version 3.11
 NEEDED := import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
 .PHONY: help
@@ -56,11 +59,11 @@ stubs: $(STAMP) ## Generate gen/ from protos/
 	@$(BIN)/python tools/generate.py
 
 .PHONY: lock
-lock: ## Pin what pyproject.toml asks for in constraints.txt; UPGRADE=--upgrade takes the newest of everything
+lock: ## Pin what pyproject.toml asks for with hashes; UPGRADE=--upgrade takes the newest of all
 	@[ -x $(BIN)/uv ] || $(MAKE) --no-print-directory $(STAMP)
-	@$(BIN)/uv pip compile --quiet $(UPGRADE) --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
-		--no-annotate --python-version 3.11 --all-extras pyproject.toml -o constraints.txt
-	@$(BIN)/python tools/check_text.py constraints.txt
+	@$(COMPILE) --all-extras pyproject.toml -o constraints.txt
+	@echo hatchling | $(COMPILE) --extra all --constraints constraints.txt pyproject.toml - -o $(IMAGE_PINS)
+	@$(BIN)/python tools/check_pins.py && $(BIN)/python tools/check_text.py constraints.txt $(IMAGE_PINS)
 
 .PHONY: clean
 clean: ## Remove the environment, caches and builds

@@ -1,4 +1,4 @@
-"""Check that constraints.txt pins everything that pyproject.toml asks for, in a version that it accepts."""
+"""Check that everything is pinned: constraints.txt has what pyproject.toml asks for, and the image's pins are of it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
+IMAGE = "deploy/docker/requirements.txt"
 PIN = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
 
 
@@ -24,15 +25,24 @@ def requirements() -> list[Requirement]:
     return [requirement for requirement in found if requirement.name != project["name"]]
 
 
+def pins(path: str) -> dict[str, str]:
+    """Version by name."""
+    return {canonicalize_name(name): version for name, version in PIN.findall((ROOT / path).read_text())}
+
+
 def main() -> int:
     """Check and report."""
-    pins = {canonicalize_name(name): version for name, version in PIN.findall((ROOT / "constraints.txt").read_text())}
     failed = 0
-    for requirement in requirements():
-        version = pins.get(canonicalize_name(requirement.name))
-        if version is None or not requirement.specifier.contains(version, prereleases=True):
+    all_pins = pins("constraints.txt")
+    for name, version in pins(IMAGE).items():
+        if all_pins.get(name) != version:
             failed += 1
-            print(f"pyproject.toml asks for {requirement}; constraints.txt has {version or 'nothing'}: run `make lock`")
+            print(f"{IMAGE} has {name} {version}, constraints.txt {all_pins.get(name, 'does not')}: run `make lock`")
+    for requirement in requirements():
+        pinned = all_pins.get(canonicalize_name(requirement.name))
+        if pinned is None or not requirement.specifier.contains(pinned, prereleases=True):
+            failed += 1
+            print(f"pyproject.toml asks for {requirement}; constraints.txt has {pinned or 'nothing'}: run `make lock`")
     return 1 if failed else 0
 
 

@@ -22,6 +22,7 @@ RULES = (
     ("a package index", re.compile(r"--(?:extra-)?index-url|--find-links|\b_authToken\b")),
 )
 ANY_ADDRESS = ("an address; pins hold names, versions and hashes", re.compile(r"://|^-(?!-hash)", re.MULTILINE))
+PINS = ("constraints.txt", "deploy/docker/requirements.txt")
 # Text from outside, kept as it came, and this file, which has to name what it refuses.
 EXEMPT = re.compile(r"^(tests/|tools/check_text\.py$|LICENSE$)|/data/")
 
@@ -41,7 +42,7 @@ def faults(name: str) -> list[str]:
     if path.is_symlink() or not path.is_file() or path.stat().st_size > MAX_BYTES:
         return []
     text = path.read_bytes().decode("utf-8", "replace")
-    rules = [ANY_ADDRESS] if name == "constraints.txt" else [] if EXEMPT.search(name) else list(RULES)
+    rules = [ANY_ADDRESS] if name in PINS else [] if EXEMPT.search(name) else list(RULES)
     # No exemption for the place where this very copy of the project stands.
     here = (("the path of this checkout", re.compile(re.escape(str(ROOT)) + r"\b")),) if len(ROOT.parts) > 2 else ()
     return [
