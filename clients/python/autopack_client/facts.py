@@ -1,0 +1,186 @@
+"""What the hardening service must know of a workspace: its projects and what they declare, now and at the base commit.
+
+    detected = client.toolchain.Detect(...)
+    facts = project_facts(detected, workspace, base_commit)
+    request = DiagnoseRequest(projects=facts, paths=workspace_paths(workspace), ...)
+
+``declared_at_base`` is only ever true for an entry that stands word for word in the same file of the base commit. A
+changed constraint, another index, an install script or a locked source that the run touched is "not declared at base":
+installing it needs consent. Blocking; from asyncio, call it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autopack_api.hardening.v1.hardening_pb2 import DeclaredDependency, ProjectFacts
+from autopack_api.toolchain.v1.toolchain_pb2 import STEP_KIND_INSTALL, DetectResponse, Project
+
+from autopack_client.facts_manifests import Entry, ManifestError, entries, included, is_lock, is_manifest
+from autopack_client.mitigate_git import Git, read_inside
+
+__all__ = ["Declared", "added_since", "declared", "project_facts", "workspace_paths"]
+
+MAX_MANIFEST_BYTES = 1 << 20
+"""Bytes read of a manifest; as the toolchain service does."""
+MAX_LOCK_BYTES = 16 << 20
+"""Bytes read of a lock file; the largest of real front ends have some 5 MiB."""
+MAX_FILES = 50
+"""Manifests and lock files of one project."""
+MAX_DEPENDENCIES = 20_000
+"""Declarations sent for one project; the service's limit."""
+MAX_PATHS = 50_000
+"""Paths of a workspace; the service's limit."""
+
+_PRUNED = frozenset(
+    [
+        ".git", ".hg", ".svn", ".venv", "venv", ".tox", ".nox", "node_modules", "__pycache__", "site-packages",
+        ".mypy_cache", ".pytest_cache", ".ruff_cache",
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """One entry of one file.
+
+    Attributes:
+        entry: what is declared.
+        path: the file, relative to the workspace.
+        at_base: whether the same file has the same entry at the base commit.
+    """
+
+    entry: Entry
+    path: str
+    at_base: bool
+
+
+def project_facts(detected: DetectResponse, workspace: Path, base_commit: str | None) -> list[ProjectFacts]:
+    """The facts of every detected project.
+
+    Args:
+        detected: the toolchain service's answer for this workspace.
+        workspace: its root.
+        base_commit: what is trusted; None = nothing, and then no install is ever automatic.
+    """
+    return [_facts(project, workspace, base_commit) for project in detected.projects]
+
+
+def declared(workspace: Path, workdir: str, base_commit: str | None, extra: Sequence[str] = ()) -> list[Declared]:
+    """Everything that the files of one project declare; entries that were only at the base are left out.
+
+    Args:
+        workspace: root of the workspace.
+        workdir: the project, relative to it. Files of the directories above it count too: a workspace's lock file and
+            an installer's configuration stand there.
+        base_commit: what is trusted.
+        extra: further requirement files, for example those named by an install command.
+    """
+    git = Git(workspace)
+    commit = git.commit(base_commit) if base_commit else None
+    found: list[Declared] = []
+    for path in _files(workspace, workdir, extra):
+        limit = MAX_LOCK_BYTES if is_lock(path) else MAX_MANIFEST_BYTES
+        content = read_inside(workspace, path, limit)
+        if content is None:
+            continue
+        before = git.read(commit, path, limit) if commit else None
+        found += _compare(path, content, before)
+    return found
+
+
+def added_since(found: Iterable[Declared]) -> list[Declared]:
+    """What the base commit did not declare so."""
+    return [one for one in found if not one.at_base]
+
+
+def workspace_paths(workspace: Path) -> list[str]:
+    """Files and directories (ending in ``/``) of ``workspace``, sorted, at most 50,000, without installed packages."""
+    found: list[str] = []
+    root = os.fspath(workspace)
+    for directory, children, files in os.walk(root, onerror=None, followlinks=False):
+        children[:] = sorted(child for child in children if child not in _PRUNED)
+        relative = posixpath.relpath(directory, root)
+        prefix = "" if relative == "." else relative + "/"
+        found += [f"{prefix}{name}/" for name in children] + [f"{prefix}{name}" for name in files]
+        if len(found) >= MAX_PATHS:
+            break
+    # A name that is no UTF-8 cannot travel in a message, and no tool's manifest has one.
+    return sorted(path for path in found[:MAX_PATHS] if path.isprintable())
+
+
+def _facts(project: Project, workspace: Path, base_commit: str | None) -> ProjectFacts:
+    install = [step.command for step in project.steps if step.kind == STEP_KIND_INSTALL]
+    workdir = project.workdir or "."
+    extra = [
+        posixpath.normpath(posixpath.join(command.cwd or ".", word))
+        for command in install
+        for word in command.argv.words
+        if word.endswith((".txt", ".in"))
+    ]
+    found = declared(workspace, workdir, base_commit, extra)
+    # First what matters most: what was added decides about consent, what is declared by a manifest about the rest.
+    found.sort(key=lambda one: (one.at_base, is_lock(one.path)))
+    return ProjectFacts(
+        workdir=workdir,
+        ecosystem=project.ecosystem,
+        package_manager=project.package_manager.name,
+        install=install,
+        dependencies=[
+            DeclaredDependency(name=one.entry.name[:250], path=one.path, declared_at_base=one.at_base)
+            for one in found
+            if one.entry.distribution or not one.at_base
+        ][:MAX_DEPENDENCIES],
+    )
+
+
+def _files(workspace: Path, workdir: str, extra: Sequence[str]) -> list[str]:
+    """The files of a project that declare something, with those that requirement files include; each once."""
+    pending = [*_listed(workspace, workdir), *extra]
+    found: dict[str, None] = {}
+    while pending and len(found) < MAX_FILES:
+        path = pending.pop(0)
+        if path in found or path.startswith("../"):
+            continue
+        found[path] = None
+        if path.endswith((".txt", ".in")):
+            pending += included(path, read_inside(workspace, path, MAX_MANIFEST_BYTES) or b"")
+    return list(found)
+
+
+def _listed(workspace: Path, workdir: str) -> Iterator[str]:
+    directory = posixpath.normpath(workdir)
+    for place in (directory, posixpath.join(directory, "requirements")):
+        try:
+            names = sorted(os.listdir(workspace / place))
+        except OSError:
+            continue
+        paths = [posixpath.normpath(posixpath.join(place, name)) for name in names]
+        yield from (path for path in paths if is_manifest(path))
+    while directory not in (".", ""):
+        directory = posixpath.dirname(directory) or "."
+        names = [name for name in _ABOVE if (workspace / directory / name).exists()]
+        yield from (posixpath.normpath(posixpath.join(directory, name)) for name in names)
+
+
+_ABOVE = (
+    "package.json", "package-lock.json", "npm-shrinkwrap.json", "yarn.lock", "pnpm-lock.yaml", "pnpm-workspace.yaml",
+    "bun.lock", "bun.lockb", ".npmrc", ".yarnrc", ".yarnrc.yml", "uv.lock", "uv.toml",
+)  # fmt: skip
+
+
+def _compare(path: str, content: bytes, before: bytes | None) -> Iterator[Declared]:
+    try:
+        old = {entry.text for entry in entries(path, before)} if before is not None else set()
+    except ManifestError:
+        old = set()  # What stood there could not be installed from, so nothing of it is trusted.
+    try:
+        now = entries(path, content)
+    except ManifestError as error:
+        # Broken, as it stands it declares nothing; an installer may still read it differently, so it counts as changed.
+        now = () if content == before else (Entry(f"({error})"[:200], "broken", distribution=False),)
+    return (Declared(entry, path, entry.text in old) for entry in now)

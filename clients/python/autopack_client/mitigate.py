@@ -1,0 +1,342 @@
+"""The one place that applies a mitigation: ``check -> apply -> (re-run by the caller) -> undo``.
+
+    applier = Applier(workspace, LocalRunner(logs), facts=facts, base_commit=base)
+    outcome = await applier.apply(diagnosis.mitigation, command)
+    if outcome.state is State.APPLIED:
+        ...                                  # run outcome.rerun; only if that passes the failure is fixed
+        await applier.undo(outcome)          # if it made things worse
+
+The answer of a service is advice from the network: every precondition is checked here, in the workspace, and more: no
+path leaves the workspace (not through a symbolic link either), nothing is installed but by an install command that the
+caller itself knows, and nothing that the base commit did not declare, unless a person consented.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import os
+import posixpath
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from autopack_api.hardening.v1.hardening_pb2 import (
+    Action,
+    InstallDeclared,
+    Mitigation,
+    Precondition,
+    ProjectFacts,
+    RestoreOutOfScope,
+    SetEnv,
+)
+from autopack_kit.commands import Command
+from autopack_kit.convert import command_from_proto
+from autopack_kit.errors import InvalidArgument
+from autopack_kit.globs import out_of_scope
+
+from autopack_client.facts import added_since, declared
+from autopack_client.facts_manifests import ManifestError, declares, entries, is_lock
+from autopack_client.mitigate_git import Git, inside, read_inside
+from autopack_client.mitigate_run import LocalRunner, Ran, Runner
+
+__all__ = ["Applier", "LocalRunner", "Outcome", "Ran", "Runner", "State"]
+
+HARMLESS_VARIABLES = frozenset(["PYTHONPATH"])
+"""Variables that a mitigation may set, each with a check of its own below."""
+FORBIDDEN_PROGRAMS = frozenset(["sudo", "su", "doas", "pkexec", "run0"])
+FORBIDDEN_WORDS = frozenset(["--force", "--break-system-packages", "--no-verify", "--trusted-host"])
+"""Never part of a mitigation, whoever consents: they turn a check off."""
+MAX_ACTIONS = 10
+MAX_DIFF_BYTES = 1 << 20
+"""Bytes of the difference that is shown; lock files change by the megabyte."""
+MAX_MANIFEST_BYTES = 16 << 20
+
+
+class State(enum.Enum):
+    """What became of a mitigation."""
+
+    APPLIED = "applied"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of :meth:`Applier.apply`.
+
+    Attributes:
+        state: REFUSED: a check failed and nothing was touched. FAILED: a command failed and what it changed was undone.
+        rerun: the command to run next: the failed one, in another directory or with variables where that was the fix.
+        reasons: why it was refused or failed.
+        changed: tracked files that differ from before, relative to the workspace.
+        created: new files and directories (ending in ``/``) that git neither tracks nor ignores.
+        diff: what changed in ``changed``, at most 1 MiB.
+        ran: the commands that ran, with their outputs.
+        before: the tree from which :meth:`Applier.undo` restores; None outside of git, or if no action changes files.
+    """
+
+    state: State
+    rerun: Command
+    reasons: tuple[str, ...] = ()
+    changed: tuple[str, ...] = ()
+    created: tuple[str, ...] = ()
+    diff: bytes = b""
+    ran: tuple[Ran, ...] = ()
+    before: str | None = field(default=None, repr=False)
+
+
+class Applier:
+    """Applies mitigations in one workspace."""
+
+    def __init__(
+        self,
+        workspace: Path,
+        runner: Runner,
+        *,
+        facts: Sequence[ProjectFacts] = (),
+        base_commit: str | None = None,
+        scope: Sequence[str] = (),
+        consent: bool = False,
+        interactive: bool = False,
+    ) -> None:
+        """Args:
+        workspace: its root. Paths of a mitigation are relative to it.
+        runner: runs install commands, with the environment in which the failed command ran.
+        facts: the projects as the caller built them; only their install commands may run.
+        base_commit: what is trusted. Without it no install is automatic.
+        scope: globs in which the run may change files; what they cover is never restored.
+        consent: a person or a policy agreed to what is not automatic.
+        interactive: the workspace is a person's own checkout: files that they modified are not touched.
+        """
+        self._workspace = workspace
+        self._runner = runner
+        self._facts = tuple(facts)
+        self._base = base_commit
+        self._scope = tuple(scope)
+        self._consent = consent
+        self._interactive = interactive
+        self._git = Git(workspace)
+
+    def check(self, mitigation: Mitigation, command: Command) -> tuple[str, ...]:
+        """Why the mitigation may not be applied here and now; empty = it may. Changes nothing. Blocking."""
+        if not mitigation.actions:
+            return ("it has no action, only advice",)
+        if len(mitigation.actions) > MAX_ACTIONS:
+            return (f"it has {len(mitigation.actions)} actions; at most {MAX_ACTIONS} are applied",)
+        if not mitigation.automatic and not self._consent:
+            return (f"it needs consent: {mitigation.consent_reason or 'it is not automatic'}",)
+        return tuple(reason for action in mitigation.actions for reason in self._refusals(action, command))
+
+    async def apply(self, mitigation: Mitigation, command: Command) -> Outcome:
+        """Checks, then carries out every action in order, or undoes what was changed.
+
+        Args:
+            mitigation: as the service answered it.
+            command: the command that failed.
+
+        Raises:
+            FailedPrecondition: ``GIT_FAILED``: git cannot say what is there, so nothing was done.
+            Unavailable: ``GIT_TIMEOUT``.
+        """
+        reasons = await asyncio.to_thread(self.check, mitigation, command)
+        if reasons:
+            return Outcome(State.REFUSED, command, reasons)
+        before, untracked = await asyncio.to_thread(self._before, mitigation)
+        outcome = Outcome(State.APPLIED, command, before=before)
+        for action in mitigation.actions:
+            outcome = await self._carry_out(action, outcome)
+            if outcome.state is State.FAILED:
+                break
+        outcome = await asyncio.to_thread(self._report, outcome, untracked)
+        if outcome.state is State.FAILED:
+            await self.undo(outcome)
+        return outcome
+
+    async def undo(self, outcome: Outcome) -> tuple[str, ...]:
+        """Restores the tracked files that the mitigation changed, and those it removed; returns their paths.
+
+        What was installed into ignored directories stays; so do new untracked files, which are listed as ``created``.
+        """
+        if outcome.before is None:
+            return ()
+        await asyncio.to_thread(self._git.restore, outcome.changed, outcome.before)
+        return outcome.changed
+
+    def _before(self, mitigation: Mitigation) -> tuple[str | None, set[str]]:
+        kinds = {action.WhichOneof("kind") for action in mitigation.actions}
+        if kinds.isdisjoint(("install_declared", "restore_out_of_scope")) or not self._git.is_work_tree():
+            return None, set()
+        named = {path for action in mitigation.actions for path in action.restore_out_of_scope.paths}
+        untracked = {path for path, letters in self._git.changed().items() if letters == "??"}
+        existing = [path for path in sorted(named) if os.path.lexists(self._workspace / path)]
+        return self._git.snapshot(existing), untracked
+
+    def _report(self, outcome: Outcome, untracked: set[str]) -> Outcome:
+        if outcome.before is None:
+            return outcome
+        changed = tuple(dict.fromkeys([*outcome.changed, *self._git.changed_since(outcome.before)]))
+        created = [path for path, letters in self._git.changed().items() if letters == "??" and path not in untracked]
+        diff = self._git.diff(outcome.before, changed, MAX_DIFF_BYTES)
+        return replace(outcome, changed=changed, created=tuple(sorted(created)), diff=diff)
+
+    async def _carry_out(self, action: Action, outcome: Outcome) -> Outcome:
+        match action.WhichOneof("kind"):
+            case "install_declared":
+                return await self._install(action.install_declared, outcome)
+            case "change_cwd":
+                return replace(outcome, rerun=replace(outcome.rerun, cwd=posixpath.normpath(action.change_cwd.cwd)))
+            case "set_env":
+                env = MappingProxyType({**outcome.rerun.env, **action.set_env.env})
+                return replace(outcome, rerun=replace(outcome.rerun, env=env))
+            case _:
+                removed = await asyncio.to_thread(self._restore, action.restore_out_of_scope)
+                return replace(outcome, changed=(*outcome.changed, *removed))
+
+    async def _install(self, install: InstallDeclared, outcome: Outcome) -> Outcome:
+        for message in install.commands:
+            command = command_from_proto(message)
+            ran = await self._runner.run(command, self._workspace / command.cwd)
+            outcome = replace(outcome, ran=(*outcome.ran, ran))
+            if ran.exit_code != 0 or ran.timed_out:
+                how = "took too long" if ran.timed_out else f"exited {ran.exit_code}"
+                reason = f"{command.line()} {how}; its output is in {ran.output}"
+                return replace(outcome, state=State.FAILED, reasons=(reason,))
+        return outcome
+
+    def _restore(self, restore: RestoreOutOfScope) -> tuple[str, ...]:
+        """Brings paths back to the base; those that it does not have are removed, and returned."""
+        base = self._git.commit(self._base or "")
+        assert base is not None  # checked by _check_restore
+        kept = [path for path in restore.paths if self._git.read(base, path, MAX_MANIFEST_BYTES) is not None]
+        added = [path for path in restore.paths if path not in kept and os.path.lexists(self._workspace / path)]
+        self._git.restore(kept, base)
+        for path in added:
+            (self._workspace / path).unlink()
+        return tuple(added)
+
+    def _refusals(self, action: Action, command: Command) -> Iterator[str]:
+        for precondition in action.preconditions:
+            reason = self._unmet(precondition)
+            if reason:
+                yield reason
+        match action.WhichOneof("kind"):
+            case "install_declared":
+                yield from self._check_install(action.install_declared)
+            case "change_cwd":
+                yield from self._check_directory(action.change_cwd.cwd)
+            case "set_env":
+                yield from self._check_env(action.set_env, command)
+            case "restore_out_of_scope":
+                yield from self._check_restore(action.restore_out_of_scope)
+            case _:
+                yield "it has an action that this version does not know"
+
+    def _unmet(self, precondition: Precondition) -> str:
+        kind = precondition.WhichOneof("kind")
+        if kind == "declared_at_base":
+            return self._undeclared(precondition.declared_at_base.name, precondition.declared_at_base.path)
+        if kind not in ("file_exists", "directory_exists", "path_absent"):
+            return "it has a precondition that this version does not know"
+        path: str = getattr(precondition, kind)
+        place = inside(self._workspace, path)
+        if place is None:
+            return f"{path!r} leads out of the workspace"
+        if kind == "file_exists":
+            return "" if place.is_file() else f"{path} is no file"
+        if kind == "directory_exists":
+            return "" if place.is_dir() else f"{path} is no directory"
+        return f"{path} exists" if os.path.lexists(place) else ""
+
+    def _undeclared(self, name: str, path: str) -> str:
+        commit = self._git.commit(self._base) if self._base else None
+        if commit is None:
+            return f"there is no base commit that could declare {name!r}"
+        content = self._git.read(commit, path, MAX_MANIFEST_BYTES) if inside(self._workspace, path) else None
+        return "" if _declares(path, content, name) else f"{path} does not declare {name!r} at the base commit"
+
+    def _check_install(self, install: InstallDeclared) -> Iterator[str]:
+        if not install.commands or not install.distributions:
+            yield "an install needs commands and distributions"
+        for message in install.commands:
+            try:
+                command = command_from_proto(message)
+            except InvalidArgument as error:
+                yield str(error)
+                return
+            project = self._owner(command)
+            if project is None:
+                yield f"{command.line()} is no install command of a project here"
+                return
+            yield from self._check_command(command, project)
+        content = read_inside(self._workspace, install.declared_in, MAX_MANIFEST_BYTES)
+        if not install.distributions or not _declares(install.declared_in, content, install.distributions[0]):
+            yield f"{install.declared_in} does not declare {', '.join(install.distributions[:1])!r}"
+
+    def _owner(self, command: Command) -> ProjectFacts | None:
+        """The project of the caller's own facts that is installed by exactly this command."""
+        for project in self._facts:
+            if any(command == command_from_proto(message) for message in project.install):
+                return project
+        return None
+
+    def _check_command(self, command: Command, project: ProjectFacts) -> Iterator[str]:
+        words = command.argv
+        if not words or posixpath.basename(words[0]) in FORBIDDEN_PROGRAMS or not FORBIDDEN_WORDS.isdisjoint(words):
+            yield f"{command.line()} is never run by a mitigation"
+        yield from self._check_directory(command.cwd)
+        extra = [
+            posixpath.normpath(posixpath.join(command.cwd, word)) for word in words if word.endswith((".txt", ".in"))
+        ]
+        found = declared(self._workspace, project.workdir, self._base, extra)
+        added = added_since(found)
+        if added and not self._consent:
+            shown = ", ".join(f"{one.entry.name} in {one.path}" for one in added[:5])
+            yield f"it needs consent: the base commit does not declare {shown}"
+        if self._interactive:
+            modified = self._git.changed()
+            for path in sorted({one.path for one in found if is_lock(one.path) and one.path in modified}):
+                yield f"{path} is modified; commit or stash it first"
+
+    def _check_directory(self, path: str) -> Iterator[str]:
+        place = inside(self._workspace, path)
+        if place is None:
+            yield f"{path!r} leads out of the workspace"
+        elif not place.is_dir():
+            yield f"{path} is no directory"
+
+    def _check_env(self, env: SetEnv, command: Command) -> Iterator[str]:
+        for name, value in env.env.items():
+            if name not in HARMLESS_VARIABLES:
+                yield f"it would set {name!r}, which is not among {', '.join(sorted(HARMLESS_VARIABLES))}"
+                continue
+            known = command.env.get(name, "").split(":")
+            for entry in value.split(":"):
+                if entry not in known:
+                    yield from self._check_directory(posixpath.normpath(posixpath.join(command.cwd, entry)))
+
+    def _check_restore(self, restore: RestoreOutOfScope) -> Iterator[str]:
+        if self._interactive:
+            yield "in a person's own checkout nothing is reverted"
+        if not self._git.is_work_tree() or not self._base or self._git.commit(self._base) is None:
+            yield "without git and a base commit nothing can be restored"
+            return
+        outside = out_of_scope(restore.paths, self._scope)
+        for path in restore.paths:
+            place = inside(self._workspace, path)
+            if place is None or posixpath.normpath(path).partition("/")[0] == ".git":
+                yield f"{path!r} leads out of the workspace"
+            elif path not in outside:
+                yield f"{path} is inside the scope"
+            elif place.is_dir() and not place.is_symlink():
+                yield f"{path} is a directory; files are restored one by one"
+
+
+def _declares(path: str, content: bytes | None, name: str) -> bool:
+    if content is None:
+        return False
+    try:
+        return declares(entries(path, content), name)
+    except ManifestError:
+        return False

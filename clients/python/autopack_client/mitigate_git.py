@@ -1,0 +1,184 @@
+"""What facts and the applier ask git: what stood at the base commit, what has changed, and bringing files back.
+
+Every command is an argument vector with a deadline, reads no more than it may, takes no optional lock, runs no hook and
+no file system monitor, and asks nobody for a password. Blocking: from asyncio, call it in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from autopack_kit.errors import FailedPrecondition, Unavailable
+
+__all__ = ["Git", "inside", "read_inside"]
+
+GIT_TIMEOUT_S = 60.0
+"""Seconds for one command; status of a tree of 100,000 files takes a few."""
+MAX_STATUS_BYTES = 32 << 20
+"""Bytes of a listing: 50,000 paths with room to spare."""
+
+_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs")
+
+
+class Git:
+    """Git in one work tree.
+
+    Attributes:
+        workspace: a directory in a work tree, its root or below.
+    """
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+
+    def is_work_tree(self) -> bool:
+        """Whether the workspace is in a work tree at all."""
+        result = self._run(["rev-parse", "--is-inside-work-tree"], 100)
+        return result is not None and result.strip() == b"true"
+
+    def commit(self, ref: str) -> str | None:
+        """The full id of the commit that ``ref`` names; None if there is none."""
+        result = self._run(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"], 200)
+        return result.decode().strip() if result else None
+
+    def read(self, commit: str, path: str, limit: int) -> bytes | None:
+        """The file at ``path`` (from the workspace) in ``commit``; None if it is absent or over ``limit`` bytes."""
+        return self._run(["cat-file", "blob", f"{commit}:./{path}"], limit)
+
+    def changed(self) -> dict[str, str]:
+        """Path (relative to the workspace) to two letters of ``git status``, for all that differs from HEAD.
+
+        An untracked directory is one path ending in ``/``. Both ends of a rename are listed.
+        """
+        fields = self._must(["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", "--", "."])
+        prefix = self._must(["rev-parse", "--show-prefix"]).decode().strip()
+        found = {}
+        for field in fields.split(b"\0"):
+            if field:
+                found[os.fsdecode(field[3:]).removeprefix(prefix)] = field[:2].decode()
+        return found
+
+    def snapshot(self, untracked: Sequence[str] = ()) -> str:
+        """The id of a tree that holds every tracked file as it is now, and the ``untracked`` ones.
+
+        Made in a temporary index: the index, HEAD and every file stay as they are.
+        """
+        with self._own_index() as index:
+            self._must(["add", "--update", "--", "."], index)
+            if untracked:
+                self._must(["add", "--force", "--", *untracked], index)
+            return self._must(["write-tree"], index).decode().strip()
+
+    def changed_since(self, tree: str) -> list[str]:
+        """Tracked files that differ from a :meth:`snapshot`, relative to the workspace, sorted."""
+        arguments = ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--relative", tree, "--", "."]
+        return sorted(os.fsdecode(field) for field in self._must(arguments).split(b"\0") if field)
+
+    def restore(self, paths: Sequence[str], tree: str) -> None:
+        """Writes ``paths`` to the work tree as they stand in ``tree`` (or a commit); the index stays as it is."""
+        if paths:
+            with self._own_index() as index:
+                self._must(["restore", "--worktree", "--source", tree, "--", *paths], index)
+
+    def diff(self, tree: str, paths: Sequence[str], limit: int) -> bytes:
+        """The difference from ``tree`` to the work tree in ``paths``, cut to ``limit`` bytes."""
+        if not paths:
+            return b""
+        arguments = ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", tree, "--", *paths]
+        return self._run(arguments, limit, cut=True) or b""
+
+    @contextmanager
+    def _own_index(self) -> Iterator[Path]:
+        """A copy of the index, so that nothing here takes the lock of the real one or changes it."""
+        with tempfile.TemporaryDirectory(prefix="autopack-index-") as directory:
+            copy = Path(directory) / "index"
+            real = self._must(["rev-parse", "--path-format=absolute", "--git-path", "index"]).decode().rstrip("\n")
+            if Path(real).exists():
+                shutil.copyfile(real, copy)
+            yield copy
+
+    def _must(self, arguments: Sequence[str], index: Path | None = None) -> bytes:
+        result = self._run(arguments, MAX_STATUS_BYTES, index=index)
+        if result is None:
+            raise FailedPrecondition(
+                f"git {arguments[0]} failed in {self.workspace}.",
+                reason="GIT_FAILED",
+                remedy="Run it there by hand to see why; nothing was changed since.",
+                metadata={"command": arguments[0]},
+            )
+        return result
+
+    def _run(
+        self, arguments: Sequence[str], limit: int, *, cut: bool = False, index: Path | None = None
+    ) -> bytes | None:
+        """Output of a command that succeeded within ``limit`` bytes (or its beginning, if ``cut``); else None."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+        if index is not None:
+            environment["GIT_INDEX_FILE"] = os.fspath(index)
+        process = subprocess.Popen(
+            ["git", *_SAFE, *arguments],
+            cwd=self.workspace,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        with process:
+            assert process.stdout is not None
+            try:
+                output = process.stdout.read(limit + 1)
+                if len(output) > limit:
+                    process.kill()
+                    return output[:limit] if cut else None
+                return output if process.wait(GIT_TIMEOUT_S) == 0 else None
+            except subprocess.TimeoutExpired as error:
+                process.kill()
+                raise Unavailable(
+                    f"git {arguments[0]} took longer than {GIT_TIMEOUT_S:.0f} s.",
+                    reason="GIT_TIMEOUT",
+                    remedy="Check the disk under the workspace, and try again.",
+                ) from error
+
+
+def inside(workspace: Path, path: str) -> Path | None:
+    """``path`` in ``workspace`` (resolved), if no ``..`` and no symbolic link on the way leads out of it; else None.
+
+    The last component may itself be a link or absent; whoever opens it must not follow it.
+    """
+    if not path or path.startswith("/") or "\0" in path or ".." in path.split("/"):
+        return None
+    if os.path.normpath(path) == ".":
+        return workspace
+    candidate = workspace / path
+    try:
+        parent = candidate.parent.resolve(strict=False)
+        target = candidate.resolve(strict=False)
+    except (OSError, RuntimeError):
+        return None
+    root = workspace.resolve()
+    return candidate if parent.is_relative_to(root) and target.is_relative_to(root) else None
+
+
+def read_inside(workspace: Path, path: str, limit: int) -> bytes | None:
+    """The regular file at ``path``; None if it is absent, outside, something else, or over ``limit`` bytes."""
+    candidate = inside(workspace, path)
+    if candidate is None:
+        return None
+    try:
+        # Without O_NONBLOCK a FIFO of that name would block for ever.
+        descriptor = os.open(candidate, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
+            return None
+        content = file.read(limit + 1)
+    return content if len(content) <= limit else None

@@ -1,0 +1,132 @@
+"""How the applier runs a command. A caller with a supervisor of its own passes that instead."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from autopack_kit.commands import Command
+
+__all__ = ["LocalRunner", "Ran", "Runner"]
+
+NOT_FOUND = 127
+"""What a shell exits with when there is no such program (POSIX 2.8.2)."""
+INSTALL_TIMEOUT_S = 900.0
+"""Seconds for one command when it brings no timeout of its own: a cold install of a large front end takes minutes."""
+MAX_OUTPUT_BYTES = 16 << 20
+"""Bytes kept of one command's output; the rest is read and dropped, so that the command is never blocked."""
+CHUNK_BYTES = 64 << 10
+DRAIN_S = 5.0
+"""Seconds for the rest of the output once the command has ended; a child that left the group may hold the pipe."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """A command that has ended.
+
+    Attributes:
+        command: what ran.
+        exit_code: its exit code; the negative signal if one ended it.
+        output: the file with its output, stdout and stderr as they came.
+        timed_out: it was killed because its time was over.
+    """
+
+    command: Command
+    exit_code: int
+    output: Path
+    timed_out: bool = False
+
+
+class Runner(Protocol):
+    """Runs one command to its end."""
+
+    async def run(self, command: Command, cwd: Path) -> Ran:
+        """Runs ``command`` in the absolute directory ``cwd``. When cancelled, nothing of it is left running."""
+
+
+class LocalRunner:
+    """Runs commands as children of this process, each in a session of its own that is killed as a whole.
+
+    For a person's own machine: a child that leaves its session on purpose survives. The orchestrator has a supervisor
+    that leaves none.
+    """
+
+    def __init__(self, directory: Path, *, env: Mapping[str, str] | None = None, timeout: float = INSTALL_TIMEOUT_S):
+        """Args:
+        directory: where outputs are written; must exist.
+        env: environment of the commands; default: this process's own.
+        timeout: seconds for a command that brings no timeout.
+        """
+        self._directory = directory
+        self._env = dict(os.environ if env is None else env)
+        self._timeout = timeout
+
+    async def run(self, command: Command, cwd: Path) -> Ran:
+        """Runs ``command`` in ``cwd``; a program that does not exist exits 127 with that in its output."""
+        descriptor, name = tempfile.mkstemp(prefix="output-", suffix=".log", dir=self._directory)
+        with os.fdopen(descriptor, "wb") as output:
+            argv = _argv(command, Path(name))
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    cwd=cwd,
+                    env={**self._env, **command.env},
+                    stdin=asyncio.subprocess.DEVNULL,
+                    stdout=asyncio.subprocess.PIPE,
+                    stderr=asyncio.subprocess.STDOUT,
+                    start_new_session=True,
+                )
+            except OSError as error:
+                output.write(f"{argv[0]}: cannot be started: {error.strerror}\n".encode())
+                return Ran(command, NOT_FOUND, Path(name))
+            return await self._finish(command, process, output, Path(name))
+
+    async def _finish(self, command: Command, process: asyncio.subprocess.Process, output: BinaryIO, path: Path) -> Ran:
+        timeout = command.timeout.total_seconds() if command.timeout is not None else self._timeout
+        assert process.stdout is not None
+        timed_out = False
+        async with asyncio.TaskGroup() as group:
+            pump = group.create_task(_pump(process.stdout, output))
+            try:
+                async with asyncio.timeout(timeout):
+                    await process.wait()
+            except TimeoutError:
+                timed_out = True
+            finally:
+                # The group outlives its leader as long as it has a member, and its number is not given away before.
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+            exit_code = await process.wait()
+            _, rest = await asyncio.wait([pump], timeout=DRAIN_S)
+            for task in rest:
+                task.cancel()
+        return Ran(command, exit_code, path, timed_out)
+
+
+async def _pump(stream: asyncio.StreamReader, output: BinaryIO) -> None:
+    """Copies ``stream``; what is over the limit is dropped with a marker."""
+    kept = 0
+    while chunk := await stream.read(CHUNK_BYTES):
+        if kept <= MAX_OUTPUT_BYTES < kept + len(chunk):
+            output.write(chunk[: MAX_OUTPUT_BYTES - kept])
+            output.write(b"\n[the rest of the output was dropped]\n")
+        elif kept < MAX_OUTPUT_BYTES:
+            output.write(chunk)
+            output.flush()
+        kept += len(chunk)
+
+
+def _argv(command: Command, output: Path) -> tuple[str, ...]:
+    """The words to execute; a script is written beside its output and given to its interpreter by path."""
+    if command.script is None:
+        return command.argv
+    script = output.with_suffix(".script")
+    script.write_text(command.script.text, "utf-8")
+    return (*command.script.interpreter, str(script))
