@@ -70,13 +70,12 @@ def open_channel(
     target = _target(address)
     _refuse_plaintext(target, token, tls)
     metadata = _metadata(token)
-    interceptors: list[Any] = [_UnaryUnary(metadata, default_deadline), _StreamUnary(metadata, default_deadline)]
-    if metadata:
-        interceptors += [_UnaryStream(metadata, None), _StreamStream(metadata, None)]
     options = _options(files)
     if tls is not None:
-        return grpc.aio.secure_channel(target, tls.credentials(), options=options, interceptors=interceptors)
-    return grpc.aio.insecure_channel(target, options=options, interceptors=interceptors)
+        channel = grpc.aio.secure_channel(target, tls.credentials(), options=options)
+    else:
+        channel = grpc.aio.insecure_channel(target, options=options)
+    return _Channel(channel, metadata, default_deadline)
 
 
 def open_sync_channel(
@@ -159,43 +158,60 @@ def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
-class _Defaults:
-    """Adds the token and the default deadline to the details of a call."""
+class _Method:
+    """A method of any kind with the token and the default deadline filled in."""
 
-    def __init__(self, metadata: tuple[tuple[str, str], ...], timeout: float | None) -> None:
+    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], timeout: float | None) -> None:
+        self._method = method
         self._metadata = metadata
         self._timeout = timeout
 
-    def _apply(self, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
-        metadata = grpc.aio.Metadata(*(details.metadata or ()), *self._metadata)
-        timeout = self._timeout if details.timeout is None else details.timeout
-        return grpc.aio.ClientCallDetails(
-            method=details.method,
-            timeout=timeout,
-            metadata=metadata,
-            credentials=details.credentials,
-            wait_for_ready=details.wait_for_ready,
+    def __call__(self, request: Any = None, *, timeout: float | None = None, metadata: Any = None, **rest: Any) -> Any:
+        return self._method(
+            request,
+            timeout=self._timeout if timeout is None else timeout,
+            metadata=(*(metadata or ()), *self._metadata) if self._metadata else metadata,
+            **rest,
         )
 
 
-class _UnaryUnary(_Defaults, grpc.aio.UnaryUnaryClientInterceptor):
-    async def intercept_unary_unary(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await continuation(self._apply(details), request)
+class _Channel(grpc.aio.Channel):
+    """Fills in the defaults without an interceptor: one costs a task per call, and hides the native call object."""
 
+    def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], timeout: float) -> None:
+        self._channel = channel
+        self._metadata = metadata
+        self._timeout = timeout
 
-class _UnaryStream(_Defaults, grpc.aio.UnaryStreamClientInterceptor):
-    async def intercept_unary_stream(self, continuation: Any, details: Any, request: Any) -> Any:
-        return await continuation(self._apply(details), request)
+    async def __aenter__(self) -> _Channel:
+        return self
 
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
 
-class _StreamUnary(_Defaults, grpc.aio.StreamUnaryClientInterceptor):
-    async def intercept_stream_unary(self, continuation: Any, details: Any, requests: Any) -> Any:
-        return await continuation(self._apply(details), requests)
+    async def close(self, grace: float | None = None) -> None:
+        await self._channel.close(grace)
 
+    def get_state(self, try_to_connect: bool = False) -> grpc.ChannelConnectivity:
+        return self._channel.get_state(try_to_connect)
 
-class _StreamStream(_Defaults, grpc.aio.StreamStreamClientInterceptor):
-    async def intercept_stream_stream(self, continuation: Any, details: Any, requests: Any) -> Any:
-        return await continuation(self._apply(details), requests)
+    async def wait_for_state_change(self, last_observed_state: grpc.ChannelConnectivity) -> None:
+        await self._channel.wait_for_state_change(last_observed_state)
+
+    async def channel_ready(self) -> None:
+        await self._channel.channel_ready()
+
+    def unary_unary(self, *arguments: Any, **options: Any) -> Any:
+        return _Method(self._channel.unary_unary(*arguments, **options), self._metadata, self._timeout)
+
+    def unary_stream(self, *arguments: Any, **options: Any) -> Any:
+        return _Method(self._channel.unary_stream(*arguments, **options), self._metadata, None)
+
+    def stream_unary(self, *arguments: Any, **options: Any) -> Any:
+        return _Method(self._channel.stream_unary(*arguments, **options), self._metadata, self._timeout)
+
+    def stream_stream(self, *arguments: Any, **options: Any) -> Any:
+        return _Method(self._channel.stream_stream(*arguments, **options), self._metadata, None)
 
 
 class _SyncDetails(grpc.ClientCallDetails):

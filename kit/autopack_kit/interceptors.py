@@ -7,12 +7,14 @@ Wrapped handlers are cached per method. Payloads and tokens are never logged.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import time
 import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 import grpc
@@ -246,16 +248,18 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         # A probe every few seconds would bury everything else.
         write = self._log.debug if method.startswith(HEALTH_PREFIX) and code == "OK" else self._log.info
         principal = call.principal
-        write(
-            "call",
-            method=method,
-            code=code,
-            ms=round((time.perf_counter() - call.started) * 1000, 2),
-            principal=principal.name if principal else "",
-            tenant=principal.tenant if principal else "",
-            peer=context.peer(),
-            **({"reason": call.reason} if call.reason else {}),
-        )
+        fields = {
+            "method": method,
+            "code": code,
+            "ms": round((time.perf_counter() - call.started) * 1000, 2),
+            "principal": principal.name if principal else "",
+            "tenant": principal.tenant if principal else "",
+            "peer": context.peer(),
+        }
+        if call.reason:
+            fields["reason"] = call.reason
+        # After the answer has gone out: rendering and writing a line takes 30 to 60 microseconds.
+        asyncio.get_running_loop().call_soon(partial(write, "call", **fields))
 
 
 _PROBE = Principal("probe", "", frozenset())
@@ -314,7 +318,7 @@ def _request_id(metadata: Any) -> str:
     for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def _bounded(parse: Any, limit: int | None) -> Any:
