@@ -13,11 +13,20 @@ Pure functions without a server::
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
+from autopack_kit.settings import load
+
 from autopack_intention.core.context import Context, Intention, Section, build_context
 from autopack_intention.core.drift import Advisory, DriftResult, OffGoalFile, Step, Verdict, check_drift
 from autopack_intention.core.evidence import Evidence
 from autopack_intention.core.profile import Profile, ProfileSource
 from autopack_intention.core.scoring import Scorer
+
+if TYPE_CHECKING:
+    from autopack_intention.service import IntentionService
+    from autopack_intention.settings import IntentionSettings
 
 __all__ = [
     "Advisory",
@@ -34,4 +43,14 @@ __all__ = [
     "Verdict",
     "build_context",
     "check_drift",
+    "create",
 ]
+
+
+def create(settings: IntentionSettings | None = None) -> IntentionService:
+    """The service for a server of ``autopack_kit``; without settings they are read from the environment."""
+    # Imported here so that a user of the pure functions needs neither grpc nor the stubs.
+    from autopack_intention.service import IntentionService
+    from autopack_intention.settings import IntentionSettings
+
+    return IntentionService(settings or load(IntentionSettings, os.environ))

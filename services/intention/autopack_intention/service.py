@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import grpc.aio
@@ -73,21 +72,19 @@ class IntentionService:
     """The capability ``intention``, as :class:`autopack_kit.server.Server` takes it.
 
     Args:
-        data_dir: profiles go into ``intention/profiles`` below it.
-        settings: limits.
+        settings: where profiles are kept, and how many.
     """
 
     name = "intention"
-    full_names = ("autopack.intention.v1.IntentionService",)
+    full_names = (pb.DESCRIPTOR.services_by_name["IntentionService"].full_name,)
 
-    def __init__(self, data_dir: Path, settings: IntentionSettings | None = None) -> None:
-        limits = settings or IntentionSettings()
+    def __init__(self, settings: IntentionSettings) -> None:
         store = FileProfileStore(
-            data_dir / "intention" / "profiles",
-            max_profiles=limits.profiles_on_disk,
-            max_bytes=limits.profiles_bytes,
+            settings.profiles_dir,
+            max_profiles=settings.profiles_on_disk,
+            max_bytes=settings.profiles_bytes,
         )
-        self._profiles = ProfileCache(store, max_profiles=limits.profiles_in_memory)
+        self._profiles = ProfileCache(store, max_profiles=settings.profiles_in_memory)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_api.intention.v1 import intention_pb2_grpc as pb_grpc
-from autopack_intention.service import IntentionService
+from autopack_intention import create
 from autopack_intention.settings import IntentionSettings
 from autopack_kit.auth import LOCAL_PRINCIPAL
 from autopack_kit.errors import AutopackError, InvalidArgument, NotFound
@@ -37,7 +37,7 @@ PROFILE = pb.Profile(
 
 @pytest.fixture
 async def stub(tmp_path: Path) -> AsyncIterator[pb_grpc.IntentionServiceAsyncStub]:
-    async with running(IntentionService(tmp_path)) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         yield pb_grpc.IntentionServiceStub(target.channel)
 
 
@@ -128,12 +128,12 @@ async def test_every_bad_field_is_named_at_once(stub: pb_grpc.IntentionServiceAs
 
 
 async def test_a_profile_outlives_the_server_and_is_kept_once(tmp_path: Path) -> None:
-    async with running(IntentionService(tmp_path)) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         ids = {(await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id for _ in range(2)}
     assert len(ids) == 1
     assert len(list(tmp_path.rglob("*.json"))) == 1
-    async with running(IntentionService(tmp_path)) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         request = pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=ids.pop())
         answers = await asyncio.gather(
             *(pb_grpc.IntentionServiceStub(target.channel).CheckDrift(request) for _ in range(50))
@@ -142,23 +142,23 @@ async def test_a_profile_outlives_the_server_and_is_kept_once(tmp_path: Path) ->
 
 
 async def test_a_profile_of_another_tenant_is_not_found(tmp_path: Path) -> None:
-    async with running(IntentionService(tmp_path)) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
     stranger = Principal("stranger", "../other", LOCAL_PRINCIPAL.scopes)
-    async with running(IntentionService(tmp_path), principal=stranger) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles")), principal=stranger) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
     assert error.reason == "PROFILE_NOT_FOUND"
 
 
 async def test_a_damaged_profile_is_not_found_and_dropped(tmp_path: Path) -> None:
-    async with running(IntentionService(tmp_path)) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
     (file,) = tmp_path.rglob("*.json")
     file.write_bytes(file.read_bytes()[:-1])
-    async with running(IntentionService(tmp_path)) as target:
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
     assert error.reason == "PROFILE_NOT_FOUND"
@@ -166,8 +166,8 @@ async def test_a_damaged_profile_is_not_found_and_dropped(tmp_path: Path) -> Non
 
 
 async def test_a_disk_that_cannot_be_written_costs_nothing_but_the_restart(tmp_path: Path) -> None:
-    (tmp_path / "intention").write_text("a file where the directory should be")
-    async with running(IntentionService(tmp_path)) as target:
+    (tmp_path / "profiles").write_text("a file where the directory should be")
+    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
         answer = await stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=profile_id))
@@ -175,8 +175,8 @@ async def test_a_disk_that_cannot_be_written_costs_nothing_but_the_restart(tmp_p
 
 
 async def test_profiles_over_the_limit_make_room_for_the_newest(tmp_path: Path) -> None:
-    settings = IntentionSettings(profiles_in_memory=1, profiles_on_disk=2)
-    async with running(IntentionService(tmp_path, settings)) as target:
+    settings = IntentionSettings(profiles_dir=tmp_path, profiles_in_memory=1, profiles_on_disk=2)
+    async with running(create(settings)) as target:
         stub = pb_grpc.IntentionServiceStub(target.channel)
         ids = [
             (await stub.PutProfile(pb.PutProfileRequest(profile=pb.Profile(messages=[f"message{n}"])))).profile_id
