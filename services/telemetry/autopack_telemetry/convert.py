@@ -1,0 +1,251 @@
+"""Messages to records with their checks, and sums to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from autopack_api.common.v1 import common_pb2
+from autopack_api.telemetry.v1 import telemetry_pb2 as pb
+from autopack_kit import paging
+from autopack_kit.errors import invalid_field
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from autopack_telemetry.core.checks import check_batch, check_phase, check_run_id, check_usage
+from autopack_telemetry.core.estimate import Estimate, EstimateSource, ModelClass
+from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, RunSummary, Tokens, UsageRecord, UsageRole
+
+__all__ = [
+    "estimate_response",
+    "estimate_subject",
+    "next_page_token",
+    "page_of",
+    "phase_page",
+    "phases_of",
+    "run_id_of",
+    "summary_response",
+    "usage_of",
+]
+
+T = TypeVar("T")
+
+MAX_PHASES = 1_000
+MAX_USAGE = 10_000
+DEFAULT_PAGE = 1_000
+MAX_PAGE = 5_000
+"""Phases of a page: each has under 1 KB."""
+
+_MICRO = 1_000_000
+
+_OUTCOMES = {getattr(pb, f"PHASE_OUTCOME_{outcome.name}"): outcome for outcome in PhaseOutcome}
+_SOURCES = {getattr(pb, f"ESTIMATE_SOURCE_{source.name}"): source for source in EstimateSource}
+_ROLES: dict[int, UsageRole] = {
+    pb.USAGE_ROLE_UNSPECIFIED: UsageRole.AGENT,
+    pb.USAGE_ROLE_AGENT: UsageRole.AGENT,
+    pb.USAGE_ROLE_DOCTOR: UsageRole.DOCTOR,
+}
+_CLASSES: dict[int, ModelClass] = {
+    pb.MODEL_CLASS_UNSPECIFIED: ModelClass.UNKNOWN,
+    pb.MODEL_CLASS_CHEAP: ModelClass.CHEAP,
+    pb.MODEL_CLASS_STRONG: ModelClass.STRONG,
+}
+_OUTCOME_NUMBERS = {outcome: number for number, outcome in _OUTCOMES.items()}
+_SOURCE_NUMBERS = {source: number for number, source in _SOURCES.items()}
+
+_PLAIN = frozenset({
+    "attempt", "hardening_triggered", "pattern_id", "mitigated", "doctor_called", "doctor_skipped", "context_bytes",
+    "drift_z", "drift_verdict", "retries", "errors",
+})  # fmt: skip
+"""Optional fields that are the same in message and record."""
+
+
+def phases_of(request: pb.RecordPhasesRequest, now: int) -> list[PhaseRecord]:
+    """The phases of a request, checked.
+
+    Raises:
+        InvalidArgument: naming the field, such as ``phases[3].drift_z``.
+    """
+    check_batch(request.phases, MAX_PHASES, "phases")
+    phases = []
+    for index, message in enumerate(request.phases):
+        field = f"phases[{index}]"
+        phases.append(_phase(message, field))
+        check_phase(phases[-1], field, now)
+    return phases
+
+
+def usage_of(request: pb.RecordUsageRequest, now: int) -> list[UsageRecord]:
+    """The usage of a request, checked.
+
+    Raises:
+        InvalidArgument: naming the field, such as ``records[3].tokens.output``.
+    """
+    check_batch(request.records, MAX_USAGE, "records")
+    records = []
+    for index, message in enumerate(request.records):
+        field = f"records[{index}]"
+        records.append(_usage(message, field, now))
+        check_usage(records[-1], field, now)
+    return records
+
+
+def run_id_of(request: pb.GetRunSummaryRequest | pb.ListPhasesRequest) -> str:
+    """The run that is asked about."""
+    check_run_id(request.run_id)
+    return request.run_id
+
+
+def page_of(request: pb.ListPhasesRequest) -> tuple[int, int]:
+    """The key after which the page starts, and its size."""
+    size = paging.page_size(request.page_size, default=DEFAULT_PAGE, maximum=MAX_PAGE)
+    key = paging.decode_token(request.page_token, {"run_id": request.run_id})
+    if key is None:
+        return 0, size
+    if len(key) != 1 or not isinstance(key[0], int) or not 0 <= key[0] < 2**63:
+        raise invalid_field("page_token", "is not a token of this list; send none to start again")
+    return key[0], size
+
+
+def next_page_token(run_id: str, last: int) -> str:
+    """Continues after the phase with the key ``last``."""
+    return paging.encode_token((last,), {"run_id": run_id})
+
+
+def estimate_subject(request: pb.EstimateAvoidedTokensRequest) -> tuple[str, ModelClass]:
+    """The run, which may be empty, and the class of models."""
+    if request.run_id:
+        check_run_id(request.run_id)
+    return request.run_id, _known(_CLASSES, request.model_class, "model_class")
+
+
+def phase_page(phases: Iterable[PhaseRecord], token: str) -> pb.ListPhasesResponse:
+    """A page."""
+    return pb.ListPhasesResponse(phases=[_phase_message(phase) for phase in phases], next_page_token=token)
+
+
+def estimate_response(estimate: Estimate) -> pb.EstimateAvoidedTokensResponse:
+    """The estimate."""
+    return pb.EstimateAvoidedTokensResponse(estimate=_estimate_message(estimate))
+
+
+def summary_response(summary: RunSummary) -> pb.GetRunSummaryResponse:
+    """The sums."""
+    return pb.GetRunSummaryResponse(
+        run_id=summary.run_id,
+        phases=summary.phases,
+        phases_by_outcome={outcome.value: count for outcome, count in summary.phases_by_outcome.items()},
+        tokens=_tokens_message(summary.tokens),
+        doctor_tokens=_tokens_message(summary.doctor_tokens),
+        usage_records=summary.usage_records,
+        cost_microusd=summary.cost_microusd,
+        records_without_cost=summary.records_without_cost,
+        hardening_triggered=summary.hardening_triggered,
+        mitigated=summary.mitigated,
+        patterns=summary.patterns,
+        doctor_calls=summary.doctor_calls,
+        doctor_skipped=summary.doctor_skipped,
+        avoided=[
+            pb.AvoidedTokens(
+                source=_SOURCE_NUMBERS[item.source], count=item.count, tokens=item.tokens, total_n=item.total_n
+            )
+            for item in summary.avoided
+        ],
+        context_bytes=summary.context_bytes,
+        duration=_duration_message(summary.duration),
+    )
+
+
+def _phase(message: pb.Phase, at: str) -> PhaseRecord:
+    plain: dict[str, Any] = {field.name: value for field, value in message.ListFields() if field.name in _PLAIN}
+    return PhaseRecord(
+        run_id=message.run_id,
+        phase_id=message.phase_id,
+        kind=message.kind,
+        started_at=_time(message.start_time, f"{at}.start_time") if message.HasField("start_time") else None,
+        duration=_duration(message.duration, f"{at}.duration") if message.HasField("duration") else None,
+        outcome=_known(_OUTCOMES, message.outcome, f"{at}.outcome"),
+        avoided=_estimate(message.avoided, f"{at}.avoided") if message.HasField("avoided") else None,
+        **plain,
+    )
+
+
+def _phase_message(phase: PhaseRecord) -> pb.Phase:
+    plain: dict[str, Any] = {name: value for name in _PLAIN if (value := getattr(phase, name)) is not None}
+    message = pb.Phase(
+        run_id=phase.run_id,
+        phase_id=phase.phase_id,
+        kind=phase.kind,
+        outcome=_OUTCOME_NUMBERS[phase.outcome],
+        **plain,
+    )
+    if phase.started_at is not None:
+        message.start_time.CopyFrom(_timestamp_message(phase.started_at))
+    if phase.duration is not None:
+        message.duration.CopyFrom(_duration_message(phase.duration))
+    if phase.avoided is not None:
+        message.avoided.CopyFrom(_estimate_message(phase.avoided))
+    return message
+
+
+def _usage(message: pb.UsageRecord, field: str, now: int) -> UsageRecord:
+    tokens = message.tokens
+    return UsageRecord(
+        run_id=message.run_id,
+        usage_id=message.usage_id,
+        time=_time(message.time, f"{field}.time") if message.HasField("time") else now,
+        tokens=Tokens(tokens.input, tokens.cache_read, tokens.cache_write, tokens.output, tokens.reasoning),
+        phase_id=message.phase_id,
+        agent=message.agent,
+        provider=message.provider,
+        model=message.model,
+        role=_known(_ROLES, message.role, f"{field}.role"),
+        model_class=_known(_CLASSES, message.model_class, f"{field}.model_class"),
+        cost_microusd=message.cost_microusd if message.HasField("cost_microusd") else None,
+        failed=message.failed,
+    )
+
+
+def _estimate(message: pb.Estimate, field: str) -> Estimate:
+    return Estimate(message.tokens, message.n, _known(_SOURCES, message.source, f"{field}.source"))
+
+
+def _estimate_message(estimate: Estimate) -> pb.Estimate:
+    return pb.Estimate(tokens=estimate.tokens, n=estimate.n, source=_SOURCE_NUMBERS[estimate.source])
+
+
+def _tokens_message(tokens: Tokens) -> common_pb2.TokenUsage:
+    return common_pb2.TokenUsage(
+        input=tokens.input,
+        cache_read=tokens.cache_read,
+        cache_write=tokens.cache_write,
+        output=tokens.output,
+        reasoning=tokens.reasoning,
+    )
+
+
+def _known(values: dict[int, T], number: int, field: str) -> T:
+    value = values.get(number)
+    if value is None:
+        raise invalid_field(field, f"{number} is not one of its values")
+    return value
+
+
+def _time(message: Timestamp, field: str) -> int:
+    if not 0 <= message.nanos < 1000 * _MICRO:
+        raise invalid_field(field, "has nanos out of range")
+    return message.seconds * _MICRO + message.nanos // 1000
+
+
+def _duration(message: Duration, field: str) -> int:
+    if not 0 <= message.nanos < 1000 * _MICRO:
+        raise invalid_field(field, "must be positive, with nanos in range")
+    return message.seconds * _MICRO + message.nanos // 1000
+
+
+def _timestamp_message(time: int) -> Timestamp:
+    return Timestamp(seconds=time // _MICRO, nanos=time % _MICRO * 1000)
+
+
+def _duration_message(duration: int) -> Duration:
+    return Duration(seconds=duration // _MICRO, nanos=duration % _MICRO * 1000)

@@ -1,0 +1,1 @@
+"""Domain of telemetry: values, their checks, and the estimate. Pure."""

@@ -1,0 +1,128 @@
+"""Which recorded values can be true. A value that cannot is refused with the name of its field, never corrected."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import TypeVar
+
+from autopack_kit.errors import invalid_field
+
+from autopack_telemetry.core.estimate import MIN_OBSERVATIONS, Estimate, EstimateSource
+from autopack_telemetry.core.model import PhaseRecord, Tokens, UsageRecord
+
+__all__ = ["check_batch", "check_phase", "check_run_id", "check_usage"]
+
+T = TypeVar("T")
+
+MAX_RUN_ID = 128
+MAX_PHASE_ID = 128
+MAX_USAGE_ID = 256
+MAX_KIND = 64
+MAX_NAME = 128
+"""Characters of the name of an agent, provider, model, pattern or verdict; the longest model names have about 60."""
+MAX_TOKENS = 10**12
+"""Tokens of one call: a hundred thousand times the largest context window, and nine million of them still sum up."""
+MAX_COST_MICROUSD = 10**12
+"""A million dollars for one call."""
+MAX_COUNT = 2**31 - 1
+MAX_DURATION = 366 * 86_400 * 1_000_000
+"""A year, in microseconds."""
+MAX_AHEAD = 86_400 * 1_000_000
+"""A day, in microseconds: clocks differ, but a call in the far future would count as the latest for years."""
+
+_RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+# What a terminal or a log would act on; PostgreSQL cannot store NUL.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def check_batch(items: Sequence[T], limit: int, field: str) -> None:
+    """At most ``limit`` items."""
+    if len(items) > limit:
+        raise invalid_field(field, f"has {len(items)} items; send at most {limit} at once")
+
+
+def check_run_id(run_id: str, field: str = "run_id") -> None:
+    """The id of a run: it goes into variables and headers of agents, which bear no other characters."""
+    if not _RUN_ID.fullmatch(run_id):
+        raise invalid_field(
+            field, f"{run_id[:MAX_RUN_ID]!r} must be 1 to {MAX_RUN_ID} letters, digits, '.', '_' and '-'"
+        )
+
+
+def check_phase(phase: PhaseRecord, field: str, now: int) -> None:
+    """A phase that can be recorded at the time ``now``.
+
+    Raises:
+        InvalidArgument: ``INVALID_FIELD``.
+    """
+    check_run_id(phase.run_id, f"{field}.run_id")
+    _text(phase.phase_id, f"{field}.phase_id", MAX_PHASE_ID, required=True)
+    _text(phase.kind, f"{field}.kind", MAX_KIND)
+    _text(phase.pattern_id or "", f"{field}.pattern_id", MAX_NAME)
+    _text(phase.drift_verdict or "", f"{field}.drift_verdict", MAX_NAME)
+    _number(phase.attempt, f"{field}.attempt", 1, MAX_COUNT)
+    for name, count in (("context_bytes", phase.context_bytes), ("retries", phase.retries), ("errors", phase.errors)):
+        _number(count, f"{field}.{name}", 0, MAX_COUNT)
+    _number(phase.duration, f"{field}.duration", 0, MAX_DURATION, "microseconds")
+    _time(phase.started_at, f"{field}.start_time", now)
+    if phase.drift_z is not None and not math.isfinite(phase.drift_z):
+        raise invalid_field(f"{field}.drift_z", "must be a finite number; leave it out if it is not known")
+    if phase.avoided is not None:
+        _estimate(phase.avoided, f"{field}.avoided", skipped=bool(phase.doctor_skipped))
+
+
+def check_usage(record: UsageRecord, field: str, now: int) -> None:
+    """Usage that can be recorded at the time ``now``.
+
+    Raises:
+        InvalidArgument: ``INVALID_FIELD``.
+    """
+    check_run_id(record.run_id, f"{field}.run_id")
+    _text(record.usage_id, f"{field}.usage_id", MAX_USAGE_ID, required=True)
+    _text(record.phase_id, f"{field}.phase_id", MAX_PHASE_ID)
+    for name, text in (("agent", record.agent), ("provider", record.provider), ("model", record.model)):
+        _text(text, f"{field}.{name}", MAX_NAME)
+    _tokens(record.tokens, f"{field}.tokens")
+    _number(record.cost_microusd, f"{field}.cost_microusd", 0, MAX_COST_MICROUSD)
+    _time(record.time, f"{field}.time", now)
+
+
+def _tokens(tokens: Tokens, field: str) -> None:
+    for name in Tokens.__slots__:
+        _number(getattr(tokens, name), f"{field}.{name}", 0, MAX_TOKENS)
+    if tokens.reasoning > tokens.output:
+        raise invalid_field(
+            f"{field}.reasoning", f"{tokens.reasoning} is more than the output of {tokens.output}, which includes it"
+        )
+
+
+def _estimate(estimate: Estimate, field: str, *, skipped: bool) -> None:
+    if not skipped:
+        raise invalid_field(field, "needs doctor_skipped: nothing was avoided where the doctor was not skipped")
+    _number(estimate.tokens, f"{field}.tokens", 0, MAX_TOKENS)
+    if estimate.source is EstimateSource.FALLBACK:
+        _number(estimate.n, f"{field}.n", 0, 0, "for a constant")
+    else:
+        _number(estimate.n, f"{field}.n", MIN_OBSERVATIONS, MAX_COUNT, "for a median")
+
+
+def _number(value: int | None, field: str, low: int, high: int, what: str = "") -> None:
+    if value is not None and not low <= value <= high:
+        between = f"{low}" if low == high else f"{low} to {high}"
+        raise invalid_field(field, f"{value} must be {between} {what}".rstrip())
+
+
+def _time(value: int | None, field: str, now: int) -> None:
+    if value is not None and not 0 <= value <= now + MAX_AHEAD:
+        raise invalid_field(field, "must lie between 1970 and a day from now; check the clock of the sender")
+
+
+def _text(text: str, field: str, limit: int, *, required: bool = False) -> None:
+    if required and not text:
+        raise invalid_field(field, "is required")
+    if len(text) > limit:
+        raise invalid_field(field, f"has {len(text)} characters; at most {limit} are allowed")
+    if _CONTROL.search(text):
+        raise invalid_field(field, f"{text!r} must not contain control characters")

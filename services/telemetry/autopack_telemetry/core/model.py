@@ -1,0 +1,165 @@
+"""What is recorded, and what is told about it. Times are microseconds since 1970 in UTC, durations microseconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from autopack_telemetry.core.estimate import Estimate, EstimateSource, ModelClass
+
+__all__ = [
+    "Avoided",
+    "PhaseOutcome",
+    "PhaseRecord",
+    "RunSummary",
+    "Tokens",
+    "UsageRecord",
+    "UsageRole",
+]
+
+
+class PhaseOutcome(Enum):
+    """How a phase ended; the value is what the database keeps and the summary tells."""
+
+    UNSPECIFIED = "unspecified"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+class UsageRole(Enum):
+    """What a call of a model was for."""
+
+    AGENT = "agent"
+    DOCTOR = "doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """Tokens by kind. The kinds are disjoint but for ``reasoning``, which is a part of ``output``."""
+
+    input: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    output: int = 0
+    reasoning: int = 0
+
+    @property
+    def total(self) -> int:
+        """What was processed."""
+        return self.input + self.cache_read + self.cache_write + self.output
+
+    def __add__(self, other: Tokens) -> Tokens:
+        return Tokens(
+            self.input + other.input,
+            self.cache_read + other.cache_read,
+            self.cache_write + other.cache_write,
+            self.output + other.output,
+            self.reasoning + other.reasoning,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseRecord:
+    """One phase of a run. None is "not known", never zero; an empty text is "not known" too.
+
+    Attributes:
+        avoided: what the doctor call that was not needed is estimated to have cost; only with ``doctor_skipped``.
+    """
+
+    run_id: str
+    phase_id: str
+    kind: str = ""
+    attempt: int | None = None
+    started_at: int | None = None
+    duration: int | None = None
+    outcome: PhaseOutcome = PhaseOutcome.UNSPECIFIED
+    hardening_triggered: bool | None = None
+    pattern_id: str | None = None
+    mitigated: bool | None = None
+    doctor_called: bool | None = None
+    doctor_skipped: bool | None = None
+    avoided: Estimate | None = None
+    context_bytes: int | None = None
+    drift_z: float | None = None
+    drift_verdict: str | None = None
+    retries: int | None = None
+    errors: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """The tokens of one call of a model.
+
+    Attributes:
+        usage_id: unique in its run.
+        cost_microusd: None where it is not known.
+        time: when the call was.
+        failed: counted, but never part of an estimate.
+    """
+
+    run_id: str
+    usage_id: str
+    time: int
+    tokens: Tokens = field(default_factory=Tokens)
+    phase_id: str = ""
+    agent: str = ""
+    provider: str = ""
+    model: str = ""
+    role: UsageRole = UsageRole.AGENT
+    model_class: ModelClass = ModelClass.UNKNOWN
+    cost_microusd: int | None = None
+    failed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Avoided:
+    """Estimates of one source, summed: how many, their tokens, and the observations behind them."""
+
+    source: EstimateSource
+    count: int
+    tokens: int
+    total_n: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """The sums of a run.
+
+    Attributes:
+        phases: distinct phases.
+        phases_by_outcome: of those, by outcome.
+        tokens: of all calls of models.
+        doctor_tokens: of those, of the doctor's calls.
+        usage_records: calls of models.
+        cost_microusd: of the calls whose cost is known.
+        records_without_cost: calls whose cost is not known.
+        hardening_triggered: phases in which hardening was asked.
+        mitigated: of those, fixed.
+        patterns: named patterns with how often.
+        doctor_calls: phases in which the doctor was called.
+        doctor_skipped: phases in which it was not needed.
+        avoided: one entry per source of estimates.
+        context_bytes: given to the agent, all phases together.
+        duration: of all phases together.
+    """
+
+    run_id: str
+    phases: int
+    phases_by_outcome: Mapping[PhaseOutcome, int]
+    tokens: Tokens
+    doctor_tokens: Tokens
+    usage_records: int
+    cost_microusd: int
+    records_without_cost: int
+    hardening_triggered: int
+    mitigated: int
+    patterns: Mapping[str, int]
+    doctor_calls: int
+    doctor_skipped: int
+    avoided: tuple[Avoided, ...]
+    context_bytes: int
+    duration: int

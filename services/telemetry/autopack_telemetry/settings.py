@@ -1,0 +1,40 @@
+"""What the telemetry service can be told: ``AUTOPACK_TELEMETRY_*``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from autopack_kit.errors import invalid_field
+from autopack_kit.kit_settings import KitSettings
+from autopack_kit.settings import load, setting
+
+__all__ = ["TelemetrySettings"]
+
+
+def _database_url(environ: Mapping[str, str]) -> str:
+    return f"sqlite:///{load(KitSettings, environ).data_dir / 'telemetry.sqlite3'}"
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetrySettings:
+    """``AUTOPACK_TELEMETRY_*``."""
+
+    PREFIX: ClassVar[str] = "AUTOPACK_TELEMETRY"
+
+    enabled: bool = setting(
+        True, help="false: what is sent is accepted and dropped, nothing is stored, estimates are the constants."
+    )
+    database_url: str = setting(
+        derive=_database_url,
+        help="Where phases and usage are kept: sqlite:////path or postgresql+psycopg://user@host:port/database; "
+        "default: telemetry.sqlite3 in the data directory.",
+    )
+    queue_rows: int = setting(
+        50_000, help="Records that may wait to be written before senders are told to come again; at least 1."
+    )
+
+    def __post_init__(self) -> None:
+        if self.queue_rows < 1:
+            raise invalid_field(f"{self.PREFIX}_QUEUE_ROWS", f"{self.queue_rows} must be at least 1")
