@@ -1,0 +1,52 @@
+"""Git for runs: sources, private mirrors, worktrees, and what a run changed."""
+
+from .capture import (
+    Change,
+    ChangeKind,
+    Identity,
+    branch_tip,
+    changes,
+    commit,
+    commit_tree,
+    move_branch,
+    patch,
+    restore_paths,
+    worktree_tree,
+)
+from .command import GitError, GitResult, run_git
+from .lock import RepositoryLocks
+from .mirror import Mirror, Mirrors
+from .names import branch_for, check_ref, check_run_name, run_name_problem
+from .records import Workspace
+from .source import Source, open_source, resolve
+from .workspace import GcReport, Workspaces
+
+__all__ = [
+    "Change",
+    "ChangeKind",
+    "GcReport",
+    "GitError",
+    "GitResult",
+    "Identity",
+    "Mirror",
+    "Mirrors",
+    "RepositoryLocks",
+    "Source",
+    "Workspace",
+    "Workspaces",
+    "branch_for",
+    "branch_tip",
+    "changes",
+    "check_ref",
+    "check_run_name",
+    "commit",
+    "commit_tree",
+    "move_branch",
+    "open_source",
+    "patch",
+    "resolve",
+    "restore_paths",
+    "run_git",
+    "run_name_problem",
+    "worktree_tree",
+]

@@ -1,0 +1,228 @@
+"""A private bare mirror per source repository: worktrees hang off it, so the user's repository is never written to.
+
+Beside the mirror stands its *trusted* git directory. An agent can write the mirror's configuration (its worktree
+points there), and a configuration can name programs (filter drivers) that git runs when it reads or writes a work
+tree. So checkouts and captures run with the trusted directory as their git directory: it shares only the mirror's
+objects and has a configuration that no run knows of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.resources
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, NotFound
+
+from .command import run_git
+from .lock import RepositoryLocks
+from .source import Source
+
+__all__ = ["Mirror", "Mirrors", "excludes"]
+
+TRANSFER_TIMEOUT_S = 3600.0  # a first copy of tens of gigabytes from a slow disk
+_TRANSFER = ("--quiet", "--no-write-fetch-head", "--no-tags", "--no-auto-maintenance", "--no-recurse-submodules")
+# An agent may have written `[remote "<path>"] uploadpack` or `[url] insteadOf` into the mirror's configuration.
+_UPLOAD_PACK = "--upload-pack=git-upload-pack"
+_ONLY_LOCAL = {"GIT_ALLOW_PROTOCOL": "file"}
+_UNBORN = "refs/heads/autopack-none"  # HEAD of the mirror itself: no branch is ever "checked out" there
+_CONFIG = """[core]
+\trepositoryformatversion = {version}
+\tfilemode = true
+\tbare = {bare}
+[gc]
+\tauto = 0
+[maintenance]
+\tauto = false
+{extensions}"""
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Mirror:
+    """Where the copy of one source lives.
+
+    Attributes:
+        path: the bare repository with all objects and the run branches.
+        trusted: git directory for commands that touch a work tree (see the module's docstring); also holds the
+        worktree records.
+        lock: file to hold (:class:`~.lock.RepositoryLocks`) around changes of metadata.
+    """
+
+    path: Path
+    trusted: Path
+    lock: Path
+
+    @property
+    def records(self) -> Path:
+        """Directory of what we know about each worktree."""
+        return self.trusted / "records"
+
+    async def sha(self, ref: str) -> str | None:
+        """Commit id of a full reference name (``refs/heads/...``) or id; None when there is none."""
+        words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        result = await run_git(*words, git_dir=self.path, check=False)
+        return result.text if result.returncode == 0 else None
+
+
+def excludes() -> str:
+    """Patterns (format of ``.gitignore``) of untracked files that never belong to a run's result."""
+    return importlib.resources.files(__package__).joinpath("worktree_excludes.gitignore").read_text()
+
+
+class Mirrors:
+    """All mirrors below one directory (``<data_dir>/mirrors``)."""
+
+    def __init__(self, root: Path, locks: RepositoryLocks) -> None:
+        self._root = root.resolve()
+        self._locks = locks
+
+    def of(self, source: Source) -> Mirror:
+        """Where the mirror of ``source`` is or will be; the path of its git directory is its identity."""
+        key = hashlib.sha256(os.fsencode(source.git_dir)).hexdigest()[:32]
+        return self._mirror(key)
+
+    def all(self) -> list[Mirror]:
+        """Every mirror that exists."""
+        return [self._mirror(path.stem) for path in sorted(self._root.glob("*.git"))]
+
+    async def ensure(self, source: Source, sha: str) -> Mirror:
+        """The mirror of ``source`` with commit ``sha`` in it, pinned by ``refs/autopack/base/<sha>``; made or updated
+        as needed.
+
+        Raises:
+            GitError: the copy or fetch failed. Unavailable: REPOSITORY_BUSY.
+        """
+        mirror, pin = self.of(source), f"refs/autopack/base/{sha}"
+        if mirror.path.exists() and await mirror.sha(pin):
+            return mirror
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        async with self._locks.hold(mirror.lock) as lock:
+            if not mirror.path.exists():
+                await self._clone(source, mirror, lock)
+            if await mirror.sha(pin):
+                return mirror
+            if await mirror.sha(sha):
+                await run_git("update-ref", pin, sha, git_dir=mirror.path, pass_fd=lock)
+                return mirror
+            await self._fetch(source, mirror, lock, f"+{sha}:{pin}")
+            await self._refresh_names(source, mirror, lock)
+        return mirror
+
+    async def publish(self, mirror: Mirror, branch: str, source: Source) -> str:
+        """Bring the finished ``branch`` into the user's repository as a new branch of the same name; returns its
+        commit id.
+
+        Nothing else there changes: not its index, HEAD, work tree, configuration or other branches; no FETCH_HEAD.
+        Doing it again is harmless.
+
+        Raises:
+            NotFound: BRANCH_NOT_FOUND. AlreadyExists: BRANCH_EXISTS, with other content. FailedPrecondition:
+            PUBLISH_FAILED.
+        """
+        ref = f"refs/heads/{branch}"
+        async with self._locks.hold(mirror.lock) as lock:
+            ours = await mirror.sha(ref)
+            if ours is None:
+                raise _branch_error(NotFound, branch, f"There is no branch {branch}.", "BRANCH_NOT_FOUND", "")
+            words = ("rev-parse", "--verify", "--quiet", ref)
+            theirs = await run_git(*words, git_dir=source.git_dir, user_config=True, check=False)
+            if theirs.returncode == 0:
+                if theirs.text == ours:
+                    return ours
+                message = f"{source.path} already has a branch {branch} with other content."
+                remedy = f"Rename or delete it: git branch -m {branch} NEW_NAME"
+                raise _branch_error(AlreadyExists, branch, message, "BRANCH_EXISTS", remedy)
+            result = await run_git(
+                *("fetch", *_TRANSFER, _UPLOAD_PACK, str(mirror.path), f"{ref}:{ref}"),
+                git_dir=source.git_dir,
+                env=_ONLY_LOCAL,
+                user_config=True,
+                check=False,
+                timeout_s=TRANSFER_TIMEOUT_S,
+                pass_fd=lock,
+            )
+        if result.returncode != 0:
+            message = f"The branch {branch} could not be brought into {source.path}: {result.error}"
+            remedy = f"Fetch it by hand: git fetch {mirror.path} {ref}:{ref}"
+            raise _branch_error(FailedPrecondition, branch, message, "PUBLISH_FAILED", remedy)
+        return ours
+
+    def _mirror(self, key: str) -> Mirror:
+        return Mirror(self._root / f"{key}.git", self._root / f"{key}.trusted", self._root / f"{key}.lock")
+
+    async def _clone(self, source: Source, mirror: Mirror, lock: int) -> None:
+        """Copy with hard-linked objects; it appears under its name only when complete."""
+        for leftover in self._root.glob(f"{mirror.path.stem}.tmp-*"):  # of a clone that was killed: we hold the lock
+            await asyncio.to_thread(shutil.rmtree, leftover)
+        temporary = self._root / f"{mirror.path.stem}.tmp-{secrets.token_hex(4)}"
+        words = ("clone", "--quiet", "--bare", "--template=", _UPLOAD_PACK, str(source.git_dir), str(temporary))
+        await run_git(*words, env=_ONLY_LOCAL, user_config=True, timeout_s=TRANSFER_TIMEOUT_S, pass_fd=lock)
+        object_format = (await run_git("rev-parse", "--show-object-format", git_dir=temporary)).text
+        await asyncio.to_thread(_write_config, temporary, object_format, bare=True)
+        await self._set_names_aside(temporary)
+        await asyncio.to_thread(_make_trusted, mirror, object_format)
+        temporary.rename(mirror.path)
+
+    async def _set_names_aside(self, repository: Path) -> None:
+        """The user's branches become ``refs/remotes/origin/*``:
+
+        Agents see them, and run branches have ``refs/heads`` alone.
+        """
+        await run_git("symbolic-ref", "HEAD", _UNBORN, git_dir=repository)
+        listed = await run_git(
+            "for-each-ref", "--format=%(objectname) %(refname:lstrip=2)", "refs/heads", git_dir=repository
+        )
+        commands = b""
+        for line in listed.stdout.splitlines():
+            sha, _, name = line.partition(b" ")
+            commands += b"create refs/remotes/origin/%s %s\ndelete refs/heads/%s\n" % (name, sha, name)
+        if commands:
+            await run_git("update-ref", "--stdin", git_dir=repository, stdin=commands)
+
+    async def _fetch(self, source: Source, mirror: Mirror, lock: int, *refspecs: str, prune: bool = False) -> None:
+        options = (*_TRANSFER, _UPLOAD_PACK, "--update-shallow", *(["--prune"] if prune else []))
+        await run_git(
+            *("fetch", *options, str(source.git_dir), *refspecs),
+            git_dir=mirror.path,
+            env=_ONLY_LOCAL,
+            user_config=True,
+            timeout_s=TRANSFER_TIMEOUT_S,
+            pass_fd=lock,
+        )
+
+    async def _refresh_names(self, source: Source, mirror: Mirror, lock: int) -> None:
+        """Tags (version tools read them) and the user's branches. A convenience: the base commit is there already."""
+        try:
+            names = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+            await self._fetch(source, mirror, lock, *names, prune=True)
+        except AutopackError as error:
+            _log.warning("mirror_names_not_refreshed", mirror=str(mirror.path), error=str(error))
+
+
+def _write_config(repository: Path, object_format: str, *, bare: bool) -> None:
+    extensions = "" if object_format == "sha1" else f"[extensions]\n\tobjectFormat = {object_format}\n"
+    text = _CONFIG.format(version=1 if extensions else 0, bare=str(bare).lower(), extensions=extensions)
+    (repository / "config").write_text(text)
+    (repository / "info").mkdir(exist_ok=True)
+    (repository / "info" / "exclude").write_text(excludes())
+
+
+def _make_trusted(mirror: Mirror, object_format: str) -> None:
+    mirror.records.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (mirror.trusted / "refs").mkdir(exist_ok=True)
+    (mirror.trusted / "HEAD").write_text(f"ref: {_UNBORN}\n")
+    _write_config(mirror.trusted, object_format, bare=False)
+    objects = mirror.trusted / "objects"
+    if not objects.is_symlink():
+        objects.symlink_to(mirror.path / "objects")
+
+
+def _branch_error(kind: type[AutopackError], branch: str, message: str, reason: str, remedy: str) -> AutopackError:
+    return kind(message, reason=reason, remedy=remedy, metadata={"branch": branch})

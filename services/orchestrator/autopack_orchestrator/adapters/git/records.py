@@ -1,0 +1,109 @@
+"""What we know about each worktree, kept outside of any worktree: written before git is asked, deleted after all is
+gone.
+
+So after a crash at any point, what is left is exactly what a record names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autopack_kit.errors import invalid_field
+
+from .mirror import Mirror
+from .names import run_name_problem
+
+__all__ = ["Workspace", "forget", "list_workspaces", "save"]
+
+MARKER = "autopack:"  # how the reason of a worktree's lock begins
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A run's own worktree.
+
+    Attributes:
+        base: commit it began with.
+        branch: without ``refs/heads/``.
+        run_id: unique per worktree (a second attempt has its own).
+        git_dir: its administrative directory below the mirror; None until git made it.
+        ready: the checkout is complete; before that no agent has ever been in it.
+    """
+
+    mirror: Mirror
+    run_id: str
+    branch: str
+    base: str
+    path: Path
+    git_dir: Path | None = None
+    ready: bool = False
+
+    def __post_init__(self) -> None:
+        if problem := run_name_problem(self.run_id):
+            raise invalid_field("run_id", f"{self.run_id[:80]!r} {problem}", reason="INVALID_NAME")
+
+    @property
+    def record(self) -> Path:
+        return self.mirror.records / f"{self.run_id}.json"
+
+    @property
+    def index(self) -> Path:
+        """Our own index of this worktree, which no agent writes."""
+        return self.mirror.records / f"{self.run_id}.index"
+
+    @property
+    def reason(self) -> str:
+        """The reason with which git's worktree lock is held: our marker."""
+        return f"{MARKER}{self.run_id}"
+
+    @property
+    def age_s(self) -> float:
+        """Seconds since the record was last written."""
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - self.record.stat().st_mtime
+        return 0.0
+
+
+def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
+    """Write the record atomically, with ``changes`` applied; returns the changed workspace."""
+    workspace = replace(workspace, **changes)  # type: ignore[arg-type]  # callers name fields with their types
+    content = {
+        "branch": workspace.branch,
+        "base": workspace.base,
+        "path": str(workspace.path),
+        "git_dir": str(workspace.git_dir) if workspace.git_dir else None,
+        "ready": workspace.ready,
+    }
+    temporary = workspace.record.with_suffix(f".tmp{os.getpid()}")
+    temporary.write_text(json.dumps(content))
+    temporary.rename(workspace.record)
+    return workspace
+
+
+def forget(workspace: Workspace) -> None:
+    """Delete the record and our index; the last step of a removal."""
+    for path in workspace.mirror.records.glob(f"{workspace.run_id}.index*"):
+        path.unlink(missing_ok=True)
+    workspace.record.unlink(missing_ok=True)
+
+
+def list_workspaces(mirror: Mirror) -> list[Workspace]:
+    """All worktrees of ``mirror`` that exist or began to;
+
+    A torn record (power failure) is an error, not a silent gap.
+    """
+    found = []
+    for record in sorted(mirror.records.glob("*.json")):
+        with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+            content = json.loads(record.read_text())
+            git_dir = Path(content["git_dir"]) if content["git_dir"] else None
+            path = Path(content["path"])
+            found.append(
+                Workspace(mirror, record.stem, content["branch"], content["base"], path, git_dir, content["ready"])
+            )
+    return found
