@@ -26,8 +26,6 @@ class IntentionSettings:
     profiles_dir: Path = setting(
         derive=_profiles_dir, help="Where profiles are kept; default: intention/profiles in the data directory."
     )
-        derive=_profiles_dir, help="Where profiles are kept; default: intention/profiles in the data directory."
-    )
     profiles_in_memory: int = setting(32, help="Profiles kept ready in memory, all tenants together; 1 to 5 MB each.")
     profiles_on_disk: int = setting(1_000, help="Profiles kept on disk per tenant; the least recently used go first.")
     profiles_bytes: int = setting(256 << 20, help="Bytes of profiles kept on disk per tenant.")
