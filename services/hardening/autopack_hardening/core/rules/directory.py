@@ -20,7 +20,7 @@ from autopack_hardening.core.model import (
     Suggestion,
 )
 from autopack_hardening.core.rules.context import Context, Finding, distinct, printable
-from autopack_hardening.core.rules.local import likely_roots, python_roots
+from autopack_hardening.core.rules.local import is_own, likely_roots, python_roots
 from autopack_hardening.core.workspace import join, relative_to
 
 __all__ = ["wrong_working_dir"]
@@ -72,7 +72,9 @@ def _missing_paths(paths: dict[str, Hit], context: Context) -> Finding | None:
 def _own_module(modules: dict[str, Hit], context: Context) -> Finding | None:
     for module, hit in modules.items():
         top = module.partition(".")[0]
-        roots = [] if top in context.names.standard_library else python_roots(top, context.workspace)
+        if top in context.names.standard_library or not is_own(module, context):
+            continue
+        roots = python_roots(top, context.workspace)
         if len(roots) > 1:
             roots = [root for root in roots if root in likely_roots(context)] or roots
         if not roots or not _is_importable(module, roots, context):
@@ -109,7 +111,9 @@ def _search_path(root: str, module: str, hit: Hit, context: Context) -> Finding 
     path = f"{entry}:{before}" if before else entry
     action = Action(SetEnv({"PYTHONPATH": path}), (DirectoryExists(root),))
     text = f"{printable(module)} is the project's own, in {root!r}. An editable install of the project settles it."
-    mitigation = Mitigation((action,), (Suggestion(text),), Risk.NONE, automatic=True)
+    known = root in likely_roots(context)
+    reason = "" if known else f"{root!r} is no usual place to import from; another module may be meant"
+    mitigation = Mitigation((action,), (Suggestion(text),), Risk.NONE, automatic=known, consent_reason=reason)
     return Finding(hit, mitigation, 1.0, {"directory": root})
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 
+from autopack_hardening.core.names import canonical, matches
 from autopack_hardening.core.rules.context import Context
 from autopack_hardening.core.workspace import Workspace
 
-__all__ = ["likely_roots", "python_roots"]
+__all__ = ["is_declared", "is_own", "likely_roots", "python_roots"]
 
 
 def likely_roots(context: Context) -> frozenset[str]:
@@ -27,3 +29,28 @@ def python_roots(module: str, workspace: Workspace) -> list[str]:
     found = {place for name in names for place in workspace.directories_with(name)}
     # A package inside a package is imported by its dotted name only: backend/app/utils.py is no module "utils".
     return sorted(place for place in found if posixpath.join(place, "__init__.py") not in workspace.files)
+
+
+def is_own(module: str, context: Context) -> bool:
+    """Whether the dotted ``module`` is the project's or the standard library's, and so nothing that is installed.
+
+    A file of that name in a far corner (``examples/flask.py``) says nothing about a module that is declared.
+    """
+    top = module.partition(".")[0]
+    if top in context.names.standard_library:
+        return True
+    roots = python_roots(top, context.workspace)
+    if not roots or not likely_roots(context).isdisjoint(roots):
+        return bool(roots)
+    return not is_declared(context.names.distributions(module), context)
+
+
+def is_declared(candidates: Iterable[str], context: Context) -> bool:
+    """Whether any Python project declares one of the ``candidates``, at the base commit or since."""
+    candidates = tuple(candidates)
+    return any(
+        matches(candidates, canonical(dependency.name))
+        for project in context.failure.projects
+        if project.ecosystem == "python"
+        for dependency in project.dependencies
+    )

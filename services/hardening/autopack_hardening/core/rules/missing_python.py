@@ -6,10 +6,10 @@ import posixpath
 from collections.abc import Sequence
 
 from autopack_hardening.core.matching import Hit
-from autopack_hardening.core.names import canonical, matches
+from autopack_hardening.core.names import canonical
 from autopack_hardening.core.rules.context import Context, Finding, distinct
 from autopack_hardening.core.rules.installing import Wanted, install
-from autopack_hardening.core.rules.local import likely_roots, python_roots
+from autopack_hardening.core.rules.local import is_declared, is_own
 
 __all__ = ["python_missing_dep"]
 
@@ -33,22 +33,8 @@ def _modules(modules: dict[str, Hit], context: Context) -> list[Wanted]:
     return [
         Wanted(module, context.names.distributions(module), hit)
         for module, hit in modules.items()
-        if not _is_own(module, context) and _may_be_distribution(module, context)
+        if not is_own(module, context) and _may_be_distribution(module, context)
     ]
-
-
-def _is_own(module: str, context: Context) -> bool:
-    """Whether ``module`` is the project's or the standard library's.
-
-    A file of that name in a far corner (``examples/flask.py``) says nothing about a module that is declared.
-    """
-    top = module.partition(".")[0]
-    if top in context.names.standard_library:
-        return True
-    roots = python_roots(top, context.workspace)
-    if not roots or not likely_roots(context).isdisjoint(roots):
-        return bool(roots)
-    return not _is_declared(context.names.distributions(module), context)
 
 
 def _may_be_distribution(module: str, context: Context) -> bool:
@@ -58,7 +44,7 @@ def _may_be_distribution(module: str, context: Context) -> bool:
     """
     if "." not in module or context.names.is_namespace(module) or "-m" in context.words:
         return True
-    return _is_declared((canonical(module),), context)
+    return is_declared((canonical(module),), context)
 
 
 def _options(options: dict[str, Hit], context: Context) -> list[Wanted]:
@@ -79,15 +65,6 @@ def _programs(programs: dict[str, Hit], context: Context) -> list[Wanted]:
     for path, hit in programs.items():
         name = posixpath.basename(path)
         candidates = context.names.python_programs.get(name, (canonical(name),))
-        if _is_declared(candidates, context):
+        if is_declared(candidates, context):
             found.append(Wanted(name, candidates, hit))
     return found
-
-
-def _is_declared(candidates: tuple[str, ...], context: Context) -> bool:
-    return any(
-        matches(candidates, canonical(dependency.name))
-        for project in context.failure.projects
-        if project.ecosystem == "python"
-        for dependency in project.dependencies
-    )

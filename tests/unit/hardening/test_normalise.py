@@ -1,0 +1,35 @@
+"""Normalisation: what a person would see, line for line, in linear time."""
+
+from __future__ import annotations
+
+import pytest
+from autopack_hardening.core.normalise import normalise
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@pytest.mark.parametrize(
+    ("raw", "seen"),
+    [
+        (b"\x1b[31mError\x1b[0m: x", b"Error: x"),
+        (b"\x1b]0;title\x07Error", b"Error"),
+        (b"\x1b]8;;file\x1b\\Error", b"Error"),
+        (b"a\r\nb\r\n", b"a\nb\n"),
+        (b" 10%\r 50%\rdone\nnext", b"done\nnext"),
+        (b"2026-01-02T03:04:05.1234567Z Error: x", b"Error: x"),
+        (b"2026-01-02T03:04:05.123456Z 00O Error: x", b"Error: x"),
+        (b"#12 0.345 Error: x", b"Error: x"),
+        (b"web-1  | Error: x", b"Error: x"),
+        (b"##[error]Error: x", b"Error: x"),
+        (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}".encode()),
+        ("✘ [ERROR]".encode(), "✘ [ERROR]".encode()),
+    ],
+)
+def test_what_surrounds_the_text_is_removed(raw: bytes, seen: bytes) -> None:
+    assert normalise(raw) == seen
+
+
+@given(st.binary(max_size=2000))
+def test_every_line_stays_one_line_of_valid_utf8(raw: bytes) -> None:
+    text = normalise(raw)
+    assert text.decode().count("\n") == raw.count(b"\n")
