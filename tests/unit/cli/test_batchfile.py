@@ -1,0 +1,332 @@
+"""Batch files: what they become, and what is said about the bad ones."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from autopack_api.orchestrator.v1 import batch_pb2 as pb
+from autopack_api.toolchain.v1 import toolchain_pb2
+from autopack_cli.batchfile import RUN_KEYS, BatchFile, load
+from autopack_cli.yamlnodes import MAX_FILE_BYTES, Place
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+RUN = "runs:\n  - {name: a, goal: Do it, command: 'true'}\n"
+
+
+def read(folder: Path, text: str | bytes) -> BatchFile:
+    path = folder / "batch.yaml"
+    path.write_bytes(text.encode() if isinstance(text, str) else text)
+    return load(path)
+
+
+def told(folder: Path, text: str | bytes) -> list[str]:
+    return [f"{p.place.line}:{p.place.column} {p.message}" for p in read(folder, text).problems]
+
+
+def only(folder: Path, text: str | bytes) -> str:
+    problems = told(folder, text)
+    assert len(problems) == 1, problems
+    return problems[0]
+
+
+FULL = """\
+name: nightly
+repo: ../shop
+ref: main
+max_concurrent_runs: 4
+budget: {max_tokens: 1_000_000, max_cost_usd: 12.5, max_wall_time: 2h}
+defaults:
+  agent: claude
+  prepare: none
+  timeout: 20m
+  scope: [src/, tests/]
+runs:
+  - name: fix-login
+    goal: |
+      Fix the login
+      It loops when the cookie is gone.
+    constraints: [Keep the public API]
+    acceptance: The tests pass
+    non_goals: [No refactoring]
+    non_goal_globs: ["*.lock"]
+    notes: [See the log]
+    agent: {name: codex, arguments: [--model, o9]}
+    install: [npm ci]
+    validate:
+      - npm test -- --run "one two"
+      - [npm, run, lint]
+      - {line: pytest -q, cwd: api, env: {A: "1"}, timeout: 90s}
+      - {script: {interpreter: [bash, -e], text: "a && b"}}
+    validate_kinds: [test, lint]
+    on_scope_violation: fail
+    on_drift: stop
+    drift_interval: 30s
+    timeout: 1h
+    step_timeout: 5m
+    max_attempts: 3
+    budget: {max_tokens: 5}
+    doctor: {command: doctor.sh, max_calls: 2}
+    pass_env: [API_KEY]
+    mitigate: false
+    fail_on_pre_existing: true
+  - name: b
+    goal: {title: T, description: D}
+    command: sh -c 'echo {context}'
+  - {name: c, goal: G, mock: {seed: -3, failure_rate: 0.5, duration: 250ms}}
+"""
+
+
+def test_full_file_becomes_the_spec(tmp_path: Path) -> None:
+    file = read(tmp_path, FULL)
+    assert file.problems == []
+    spec = file.spec
+    assert (spec.name, spec.ref, spec.max_concurrent_runs) == ("nightly", "main", 4)
+    assert spec.path == str(tmp_path.parent / "shop")
+    assert (spec.budget.max_tokens, spec.budget.max_cost_microusd) == (1_000_000, 12_500_000)
+    first, second, third = spec.runs
+    assert (first.intention.title, first.intention.description) == (
+        "Fix the login",
+        "It loops when the cookie is gone.",
+    )
+    assert list(first.intention.scope) == ["src/", "tests/"]
+    assert list(first.intention.acceptance) == ["The tests pass"]
+    assert (first.agent.name, list(first.agent.arguments)) == ("codex", ["--model", "o9"])
+    assert [list(step.argv.words) for step in first.validate] == [
+        ["npm", "test", "--", "--run", "one two"],
+        ["npm", "run", "lint"],
+        ["pytest", "-q"],
+        [],
+    ]
+    assert (first.validate[2].cwd, dict(first.validate[2].env), first.validate[2].timeout.seconds) == (
+        "api",
+        {"A": "1"},
+        90,
+    )
+    assert list(first.validate[3].script.interpreter) == ["bash", "-e"]
+    assert list(first.validate_kinds) == [toolchain_pb2.STEP_KIND_TEST, toolchain_pb2.STEP_KIND_LINT]
+    assert (first.prepare, first.on_drift, first.on_scope_violation) == (
+        pb.PREPARE_NONE,
+        pb.ON_DRIFT_STOP,
+        pb.ON_SCOPE_VIOLATION_FAIL,
+    )
+    assert (first.timeout.seconds, first.step_timeout.seconds, first.drift_interval.seconds) == (3600, 300, 30)
+    assert (first.max_attempts, first.budget.max_tokens, first.doctor.max_calls) == (3, 5, 2)
+    assert (first.no_mitigation, first.fail_on_pre_existing, list(first.pass_env)) == (True, True, ["API_KEY"])
+    assert second.WhichOneof("executor") == "command"  # the default agent does not get in its way
+    assert list(second.command.argv.words) == ["sh", "-c", "echo {context}"]
+    assert (second.timeout.seconds, second.intention.description) == (1200, "D")
+    assert (third.mock.seed, third.mock.failure_rate, third.mock.duration.nanos) == (-3, 0.5, 250_000_000)
+
+
+def test_file_without_repo_means_its_own_directory(tmp_path: Path) -> None:
+    assert read(tmp_path, RUN).spec.path == str(tmp_path)
+
+
+def test_unknown_keys_are_named_with_the_nearest_known_one(tmp_path: Path) -> None:
+    text = "nmae: x\nruns:\n  - name: a\n    goal: g\n    comand: 'true'\n    command: 'true'\n"
+    assert told(tmp_path, text) == [
+        "1:1 'nmae' is not a key of the file; did you mean 'name'?",
+        "5:5 'comand' is not a key of runs[0]; did you mean 'command'?",
+    ]
+
+
+def test_key_at_the_wrong_level_is_told_where_it_belongs(tmp_path: Path) -> None:
+    assert "it stands in a run or in 'defaults'" in only(tmp_path, "goal: x\n" + RUN)
+    assert "it stands beside 'runs'" in only(tmp_path, RUN.replace("name: a", "name: a, ref: main"))
+
+
+def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+    text = """\
+max_concurrent_runs: many
+runs:
+  - name: 12
+    goal: [a]
+    command: ""
+  - goal: g
+    command: a && b
+    agent: claude
+    timeout: 30
+    prepare: maybe
+    mitigate: perhaps
+    max_attempts: 1.5
+  - just text
+"""
+    lines = [line.split(" ")[0] for line in told(tmp_path, text)]
+    assert lines == ["1:22", "3:11", "4:11", "5:14", "6:5", "7:14", "8:5", "9:14", "10:14", "11:15", "12:19", "13:5"]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("name: no", "put it in quotes"),
+        ("name: 1.10", "put it in quotes"),
+        ("name: [a]", "must be text, not a list"),
+        ("name:", "must be text, not nothing"),
+        ("name: !!python/object:os.system x", "must be text, not something tagged"),
+        ("name: 2001-01-01", "YAML reads this as a date"),
+        ("timeout: 30", "such as 30s"),
+        ("timeout: 1:30", "such as 30s"),
+        ("timeout: [1]", "such as 30s"),
+        ("scope: {a: b}", "must be a list, not a mapping"),
+        ("max_attempts: 0x10", "plain whole number"),
+        ("max_attempts: 99999999999", "from 1 to 2,147,483,647"),
+        ("command: a 'b", "no closing quotation"),
+        ("command: make > log", "only a shell understands"),
+        ("command: []", "is empty"),
+        ("command: {cwd: x}", "exactly one of line, argv and script"),
+        ("command: {argv: [a], line: b}", "exactly one of line, argv and script"),
+        ("command: {script: {text: x}}", "needs an interpreter"),
+        ("command: {argv: [a], shell: true}", "known are line, argv"),
+        ("mock: {failure_rate: 2}", "from 0 to 1"),
+        ("mock: {failure_rate: .nan}", "from 0 to 1"),
+        ("budget: {max_cost_usd: 0}", "a number from"),
+        ("budget: {max_cost: 1}", "known are max_tokens, max_cost_usd"),
+        ("doctor: {max_calls: 1}", "has no command"),
+        ("agent: {arguments: [a]}", "has no name"),
+        ("validate_kinds: [tests]", "use one of install, build, test"),
+        ("<<: {a: b}", "put what runs share into 'defaults'"),
+        ("name: b", "stands twice"),
+        ("? [a]\n    : b", "must be text"),
+    ],
+)
+def test_bad_value_is_told_with_its_line(tmp_path: Path, value: str, message: str) -> None:
+    base = {"name": "name: a", "goal": "goal: g", "command": "command: 'true'"}
+    if "twice" not in message:
+        base.pop(value.split(":")[0], None)
+    if value.startswith(("mock", "agent")):
+        base.pop("command")
+    own = "\n    ".join([*base.values(), value])
+    text = f"runs:\n  - {own}\n"
+    problem = only(tmp_path, text)
+    assert message in problem
+    assert int(problem.split(":")[0]) >= 2 + len(base) - ("?" in value)
+
+
+def test_two_executors_and_none_are_told(tmp_path: Path) -> None:
+    text = "runs:\n  - {name: a, goal: g, command: x, agent: y}\n  - {name: b, goal: g}\n"
+    problems = told(tmp_path, text)
+    assert "has command and agent" in problems[0]
+    assert "has none of command, agent and mock" in problems[1]
+
+
+def test_name_as_a_default_is_told(tmp_path: Path) -> None:
+    assert "each run needs its own" in only(tmp_path, "defaults: {name: x}\n" + RUN)
+
+
+def test_problem_in_defaults_is_told_once(tmp_path: Path) -> None:
+    runs = "".join(f"  - {{name: r{n}, goal: g, command: x}}\n" for n in range(50))
+    assert only(tmp_path, f"defaults:\n  scope: {{}}\nruns:\n{runs}").startswith("2:10 ")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "1:1 the file is empty"),
+        ("# nothing\n", "1:1 the file is empty"),
+        ("- a\n", "1:1 the file must be a mapping of keys and values, not a list"),
+        ("just text", "1:1 the file must be a mapping"),
+        ("name: x\n", "1:1 'runs' is missing"),
+        ("runs: []\n", "1:7 runs is empty"),
+        ("runs: {}\n", "1:7 runs must be a list, not a mapping"),
+        ("runs: [a,\n", "2:1 this is not YAML"),
+        ("runs:\n  - a: b: c\n", "2:9 this is not YAML"),
+        ("runs:\n\t- a\n", "2:1 this is not YAML"),
+        ("runs: *none\n", "1:7 this is not YAML: found undefined alias"),
+        ("runs: []\n---\nruns: []\n", "2:1 this is not YAML: but found another document"),
+        (b"runs:\n  - \xff\n", "2:5 byte 0xff is not UTF-8"),
+        ("runs:\n  - \0\n", "not allowed in YAML"),
+        ("runs: 'a\x07'\n", "not allowed in YAML"),
+    ],
+)
+def test_file_that_is_no_batch_is_told(tmp_path: Path, text: str | bytes, message: str) -> None:
+    assert message in only(tmp_path, text)
+
+
+def test_alias_that_contains_itself_is_told(tmp_path: Path) -> None:
+    cycle = "this contains itself through a YAML alias"
+    assert only(tmp_path, "runs:\n  - {name: a, goal: g, command: x, scope: &s [*s]}\n") == f"2:43 {cycle}"
+    assert only(tmp_path, "runs: &r\n  - *r\n") == f"1:7 {cycle}"
+    assert told(tmp_path, "runs: [&a {name: n, goal: *a, command: x}]\n") == [
+        "1:8 this contains itself through a YAML alias"
+    ]
+
+
+def test_alias_may_be_used_again(tmp_path: Path) -> None:
+    text = "runs:\n  - {name: a, goal: g, command: &c make}\n  - {name: b, goal: g, command: *c}\n"
+    assert read(tmp_path, text).problems == []
+
+
+def test_alias_bomb_is_refused_without_being_expanded(tmp_path: Path) -> None:
+    levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    levels += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
+    text = "defaults: {scope: *a19}\n" + RUN
+    problems = told(tmp_path, "\n".join(levels) + "\n" + text)
+    assert problems
+    runs = "\n".join("  - *r" for _ in range(100_000))
+    assert any(
+        "200,000" in item for item in told(tmp_path, f"runs:\n  - &r {{name: a, goal: g, command: x}}\n{runs}\n")
+    )
+
+
+def test_deep_nesting_is_refused_at_its_place(tmp_path: Path) -> None:
+    assert "more than 32 levels deep" in only(tmp_path, "runs: " + "[" * 1_000_000)
+
+
+def test_file_of_50_mb_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "batch.yaml"
+    with path.open("wb") as file:
+        file.truncate(50 << 20)
+    opened = os.stat(path).st_blocks
+    problems = load(path).problems
+    assert problems[0].message == f"the file has 52,428,800 bytes; a batch file has at most {MAX_FILE_BYTES:,}"
+    assert os.stat(path).st_blocks == opened
+
+
+def test_largest_file_is_read(tmp_path: Path) -> None:
+    assert read(tmp_path, RUN + "#" * (MAX_FILE_BYTES - len(RUN))).problems == []
+    assert read(tmp_path, RUN + "#" * (MAX_FILE_BYTES - len(RUN) + 1)).problems != []
+
+
+def test_missing_file_directory_and_fifo_are_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    assert load(tmp_path / "none").problems[0].message == "the file cannot be read: No such file or directory"
+    assert "this is a directory" in load(tmp_path).problems[0].message
+    assert "not a regular file" in load(tmp_path / "fifo").problems[0].message
+
+
+def test_no_more_problems_are_kept_than_a_person_reads(tmp_path: Path) -> None:
+    assert len(told(tmp_path, "runs:\n" + "  - x\n" * 500)) == 100
+
+
+def test_field_of_the_server_is_found_in_the_file(tmp_path: Path) -> None:
+    file = read(tmp_path, FULL)
+    lines = FULL.splitlines()
+
+    def line(field: str) -> str:
+        return lines[file.place_of(field).line - 1].strip()
+
+    assert line("runs[0].name") == "- name: fix-login"
+    assert line("runs[0].intention.title") == "goal: |"
+    assert line("runs[0].intention.scope[1]") == "scope: [src/, tests/]"
+    assert line("runs[0].validate[2].timeout") == '- {line: pytest -q, cwd: api, env: {A: "1"}, timeout: 90s}'
+    assert line("runs[0].agent.name") == "agent: {name: codex, arguments: [--model, o9]}"
+    assert line("runs[1].executor") == "- name: b"
+    assert line("runs[2].mock.failure_rate").startswith("- {name: c")
+    assert line("path") == "repo: ../shop"
+    assert line("ref") == "ref: main"
+    assert file.place_of("something.else") == Place()
+
+
+def test_every_key_of_a_run_is_in_the_full_example() -> None:
+    assert [key for key in RUN_KEYS if f"{key}:" not in FULL] == []
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=st.text(alphabet=st.sampled_from(list("abrunsgoalme:-[]{}&*!|>'\"#,?% \n\t<~0.1")), max_size=120))
+def test_no_text_makes_the_reader_fail(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    read(folder, text)
+    read(folder, "runs:\n- " + text.replace("\n", "\n  "))
