@@ -14,6 +14,9 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 def insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
     """An INSERT that knows ``on_conflict_do_nothing`` and ``on_conflict_do_update``, which both databases spell alike.
 
-    Give rows to ``connection.execute(statement, rows)``: a list in ``values()`` costs twenty times as much.
+    Give rows to ``connection.execute(statement, rows)``: a list in ``values()`` costs twenty times as much. Its
+    result's ``rowcount`` says how many rows were really inserted or updated.
     """
-    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    statement = postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
+    # psycopg's cursor is closed before anybody could ask it.
+    return statement.execution_options(preserve_rowcount=True)

@@ -14,7 +14,8 @@ __all__ = ["TelemetrySettings"]
 
 
 def _database_url(environ: Mapping[str, str]) -> str:
-    return f"sqlite:///{load(KitSettings, environ).data_dir / 'telemetry.sqlite3'}"
+    path = str(load(KitSettings, environ).data_dir / "telemetry.sqlite3")
+    return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")  # what a URL would read as something else
 
 
 @dataclass(frozen=True, slots=True)

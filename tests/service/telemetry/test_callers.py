@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from autopack_api.common.v1.common_pb2 import TokenUsage
+from autopack_api.telemetry.v1 import telemetry_pb2 as pb
+from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
+from autopack_kit.errors import AutopackError, NotFound, PermissionDenied
+from autopack_kit.identity import Principal, Scope
+from autopack_kit.status import from_rpc_error
+from autopack_kit.testing import running
+from autopack_telemetry import create
+from autopack_telemetry.settings import TelemetrySettings
+from grpc.aio import AioRpcError
+
+AGENT = Principal("run:run-1", "ada", frozenset({Scope.INGEST}), run_id="run-1")
+READER = Principal("reader", "ada", frozenset({Scope.READ}))
+ADMIN = Principal("admin", "ada", frozenset({Scope.ADMIN}))
+STRANGER = Principal("admin", "bob", frozenset({Scope.ADMIN}))
+
+
+def phases(*run_ids: str) -> pb.RecordPhasesRequest:
+    return pb.RecordPhasesRequest(phases=[pb.Phase(run_id=run_id, phase_id="agent") for run_id in run_ids])
+
+
+def doctor_calls(*run_ids: str) -> pb.RecordUsageRequest:
+    return pb.RecordUsageRequest(
+        records=[
+            pb.UsageRecord(
+                run_id=run_id, usage_id=str(number), role=pb.USAGE_ROLE_DOCTOR, tokens=TokenUsage(input=500 + number)
+            )
+            for number, run_id in enumerate(run_ids)
+        ]
+    )
+
+
+async def refusal(call: Any) -> AutopackError:
+    with pytest.raises(AioRpcError) as caught:
+        await call
+    return from_rpc_error(caught.value)
+
+
+async def test_token_of_a_run_records_for_its_run_and_nothing_else(database_url: str) -> None:
+    service = create(TelemetrySettings(database_url=database_url))
+    async with running(service, principal=AGENT) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        assert (await stub.RecordPhases(phases("run-1"))).recorded == 1
+        assert (await stub.RecordUsage(doctor_calls("run-1"))).recorded == 1
+        for call, reason in (
+            (stub.RecordPhases(phases("run-2")), "OTHER_RUN"),
+            (stub.RecordPhases(phases("run-1", "run-2")), "OTHER_RUN"),
+            (stub.RecordUsage(doctor_calls("run-1", "run-2")), "OTHER_RUN"),
+            (stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1")), "SCOPE_MISSING"),
+            (stub.ListPhases(pb.ListPhasesRequest(run_id="run-1")), "SCOPE_MISSING"),
+            (stub.EstimateAvoidedTokens(pb.EstimateAvoidedTokensRequest(run_id="run-1")), "SCOPE_MISSING"),
+        ):
+            error = await refusal(call)
+            assert isinstance(error, PermissionDenied)
+            assert error.reason == reason
+
+
+async def test_reader_asks_but_does_not_record(database_url: str) -> None:
+    async with running(create(TelemetrySettings(database_url=database_url)), principal=ADMIN) as target:
+        await pb_grpc.TelemetryServiceStub(target.channel).RecordPhases(phases("run-1"))
+    async with running(create(TelemetrySettings(database_url=database_url)), principal=READER) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        assert (await stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1"))).phases == 1
+        for call in (stub.RecordPhases(phases("run-1")), stub.RecordUsage(doctor_calls("run-1"))):
+            assert (await refusal(call)).reason == "SCOPE_MISSING"
+
+
+async def test_tenants_with_the_same_ids_do_not_see_or_touch_each_other(database_url: str) -> None:
+    async with running(create(TelemetrySettings(database_url=database_url)), principal=ADMIN) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        await stub.RecordPhases(phases("run-1"))
+        await stub.RecordUsage(doctor_calls("run-1", "run-1", "run-1"))
+    async with running(create(TelemetrySettings(database_url=database_url)), principal=STRANGER) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        estimate = pb.EstimateAvoidedTokensRequest(run_id="run-1")
+        assert isinstance(await refusal(stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1"))), NotFound)
+        assert not (await stub.ListPhases(pb.ListPhasesRequest(run_id="run-1"))).phases
+        assert (await stub.EstimateAvoidedTokens(estimate)).estimate.source == pb.ESTIMATE_SOURCE_FALLBACK
+        assert (await stub.RecordUsage(doctor_calls("run-1"))).recorded == 1
+        assert (await stub.RecordPhases(phases("run-1"))).recorded == 1
+    async with running(create(TelemetrySettings(database_url=database_url)), principal=ADMIN) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        assert (await stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1"))).usage_records == 3
+        assert (await stub.EstimateAvoidedTokens(estimate)).estimate.tokens == 501
+
+
+async def test_opted_out_service_accepts_and_drops_and_knows_nothing(tmp_path: Any) -> None:
+    path = tmp_path / "never.sqlite3"
+    settings = TelemetrySettings(enabled=False, database_url=f"sqlite:///{path}")
+    async with running(create(settings), principal=ADMIN) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        assert (await stub.RecordPhases(phases("run-1"))).recorded == 0
+        usage = await stub.RecordUsage(doctor_calls("run-1", "run-1", "run-1"))
+        assert (usage.recorded, usage.duplicates) == (0, 0)
+        error = await refusal(stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1")))
+        assert isinstance(error, NotFound)
+        assert "AUTOPACK_TELEMETRY_ENABLED" in error.remedy
+        assert not (await stub.ListPhases(pb.ListPhasesRequest(run_id="run-1"))).phases
+        estimate = (await stub.EstimateAvoidedTokens(pb.EstimateAvoidedTokensRequest(run_id="run-1"))).estimate
+        assert (estimate.tokens, estimate.n, estimate.source) == (12_000, 0, pb.ESTIMATE_SOURCE_FALLBACK)
+        assert not (await refusal(stub.RecordPhases(phases("not a run id")))).message.startswith("Something")
+    assert not path.exists()
+
+
+async def test_what_was_recorded_survives_a_restart(database_url: str) -> None:
+    for expected in (1, 0):
+        async with running(create(TelemetrySettings(database_url=database_url)), principal=ADMIN) as target:
+            stub = pb_grpc.TelemetryServiceStub(target.channel)
+            assert (await stub.RecordUsage(doctor_calls("run-1"))).recorded == expected
+            assert (await stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1"))).usage_records == 1
