@@ -9,12 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from autopack_kit.errors import AutopackError, FailedPrecondition, InvalidArgument, NotFound
 from autopack_orchestrator.adapters.git import (
-    branch_for,
-    check_run_name,
     open_source,
     resolve,
-    run_git,
-    run_name_problem,
 )
 
 if TYPE_CHECKING:
@@ -116,26 +112,3 @@ async def test_a_ref_that_is_no_name_is_refused(world: World, ref: str) -> None:
     with pytest.raises(InvalidArgument) as caught:
         await resolve(await world.source(), ref)
     assert caught.value.reason == "INVALID_REF"
-
-
-GOOD = ["a", "A.b_c-1", "x" * 64, "lock", "1", "a.lock.b"]
-BAD = ["", "..", "a..b", "a.", "x.lock", "a/b", "-x", ".x", "x" * 65, "a b", "é", "a\n", "a~1", "@{-1}", "a:b", "*"]
-
-
-@pytest.mark.parametrize("name", GOOD)
-async def test_a_good_run_name_is_also_a_branch_for_git(name: str) -> None:
-    assert run_name_problem(name) is None
-    branch = branch_for("batch", name)
-    assert (await run_git("check-ref-format", "--branch", branch, check=False)).text == branch
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_a_bad_run_name_is_refused_with_its_field(name: str) -> None:
-    with pytest.raises(InvalidArgument) as caught:
-        check_run_name(name, "runs[3].name")
-    assert caught.value.violations[0].field == "runs[3].name"
-
-
-def test_a_retry_never_takes_the_branch_of_another_run() -> None:
-    assert branch_for("b", "fix", 2) == "autopack/b/fix-2"
-    assert branch_for("b", "fix", 2, ["fix", "fix-2", "fix-2-retry"]) == "autopack/b/fix-2-retry-retry"

@@ -301,7 +301,7 @@ class Profile(_message.Message):
 
     @_builtins.property
     def background(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChangeEvidence]:
-        """Its recent changes, newest first: the background that a change is measured against. At most 100."""
+        """Its recent changes, newest first: the background that a change is measured against. At most 100, of which 50 are used."""
 
     def __init__(
         self,
@@ -328,15 +328,15 @@ class ChangeEvidence(_message.Message):
     ADDED_IDENTIFIERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Changed paths, both ends of a rename. At most 2,000."""
+        """Changed paths, both ends of a rename. At most 2,000 of 4 KiB."""
 
     @_builtins.property
     def hunk_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Hunk headers: the text behind the second "@@". At most 200."""
+        """Hunk headers: the text behind the second "@@". At most 200 of 1 KiB."""
 
     @_builtins.property
     def added_identifiers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Identifiers on added lines, most frequent first. At most 200."""
+        """Identifiers on added lines, most frequent first. At most 200 of 1 KiB."""
 
     def __init__(
         self,
@@ -427,7 +427,7 @@ class CheckDriftRequest(_message.Message):
 
     @_builtins.property
     def earlier_z(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """The z of the earlier steps of the run, oldest first. At most 10,000."""
+        """The z of the earlier steps of the run, oldest first, without steps of INSUFFICIENT_EVIDENCE. At most 10,000."""
 
     def __init__(
         self,
@@ -476,7 +476,9 @@ class CheckDriftResponse(_message.Message):
     single_step: _builtins.bool
     """True if the run's verdict rests on one step."""
     z: _builtins.float
-    """Standard deviations by which this change is closer to the goal than the repository's usual changes. NaN without background."""
+    """Standard deviations by which this change is closer to the goal than the repository's usual changes, on a fixed scale without
+    history. NaN if goal or change has no terms.
+    """
     confidence: _builtins.float
     """Probability that the step is on goal."""
     prior: _builtins.float

@@ -69,7 +69,7 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_VALIDATING: _RunState.ValueType  # 4
     """Its change is being captured, checked and validated."""
     RUN_STATE_SUCCEEDED: _RunState.ValueType  # 5
-    """Validated and committed."""
+    """Every validation step passed, or failed as on the base commit, and the change is committed."""
     RUN_STATE_FAILED: _RunState.ValueType  # 6
     """Ended with the error that it names."""
     RUN_STATE_TIMED_OUT: _RunState.ValueType  # 7
@@ -93,7 +93,7 @@ RUN_STATE_RUNNING: RunState.ValueType  # 3
 RUN_STATE_VALIDATING: RunState.ValueType  # 4
 """Its change is being captured, checked and validated."""
 RUN_STATE_SUCCEEDED: RunState.ValueType  # 5
-"""Validated and committed."""
+"""Every validation step passed, or failed as on the base commit, and the change is committed."""
 RUN_STATE_FAILED: RunState.ValueType  # 6
 """Ended with the error that it names."""
 RUN_STATE_TIMED_OUT: RunState.ValueType  # 7

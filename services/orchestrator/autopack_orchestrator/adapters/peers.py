@@ -13,13 +13,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autopack_client import AsyncClient, ClientTls, connect
+from autopack_client.evidence import Evidence
+from autopack_client.profile import Profile
 from autopack_client.snapshots import snapshot
+from autopack_kit.errors import NotFound
+
 from autopack_orchestrator import convert_peers as convert
 from autopack_orchestrator.core.judge import Usage
 from autopack_orchestrator.core.model import Intention
 from autopack_orchestrator.core.plan import DetectedProject
+from autopack_orchestrator.core.records import Estimate, PhaseRecord
 
-__all__ = ["Context", "Detection", "DriftJudgement", "Estimate", "PeerAddresses", "Peers", "PhaseRecord"]
+__all__ = ["Context", "Detection", "DriftJudgement", "PeerAddresses", "Peers", "client_tls"]
 
 CALL_TIMEOUT_S = 30.0  # none of them works longer than a second on what a run asks; the rest is a queue or a restart
 
@@ -34,6 +39,11 @@ class PeerAddresses:
     telemetry: str
     token: str | None = None
     tls: ClientTls | None = None
+
+
+def client_tls(ca: Path | None, certificate: Path | None, key: Path | None) -> ClientTls | None:
+    """How to speak TLS to the other services; None = plaintext."""
+    return ClientTls(ca=ca, certificate=certificate, key=key) if ca or certificate else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,38 +81,6 @@ class DriftJudgement:
     unexplained_terms: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """Tokens of one doctor call, with the number of observations and where they come from."""
-
-    tokens: int
-    n: int
-    source: str
-
-
-@dataclass(slots=True)
-class PhaseRecord:
-    """A phase as telemetry keeps it; completed while the phase runs."""
-
-    run_id: str
-    phase_id: str
-    kind: str
-    attempt: int
-    outcome: str = ""
-    seconds: float = 0.0
-    hardening_triggered: bool | None = None
-    pattern_id: str | None = None
-    mitigated: bool | None = None
-    doctor_called: bool | None = None
-    doctor_skipped: bool | None = None
-    avoided: Estimate | None = None
-    context_bytes: int | None = None
-    drift_z: float | None = None
-    drift_verdict: str | None = None
-    retries: int | None = None
-    errors: int | None = None
-
-
 @dataclass(slots=True)
 class Peers:
     """Connections to the other services, one per address."""
@@ -138,7 +116,7 @@ class Peers:
         response = await service.BuildContext(convert.context_request(intention), timeout=CALL_TIMEOUT_S)
         return Context(response.text, response.source_sha256)
 
-    async def put_profile(self, profile: convert.Profile) -> str:
+    async def put_profile(self, profile: Profile) -> str:
         """Store what a repository usually talks about; returns its id."""
         service = self._client(self.addresses.intention).intention
         response = await service.PutProfile(convert.profile_request(profile), timeout=CALL_TIMEOUT_S)
@@ -148,7 +126,7 @@ class Peers:
         self,
         intention: Intention,
         profile_id: str,
-        evidence: convert.ChangeEvidence,
+        evidence: Evidence,
         *,
         note: str,
         earlier_z: Sequence[float],
@@ -179,7 +157,10 @@ class Peers:
     async def usage(self, run_id: str) -> Usage:
         """What a run has used so far. Nothing recorded yet is nothing used."""
         service = self._client(self.addresses.telemetry).telemetry
-        response = await service.GetRunSummary(convert.summary_request(run_id), timeout=CALL_TIMEOUT_S)
+        try:
+            response = await service.GetRunSummary(convert.summary_request(run_id), timeout=CALL_TIMEOUT_S)
+        except NotFound:
+            return Usage()
         return Usage(convert.total_tokens(response.tokens), response.cost_microusd)
 
     async def estimate(self, run_id: str) -> Estimate:

@@ -14,9 +14,10 @@ from .capture import (
     worktree_tree,
 )
 from .command import GitError, GitResult, run_git
+from .history import directories, own_commits, uncommitted
 from .lock import RepositoryLocks
 from .mirror import Mirror, Mirrors
-from .names import branch_for, check_ref, check_run_name, run_name_problem
+from .names import check_ref, worktree_name_problem
 from .records import Workspace
 from .source import Source, open_source, resolve
 from .workspace import GcReport, Workspaces
@@ -34,19 +35,20 @@ __all__ = [
     "Source",
     "Workspace",
     "Workspaces",
-    "branch_for",
     "branch_tip",
     "changes",
     "check_ref",
-    "check_run_name",
     "commit",
     "commit_tree",
+    "directories",
     "move_branch",
     "open_source",
+    "own_commits",
     "patch",
     "resolve",
     "restore_paths",
     "run_git",
-    "run_name_problem",
+    "uncommitted",
+    "worktree_name_problem",
     "worktree_tree",
 ]

@@ -16,9 +16,9 @@ from pathlib import Path
 from autopack_kit.errors import invalid_field
 
 from .mirror import Mirror
-from .names import run_name_problem
+from .names import worktree_name_problem
 
-__all__ = ["Workspace", "forget", "list_workspaces", "save"]
+__all__ = ["Workspace", "discard_torn", "forget", "list_workspaces", "save"]
 
 MARKER = "autopack:"  # how the reason of a worktree's lock begins
 
@@ -44,7 +44,7 @@ class Workspace:
     ready: bool = False
 
     def __post_init__(self) -> None:
-        if problem := run_name_problem(self.run_id):
+        if problem := worktree_name_problem(self.run_id):
             raise invalid_field("run_id", f"{self.run_id[:80]!r} {problem}", reason="INVALID_NAME")
 
     @property
@@ -90,6 +90,14 @@ def forget(workspace: Workspace) -> None:
     for path in workspace.mirror.records.glob(f"{workspace.run_id}.index*"):
         path.unlink(missing_ok=True)
     workspace.record.unlink(missing_ok=True)
+
+
+def discard_torn(mirror: Mirror, min_age_s: float) -> None:
+    """Delete what a process that was killed while it wrote a record left of it."""
+    for path in mirror.records.glob("*.tmp*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime >= min_age_s:
+                path.unlink()
 
 
 def list_workspaces(mirror: Mirror) -> list[Workspace]:

@@ -22,7 +22,7 @@ from . import capture
 from .command import GitError, run_git
 from .lock import RepositoryLocks
 from .mirror import Mirror
-from .records import Workspace, forget, list_workspaces, save
+from .records import Workspace, discard_torn, forget, list_workspaces, save
 
 __all__ = ["GcReport", "Workspaces"]
 
@@ -63,7 +63,7 @@ class Workspaces:
         When it fails, nothing is left: no directory, no branch, no record.
 
         Args:
-            run_id: unique per worktree, valid as a name (see :func:`~.names.run_name_problem`).
+            run_id: unique per worktree, valid as a name (see :func:`~.names.worktree_name_problem`).
 
         Raises:
             AlreadyExists: BRANCH_EXISTS, WORKSPACE_EXISTS. InvalidArgument. GitError. Unavailable: REPOSITORY_BUSY.
@@ -118,6 +118,7 @@ class Workspaces:
         deleted. What cannot be harvested is not removed. Fails soft: one bad worktree does not keep the others.
         """
         removed, harvested, failed = [], [], {}
+        discard_torn(mirror, min_age_s)
         for workspace in list_workspaces(mirror):
             if workspace.run_id in keep or workspace.age_s < min_age_s:
                 continue

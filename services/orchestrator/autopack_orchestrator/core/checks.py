@@ -1,0 +1,155 @@
+"""Checks of a batch before anything starts: all problems at once, each with its field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import PurePosixPath
+
+from autopack_kit.commands import Command
+from autopack_kit.errors import FieldViolation
+
+from autopack_orchestrator.core.model import BatchSpec, RunSpec
+from autopack_orchestrator.core.names import problem_with_batch_name, problem_with_run_name
+
+__all__ = ["check_batch"]
+
+MAX_RUNS = 1000  # a larger batch is several batches
+MAX_CONCURRENT = 256
+MAX_WORDS = 1024
+MAX_WORD_BYTES = 32 << 10
+MAX_SCRIPT_BYTES = 64 << 10
+MAX_STEPS = 50
+MAX_TITLE_BYTES = 500
+MAX_DESCRIPTION_BYTES = 16 << 10
+MAX_ITEMS = 100
+MAX_ITEM_BYTES = 2 << 10
+MAX_GLOBS = 200
+MIN_DRIFT_INTERVAL = timedelta(seconds=1)
+MAX_TIMEOUT = timedelta(hours=24)
+MAX_ATTEMPTS = 5
+MAX_DOCTOR_CALLS = 5
+
+
+def check_batch(spec: BatchSpec, *, agents: frozenset[str], passable_env: frozenset[str]) -> list[FieldViolation]:
+    """Every problem of ``spec`` that needs no disk.
+
+    Args:
+        spec: the batch.
+        agents: names of the known presets.
+        passable_env: names of variables that a run may be given.
+    """
+    return [FieldViolation(field, problem) for field, problem in _batch(spec, agents, passable_env)]
+
+
+Problems = Iterator[tuple[str, str]]
+
+
+def _batch(spec: BatchSpec, agents: frozenset[str], passable_env: frozenset[str]) -> Problems:
+    if problem := problem_with_batch_name(spec.name):
+        yield "name", problem
+    if not spec.path:
+        yield "path", "is required; give the absolute path of a git repository"
+    elif not PurePosixPath(spec.path).is_absolute():
+        yield "path", f"{spec.path!r} is not absolute"
+    if not 1 <= spec.max_concurrent_runs <= MAX_CONCURRENT:
+        yield "max_concurrent_runs", f"must be from 1 to {MAX_CONCURRENT}"
+    if not spec.runs:
+        yield "runs", "must have at least one run"
+    if len(spec.runs) > MAX_RUNS:
+        yield "runs", f"has {len(spec.runs)} runs; at most {MAX_RUNS}, split it into several batches"
+        return
+    seen: dict[str, int] = {}
+    for index, run in enumerate(spec.runs):
+        first = seen.setdefault(run.name.lower(), index)
+        if first != index and run.name:
+            yield f"runs[{index}].name", f"{run.name!r} is the name of runs[{first}] too (case does not count)"
+        for field, problem in _run(run, agents, passable_env):
+            yield f"runs[{index}].{field}", problem
+
+
+def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> Problems:
+    if problem := problem_with_run_name(run.name):
+        yield "name", f"{run.name!r} {problem}"
+    yield from _intention(run)
+    chosen = [item for item in (run.command, run.agent, run.mock) if item is not None]
+    if len(chosen) != 1:
+        yield "executor", "needs exactly one of command, agent and mock"
+    if run.agent is not None and run.agent.name not in agents:
+        yield "agent.name", f"{run.agent.name!r} is not known; known are {', '.join(sorted(agents))}"
+    if run.command is not None:
+        yield from _command("command", run.command)
+    if run.mock is not None and not 0 <= run.mock.failure_rate <= 1:
+        yield "mock.failure_rate", "must be from 0 to 1"
+    if run.doctor is not None:
+        yield from _command("doctor.command", run.doctor.command)
+        if not 1 <= run.doctor.max_calls <= MAX_DOCTOR_CALLS:
+            yield "doctor.max_calls", f"must be from 1 to {MAX_DOCTOR_CALLS}"
+    for field, steps in (("install", run.install), ("validate", run.validate)):
+        if len(steps) > MAX_STEPS:
+            yield field, f"has {len(steps)} steps; at most {MAX_STEPS}"
+        for index, command in enumerate(steps[:MAX_STEPS]):
+            yield from _command(f"{field}[{index}]", command)
+    yield from _limits(run)
+    for index, name in enumerate(run.pass_env):
+        if name not in passable_env:
+            yield (
+                f"pass_env[{index}]",
+                f"{name!r} may not be passed to runs; allow it with AUTOPACK_ORCHESTRATOR_PASSABLE_ENV",
+            )
+
+
+def _limits(run: RunSpec) -> Problems:
+    if run.drift_interval < MIN_DRIFT_INTERVAL:
+        yield "drift_interval", "must be at least 1 s"
+    for field, value in (("timeout", run.timeout), ("step_timeout", run.step_timeout)):
+        if not timedelta(0) < value <= MAX_TIMEOUT:
+            yield field, "must be more than zero and at most 24 h"
+    if not 1 <= run.max_attempts <= MAX_ATTEMPTS:
+        yield "max_attempts", f"must be from 1 to {MAX_ATTEMPTS}"
+    for field, limit in (
+        ("budget.max_tokens", run.budget.max_tokens),
+        ("budget.max_cost_microusd", run.budget.max_cost_microusd),
+    ):
+        if limit is not None and limit <= 0:
+            yield field, "must be more than zero; leave it out for no limit"
+
+
+def _intention(run: RunSpec) -> Problems:
+    intention = run.intention
+    if not intention.title.strip():
+        yield "intention.title", "is required: say in one line what is to be done"
+    if len(intention.title.encode()) > MAX_TITLE_BYTES:
+        yield "intention.title", f"has more than {MAX_TITLE_BYTES} bytes; put the rest into the description"
+    if len(intention.description.encode()) > MAX_DESCRIPTION_BYTES:
+        yield "intention.description", "has more than 16 KiB"
+    for field in ("constraints", "acceptance", "non_goals", "notes"):
+        items: tuple[str, ...] = getattr(intention, field)
+        if len(items) > MAX_ITEMS or any(len(item.encode()) > MAX_ITEM_BYTES for item in items):
+            yield f"intention.{field}", f"must have at most {MAX_ITEMS} items of at most 2 KiB"
+    for field in ("scope", "non_goal_globs"):
+        globs: tuple[str, ...] = getattr(intention, field)
+        if len(globs) > MAX_GLOBS or any(not glob.strip() for glob in globs):
+            yield f"intention.{field}", f"must have at most {MAX_GLOBS} globs, none of them empty"
+
+
+def _command(field: str, command: Command) -> Problems:
+    if len(command.argv) > MAX_WORDS or any(len(word.encode()) > MAX_WORD_BYTES for word in command.argv):
+        yield f"{field}.argv", f"must have at most {MAX_WORDS} words of at most 32 KiB"
+    if any("\0" in word for word in command.argv):
+        yield f"{field}.argv", "must not have NUL characters"
+    if command.argv and not command.argv[0]:
+        yield f"{field}.argv[0]", "is empty; name a program"
+    if command.script is not None:
+        if not command.script.interpreter:
+            yield f"{field}.script.interpreter", "is required, for example ['bash', '-e']"
+        if len(command.script.text.encode()) > MAX_SCRIPT_BYTES:
+            yield f"{field}.script.text", "has more than 64 KiB"
+    path = PurePosixPath(command.cwd)
+    if path.is_absolute() or ".." in path.parts:
+        yield f"{field}.cwd", f"{command.cwd!r} must be relative to the workspace and stay inside it"
+    for name in command.env:
+        if not name or "=" in name or "\0" in name or name.startswith("AUTOPACK_"):
+            yield f"{field}.env", f"{name!r} is not allowed as the name of a variable"
+    if command.timeout is not None and not timedelta(0) < command.timeout <= MAX_TIMEOUT:
+        yield f"{field}.timeout", "must be more than zero and at most 24 h"

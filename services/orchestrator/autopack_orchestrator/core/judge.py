@@ -1,0 +1,38 @@
+"""Decisions about a run's change that need no disk: its scope and its budget."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autopack_kit.globs import out_of_scope as _out_of_scope
+
+from autopack_orchestrator.core.model import Budget, FileChange, Intention
+
+__all__ = ["Usage", "out_of_scope", "over_budget"]
+
+
+def out_of_scope(intention: Intention, changes: Sequence[FileChange]) -> tuple[str, ...]:
+    """Changed paths that the intention does not allow: both ends of a rename count, deletions too."""
+    touched = [path for change in changes for path in (change.path, change.old_path) if path]
+    return _out_of_scope(touched, intention.scope, intention.non_goal_globs)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was used so far: tokens of all kinds, and cost in millionths of a US dollar."""
+
+    tokens: int = 0
+    cost_microusd: int = 0
+
+    def __add__(self, other: Usage) -> Usage:
+        return Usage(self.tokens + other.tokens, self.cost_microusd + other.cost_microusd)
+
+
+def over_budget(budget: Budget, usage: Usage) -> str | None:
+    """What is used up, in words, or None."""
+    if budget.max_tokens is not None and usage.tokens > budget.max_tokens:
+        return f"{usage.tokens} tokens used, {budget.max_tokens} allowed"
+    if budget.max_cost_microusd is not None and usage.cost_microusd > budget.max_cost_microusd:
+        return f"{usage.cost_microusd / 1e6:.4f} USD used, {budget.max_cost_microusd / 1e6:.4f} allowed"
+    return None

@@ -1,0 +1,30 @@
+"""Which state may follow which."""
+
+from __future__ import annotations
+
+from autopack_orchestrator.core.model import TERMINAL, BatchState, RunState
+
+__all__ = ["ALLOWED", "LEASED", "batch_state"]
+
+#: States in which a worker holds the run.
+LEASED = frozenset({RunState.PREPARING, RunState.RUNNING, RunState.VALIDATING})
+
+_ENDS = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.CANCELLED, RunState.LOST})
+
+#: From each state, the states that may follow. QUEUED again is the next attempt of a run whose process was lost.
+ALLOWED: dict[RunState, frozenset[RunState]] = {
+    RunState.QUEUED: frozenset({RunState.PREPARING}) | _ENDS,
+    RunState.PREPARING: frozenset({RunState.RUNNING, RunState.QUEUED}) | _ENDS,
+    RunState.RUNNING: frozenset({RunState.VALIDATING, RunState.QUEUED}) | _ENDS,
+    RunState.VALIDATING: frozenset({RunState.SUCCEEDED, RunState.QUEUED}) | _ENDS,
+    **dict.fromkeys(TERMINAL, frozenset()),
+}
+
+
+def batch_state(counts: dict[str, int]) -> BatchState:
+    """State of a batch from its runs by state."""
+    ended = {state.value for state in TERMINAL}
+    if any(count for state, count in counts.items() if state not in ended):
+        return BatchState.ACTIVE
+    succeeded = counts.get(RunState.SUCCEEDED.value, 0)
+    return BatchState.SUCCEEDED if succeeded == sum(counts.values()) else BatchState.FAILED

@@ -1,0 +1,105 @@
+"""What can go wrong in the orchestrator, in words a caller can act on."""
+
+from __future__ import annotations
+
+from autopack_kit.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound, OutOfRange
+
+from autopack_orchestrator.core.model import RunError, RunState
+
+__all__ = [
+    "LeaseLost",
+    "RunFailed",
+    "batch_not_found",
+    "no_log",
+    "no_patch",
+    "offset_beyond_end",
+    "request_id_reused",
+    "run_not_found",
+    "spec_invalid",
+]
+
+
+class LeaseLost(Exception):
+    """The run was claimed by somebody else since: nothing may be written under the old epoch."""
+
+
+class RunFailed(Exception):
+    """Ends a run in ``state`` with ``error``. Raised by a phase, caught where the run is carried out."""
+
+    def __init__(self, state: RunState, error: RunError) -> None:
+        super().__init__(error.message)
+        self.state = state
+        self.error = error
+
+
+def spec_invalid(violations: list[FieldViolation]) -> InvalidArgument:
+    """The batch has problems; all of them."""
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    return InvalidArgument(
+        f"The batch cannot run: {first.field}: {first.description}{more}.",
+        reason="BATCH_INVALID",
+        remedy="Correct the named fields; nothing was started.",
+        metadata={"violations": str(len(violations))},
+        violations=violations,
+    )
+
+
+def request_id_reused(request_id: str) -> AlreadyExists:
+    """The request id stands for another batch."""
+    return AlreadyExists(
+        f"request_id {request_id!r} was used for a batch with another content.",
+        reason="REQUEST_ID_REUSED",
+        remedy="Use a new request_id for a new batch.",
+        metadata={"request_id": request_id},
+    )
+
+
+def batch_not_found(batch_id: str) -> NotFound:
+    """No such batch in this tenant."""
+    return NotFound(
+        f"There is no batch {batch_id!r}.",
+        reason="BATCH_NOT_FOUND",
+        remedy="List the batches with ListBatches or `autopack runs list`.",
+        metadata={"batch_id": batch_id},
+    )
+
+
+def run_not_found(run_id: str) -> NotFound:
+    """No such run in this tenant."""
+    return NotFound(
+        f"There is no run {run_id!r}.",
+        reason="RUN_NOT_FOUND",
+        remedy="List the runs with ListRuns or `autopack runs list`; an id is <batch>.<name>.",
+        metadata={"run_id": run_id},
+    )
+
+
+def no_log(run_id: str, attempt: int) -> NotFound:
+    """The attempt has printed nothing, and will not."""
+    return NotFound(
+        f"Attempt {attempt} of run {run_id!r} has no log.",
+        reason="LOG_NOT_FOUND",
+        remedy="Ask for an attempt from 1 to the run's current one.",
+        metadata={"run_id": run_id, "attempt": str(attempt)},
+    )
+
+
+def offset_beyond_end(run_id: str, offset: int, size: int) -> OutOfRange:
+    """There is nothing at this offset, and will not be."""
+    return OutOfRange(
+        f"The log of run {run_id!r} has {size} bytes; offset {offset} is beyond its end.",
+        reason="OFFSET_BEYOND_END",
+        remedy="Start at an offset from 0 to the size, or at a negative one for the tail.",
+        metadata={"run_id": run_id, "offset": str(offset), "size": str(size)},
+    )
+
+
+def no_patch(run_id: str, state: RunState) -> FailedPrecondition:
+    """The run has captured nothing (yet)."""
+    return FailedPrecondition(
+        f"Run {run_id!r} is {state.value} and has no patch.",
+        reason="PATCH_NOT_READY",
+        remedy="Wait until the run has ended; a run that changed nothing has no patch.",
+        metadata={"run_id": run_id, "state": state.value},
+    )

@@ -1,0 +1,199 @@
+"""The agent at work: started or found again, watched for drift and budget, ended when it must be."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autopack_kit.commands import Command
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator.adapters import supervisor
+from autopack_orchestrator.adapters.agents import known_agents
+from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
+from autopack_orchestrator.core.judge import Usage, over_budget
+from autopack_orchestrator.core.model import EventKind, MockExecutor, OnDrift, RunState
+from autopack_orchestrator.execution.commands import Finished, finish, launch, log_header
+from autopack_orchestrator.execution.context import RunContext, make_event
+from autopack_orchestrator.execution.drift import DriftWatch
+
+__all__ = ["agent_command", "attend", "start_agent"]
+
+AGENT = "agent"
+BUDGET_INTERVAL_S = 5.0  # a model answers in seconds: closer looks see nothing new
+
+BatchUsage = Callable[[], Awaitable[Usage]]
+
+
+def agent_command(ctx: RunContext, context: str, context_file: Path) -> Command:
+    """The command of the run's agent, with its placeholders filled in; words stay words."""
+    spec = ctx.run.spec
+    if spec.agent is not None:
+        command = Command(argv=(*known_agents()[spec.agent.name].command, *spec.agent.arguments))
+    elif spec.command is not None:
+        command = spec.command
+    else:
+        raise ctx.fail("NO_AGENT", "The run names neither a command nor an agent.")
+    if command.script is not None:
+        return command
+    values = {"{context}": context, "{goal}": spec.intention.title, "{context_file}": str(context_file)}
+    words = []
+    for word in command.argv:
+        for placeholder, value in values.items():
+            word = word.replace(placeholder, value)
+        words.append(word)
+    return Command(argv=tuple(words), cwd=command.cwd, env=command.env, timeout=command.timeout)
+
+
+async def start_agent(ctx: RunContext, command: Command) -> Handle:
+    """Start the agent under its supervisor."""
+    await asyncio.to_thread(log_header, ctx, AGENT, command)
+    return await launch(ctx, AGENT, command, timeout_s=_time_left(ctx))
+
+
+def _time_left(ctx: RunContext) -> float:
+    """Seconds that the agent may take: its own timeout, or what is left of the run's wall time."""
+    seconds = ctx.run.spec.timeout.total_seconds()
+    limit = ctx.run.spec.budget.max_wall_time
+    if limit is not None and ctx.run.start_time is not None:
+        used = (datetime.now(UTC) - ctx.run.start_time).total_seconds()
+        seconds = min(seconds, max(1.0, limit.total_seconds() - used))
+    return seconds
+
+
+async def find_agent(ctx: RunContext) -> Handle | Outcome | None:
+    """The agent of an attempt that was begun by a process that is gone: alive, ended, or never heard of again."""
+    executions = ctx.directory / "exec"
+    found = sorted(executions.glob(f"*-{AGENT}"), key=lambda path: int(path.name.partition("-")[0]))
+    if not found:
+        return None
+    match await supervisor.attach(found[-1]):
+        case Handle() as handle:
+            return handle
+        case supervisor.Finished(outcome):
+            return outcome
+        case _:
+            return None
+
+
+@dataclass(slots=True)
+class _Ending:
+    """Why the agent was ended from here."""
+
+    reason: str = ""
+    message: str = ""
+
+
+async def attend(ctx: RunContext, handle: Handle, watch: DriftWatch, batch_usage: BatchUsage) -> Outcome:
+    """Wait for the agent while its drift and its budget are watched; report how it ended.
+
+    Raises:
+        RunFailed: it drifted or used up its budget, and was ended for it.
+    """
+    ending = _Ending()
+    watchers = [asyncio.create_task(_watch_drift(ctx, handle, watch, ending))]
+    if ctx.run.spec.budget.needs_telemetry or ctx.batch.budget.needs_telemetry:
+        watchers.append(asyncio.create_task(_watch_budget(ctx, handle, batch_usage, ending)))
+    try:
+        outcome = await finish(ctx, handle)
+    finally:
+        for watcher in watchers:
+            watcher.cancel()
+        results = await asyncio.gather(*watchers, return_exceptions=True)
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+    await report_agent(ctx, outcome)
+    if ending.reason:
+        raise ctx.fail(ending.reason, ending.message, "Split the goal, or change the limit that ended the run.")
+    return outcome
+
+
+async def report_agent(ctx: RunContext, outcome: Outcome) -> None:
+    """The agent's end as an event, and its exit code in the result."""
+    words = Finished(Command.of(AGENT), outcome, 0).words()
+    leftover = f"; {outcome.leftover} processes that it left behind were ended" if outcome.leftover else ""
+    await ctx.write(
+        agent_exit_code=outcome.exit_code,
+        events=(
+            make_event(
+                EventKind.COMMAND,
+                f"the agent {words}{leftover}",
+                name=AGENT,
+                outcome=outcome.reason.value.lower(),
+                exit_code="" if outcome.exit_code is None else outcome.exit_code,
+                seconds=f"{outcome.duration_s:.3f}",
+                leftover=outcome.leftover,
+                output_bytes=outcome.output_bytes,
+            ),
+        ),
+    )
+
+
+def check_agent(ctx: RunContext, outcome: Outcome) -> None:
+    """End the run if its agent did not end well.
+
+    Raises:
+        RunFailed: timeout, a failing exit code, or a command that could not be started.
+    """
+    words = Finished(Command.of(AGENT), outcome, 0).words()
+    match outcome.reason:
+        case Reason.EXITED if outcome.exit_code == 0:
+            return
+        case Reason.TIMEOUT:
+            raise ctx.fail(
+                "TIMEOUT",
+                f"The agent {words} and was ended with everything it had started.",
+                "Give it more time with `timeout`, or a smaller goal. What it had changed is in the patch.",
+                state=RunState.TIMED_OUT,
+            )
+        case Reason.SPAWN_FAILED:
+            raise ctx.fail(
+                "AGENT_NOT_STARTED",
+                f"The agent {words}.",
+                "Check that the program is installed and on the PATH of the orchestrator.",
+            )
+        case _:
+            raise ctx.fail("AGENT_FAILED", f"The agent {words}.", f"See `autopack runs log {ctx.run.run_id}`.")
+
+
+async def run_mock(ctx: RunContext, mock: MockExecutor) -> None:
+    """The imitation: waits, then writes one file, or fails; which is a matter of its seed and the run's name."""
+    await asyncio.sleep(mock.duration.total_seconds())
+    chance = random.Random(f"{mock.seed}:{ctx.run.name}:{ctx.run.attempt}")  # noqa: S311  an imitation, not a secret
+    if chance.random() < mock.failure_rate:
+        raise ctx.fail("AGENT_FAILED", "The mock agent failed, as its seed says.")
+    path = ctx.workspace / f"mock-{ctx.run.name}.txt"
+    await asyncio.to_thread(path.write_text, f"{ctx.run.spec.intention.title}\n{chance.random()}\n")
+
+
+async def _watch_drift(ctx: RunContext, handle: Handle, watch: DriftWatch, ending: _Ending) -> None:
+    while True:
+        await asyncio.sleep(ctx.run.spec.drift_interval.total_seconds())
+        verdict = await watch.look(ctx, final=False)
+        if verdict == "drift" and ctx.run.spec.on_drift is OnDrift.STOP and not ending.reason:
+            ending.reason = "DRIFT"
+            ending.message = "The agent's last two steps are about something else than the goal; it was ended."
+            await handle.cancel()
+            return
+
+
+async def _watch_budget(ctx: RunContext, handle: Handle, batch_usage: BatchUsage, ending: _Ending) -> None:
+    while True:
+        await asyncio.sleep(BUDGET_INTERVAL_S)
+        try:
+            used = await ctx.peers.usage(ctx.run.run_id)
+            over = over_budget(ctx.run.spec.budget, used)
+            if over is None and ctx.batch.budget.needs_telemetry:
+                over = over_budget(ctx.batch.budget, await batch_usage())
+        except AutopackError as error:
+            await ctx.warn("telemetry", f"The budget could not be checked: {error.message}")
+            continue
+        if over is not None:
+            ending.reason, ending.message = "BUDGET", f"The budget is used up: {over}."
+            await handle.cancel()
+            return

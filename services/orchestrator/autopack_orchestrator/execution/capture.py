@@ -1,0 +1,95 @@
+"""What the agent changed, within its scope."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from autopack_orchestrator.adapters import git
+from autopack_orchestrator.core.judge import out_of_scope
+from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViolation
+from autopack_orchestrator.execution.context import RunContext, make_event
+
+__all__ = ["Captured", "capture", "environment_paths", "keep_patch"]
+
+MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
+MAX_PATHS_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The tree as it is, and how it differs from the base commit."""
+
+    tree: str
+    changes: tuple[FileChange, ...]
+
+
+async def capture(ctx: RunContext) -> Captured:
+    """Capture the worktree, revert what lies outside the scope, and store the rest.
+
+    Raises:
+        RunFailed: there are changes outside the scope, and the run is to end for that.
+    """
+    captured = await _look(ctx)
+    outside = out_of_scope(ctx.run.spec.intention, captured.changes)
+    if outside:
+        shown = ", ".join(map(_shown, outside[:MAX_PATHS_SHOWN]))
+        if ctx.run.spec.on_scope_violation is OnScopeViolation.FAIL:
+            raise ctx.fail(
+                "SCOPE_VIOLATION",
+                f"The agent changed files outside its scope: {shown}.",
+                "Widen the scope, or let such changes be reverted (on_scope_violation: revert).",
+            )
+        await git.restore_paths(ctx.worktree, outside)
+        captured = await _look(ctx)
+        reverted = tuple(dict.fromkeys((*ctx.result.reverted_paths, *map(_shown, outside))))
+        await ctx.write(
+            reverted_paths=reverted[:MAX_CHANGES_STORED],
+            events=(make_event(EventKind.SCOPE, f"outside the scope and reverted: {shown}", reverted=shown),),
+        )
+    changes = tuple(FileChange(c.status, _shown(c.path), _shown(c.old_path)) for c in captured.changes)
+    await ctx.write(changes=changes[:MAX_CHANGES_STORED], tree_id=captured.tree)
+    return captured
+
+
+async def _look(ctx: RunContext) -> Captured:
+    tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
+    found = await git.changes(ctx.worktree.mirror, ctx.run.base_commit, tree)
+    return Captured(tree, tuple(FileChange(c.kind.value, c.path, c.old_path or "") for c in found))
+
+
+async def environment_paths(ctx: RunContext) -> tuple[str, ...]:
+    """What preparing added to the worktree beside the usual environments, as few paths as possible.
+
+    Tracked files that it changed are put back: the agent starts from the base commit.
+    """
+    found = (await _look(ctx)).changes
+    added = [change.path for change in found if change.status == "A"]
+    changed = [path for change in found if change.status != "A" for path in (change.path, change.old_path) if path]
+    if changed:
+        await git.restore_paths(ctx.worktree, changed)
+        shown = ", ".join(map(_shown, changed[:MAX_PATHS_SHOWN]))
+        await ctx.warn("prepare", f"Preparing the environment changed tracked files, which were put back: {shown}.")
+    known = await git.directories(ctx.worktree.mirror, ctx.run.base_commit) if added else frozenset()
+    return tuple(dict.fromkeys(_topmost_new(path, known) for path in added))
+
+
+def _topmost_new(path: str, known: frozenset[str]) -> str:
+    """The highest directory above ``path`` that the base commit does not have, else the path itself."""
+    parents = [str(parent) for parent in PurePosixPath(path).parents if str(parent) != "."]
+    return next((parent for parent in reversed(parents) if parent not in known), path)
+
+
+async def keep_patch(ctx: RunContext, tree: str) -> int:
+    """Write the patch of ``tree`` against the base commit; returns its size in bytes, 0 if nothing differs."""
+    path = ctx.layout.patch(ctx.run)
+    await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
+    await asyncio.to_thread(path.unlink, missing_ok=True)
+    return await git.patch(ctx.worktree.mirror, ctx.run.base_commit, tree, path)
+
+
+def _shown(path: str) -> str:
+    """A path for people and for JSON: bytes that are not UTF-8 become escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -1,0 +1,182 @@
+"""Running one command of a run under its supervisor, with the output at the end of the attempt's log."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from autopack_kit.commands import Command
+
+from autopack_orchestrator.adapters import supervisor
+from autopack_orchestrator.adapters.supervisor import ExecutionSpec, Handle, Outcome, Reason
+from autopack_orchestrator.core.environment import with_tools
+from autopack_orchestrator.core.model import EventKind
+from autopack_orchestrator.execution.context import RunContext, Stop
+
+__all__ = ["Finished", "execute", "finish", "launch", "log_header", "read_tail"]
+
+TAIL_BYTES = 1 << 20  # what Diagnose takes at most
+TERM_GRACE_S = 5.0  # agents save their session when asked to end; more would only delay a cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One command that ended.
+
+    Attributes:
+        outcome: how.
+        log_start: where its output begins in the attempt's log, in bytes.
+    """
+
+    command: Command
+    outcome: Outcome
+    log_start: int
+
+    @property
+    def ok(self) -> bool:
+        """It ended by itself with exit code 0."""
+        return self.outcome.ok
+
+    def words(self) -> str:
+        """How it ended, for a person."""
+        match self.outcome.reason:
+            case Reason.EXITED if self.outcome.signal is not None:
+                return f"was ended by signal {self.outcome.signal}"
+            case Reason.EXITED:
+                return f"exited with code {self.outcome.exit_code}"
+            case Reason.TIMEOUT:
+                return f"did not end within {self.outcome.duration_s:.0f} s"
+            case Reason.SPAWN_FAILED:
+                return f"could not be started: {self.outcome.error}"
+            case Reason.FENCED:
+                return "was ended because its orchestrator was gone for too long"
+            case Reason.CANCELLED:
+                return "was cancelled"
+            case Reason.LOST:
+                return "was lost: its supervisor was killed"
+
+
+async def execute(ctx: RunContext, name: str, command: Command, *, timeout_s: float) -> Finished:
+    """Run ``command`` to its end and report it as an event.
+
+    When the run is interrupted, the whole process tree is ended before this returns.
+    """
+    start = await asyncio.to_thread(log_header, ctx, name, command)
+    handle = await launch(ctx, name, command, timeout_s=timeout_s)
+    outcome = await finish(ctx, handle)
+    finished = Finished(command, outcome, start)
+    await ctx.event(
+        EventKind.COMMAND,
+        f"{command.line()} {finished.words()}",
+        name=name,
+        command=command.line(),
+        cwd=command.cwd,
+        outcome=outcome.reason.value.lower(),
+        exit_code="" if outcome.exit_code is None else outcome.exit_code,
+        seconds=f"{outcome.duration_s:.3f}",
+        leftover=outcome.leftover,
+    )
+    return finished
+
+
+async def launch(ctx: RunContext, name: str, command: Command, *, timeout_s: float) -> Handle:
+    """Start ``command`` under a new supervisor."""
+    number = await asyncio.to_thread(_next_number, ctx.directory)
+    exec_dir = supervisor.execution_dir(ctx.directory, number, name)
+    cwd = ctx.workspace / command.cwd
+    environment = {**environment_at(ctx, command.cwd), **command.env}
+    argv = command.argv
+    if command.script is not None:
+        script = exec_dir.parent / f"{number}-{name}.script"
+        await asyncio.to_thread(_write, script, command.script.text)
+        argv = (*command.script.interpreter, str(script))
+    timeout = command.timeout.total_seconds() if command.timeout is not None else timeout_s
+    return await supervisor.start(
+        exec_dir,
+        ExecutionSpec(
+            argv=argv,
+            cwd=cwd,
+            env=environment,
+            output=log_path(ctx),
+            marker=ctx.directory,
+            timeout_s=timeout,
+            term_grace_s=TERM_GRACE_S,
+            fence_grace_s=ctx.settings.fence_grace.total_seconds(),
+            output_cap=ctx.settings.output_cap_bytes,
+        ),
+    )
+
+
+async def finish(ctx: RunContext, handle: Handle) -> Outcome:
+    """Wait for an execution; when interrupted, end it, or leave it running if the run is handed off."""
+    try:
+        return await handle.wait()
+    except asyncio.CancelledError:
+        if ctx.stop is Stop.HAND_OFF:
+            await handle.detach()
+        else:
+            await handle.cancel()
+            await handle.wait()
+        raise
+
+
+def environment_at(ctx: RunContext, cwd: str) -> dict[str, str]:
+    """The run's environment with the tools that are installed at ``cwd`` or above it in the workspace."""
+    virtualenv: Path | None = None
+    bins: list[Path] = []
+    directory = ctx.workspace / cwd
+    while True:
+        if virtualenv is None and (directory / ".venv" / "bin" / "python").exists():
+            virtualenv = directory / ".venv"
+        if (directory / "node_modules" / ".bin").is_dir():
+            bins.append(directory / "node_modules" / ".bin")
+        if directory == ctx.workspace or ctx.workspace not in directory.parents:
+            break
+        directory = directory.parent
+    return with_tools(ctx.variables, virtualenv, bins)
+
+
+def log_path(ctx: RunContext) -> Path:
+    """The log of the run's current attempt."""
+    return ctx.directory / "log"
+
+
+def log_header(ctx: RunContext, name: str, command: Command) -> int:
+    """Write a line that announces a command; returns where its output will begin."""
+    path = log_path(ctx)
+    place = "" if command.cwd in ("", ".") else f" (in {command.cwd})"
+    with path.open("ab") as file:
+        file.write(f"[autopack] {name}: {command.line()}{place}\n".encode(errors="surrogateescape"))
+        return file.tell()
+
+
+def read_tail(ctx: RunContext, finished: Finished) -> bytes:
+    """The end of what a command printed, at most 1 MiB. Blocking."""
+    path = log_path(ctx)
+    tail = path.with_name(path.name + ".tail")
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(finished.log_start, size - TAIL_BYTES))
+            data = file.read(TAIL_BYTES)
+        # The supervisor keeps the end of an output that it had to cut in a file of its own.
+        if finished.outcome.truncated:
+            data = (data + b"\n" + tail.read_bytes())[-TAIL_BYTES:]
+    except FileNotFoundError:
+        return b""
+    return data
+
+
+def _next_number(directory: Path) -> int:
+    executions = directory / "exec"
+    executions.mkdir(parents=True, exist_ok=True, mode=0o700)
+    numbers = [int(entry.name.partition("-")[0]) for entry in executions.iterdir() if entry.name[0].isdigit()]
+    return max(numbers, default=0) + 1
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_text(text)
+    path.chmod(0o600)

@@ -1,0 +1,176 @@
+"""What every phase of a run works with: the run itself, its directories, and the one way to write it down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import structlog
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.peers import Peers
+from autopack_orchestrator.adapters.store import Store
+from autopack_orchestrator.core.model import Batch, EventKind, NewEvent, Run, RunError, RunResult, RunState
+from autopack_orchestrator.core.records import PhaseRecord
+from autopack_orchestrator.errors import RunFailed
+from autopack_orchestrator.execution.layout import Layout
+from autopack_orchestrator.settings import OrchestratorSettings
+
+__all__ = ["RunContext", "Stop", "make_event"]
+
+_log = structlog.get_logger("autopack.orchestrator")
+
+
+class Stop(Enum):
+    """Why a run's work is interrupted from outside."""
+
+    CANCEL = "cancel"
+    """Cancelled on request: everything it started is ended."""
+    HAND_OFF = "hand_off"
+    """The server stops: the agent works on under its supervisor until somebody takes it up."""
+    LEASE_LOST = "lease_lost"
+    """Somebody else holds the run: nothing may be written any more."""
+
+
+@dataclass(slots=True)
+class RunContext:
+    """One attempt of one run, while it is worked on.
+
+    Attributes:
+        stop: why it is interrupted from outside; set before its task is cancelled.
+        tree: its worktree, once it exists.
+        environment_paths: what preparing added to the worktree, which is no part of the change.
+        variables: the environment of everything that it starts.
+    """
+
+    run: Run
+    batch: Batch
+    store: Store
+    peers: Peers
+    layout: Layout
+    settings: OrchestratorSettings
+    server_environment: Mapping[str, str]
+    stop: Stop | None = None
+    tree: git.Workspace | None = None
+    environment_paths: tuple[str, ...] = ()
+    variables: dict[str, str] = field(default_factory=dict)
+    _phases: int = 0
+
+    @property
+    def result(self) -> RunResult:
+        """What is known so far."""
+        return self.run.result
+
+    async def write(
+        self,
+        *,
+        to: RunState | None = None,
+        activity: str | None = None,
+        events: tuple[NewEvent, ...] = (),
+        **result: Any,
+    ) -> None:
+        """Store a change of state, activity or result together with its events, in one transaction.
+
+        Raises:
+            LeaseLost: somebody else holds the run; nothing was written.
+        """
+        changed = replace(self.run.result, **result) if result else None
+        self.run = await self.store.update(self.run, to=to, activity=activity, result=changed, events=events)
+
+    async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
+        """Store one event."""
+        await self.write(events=(make_event(kind, message, **attributes),))
+
+    async def warn(self, about: str, message: str) -> None:
+        """Say something that the reader of the result should know; the run goes on. Once per message."""
+        if message in self.result.warnings:
+            return
+        _log.warning("run warning", run_id=self.run.run_id, about=about, message=message)
+        await self.write(
+            warnings=(*self.result.warnings, message), events=(make_event(EventKind.WARNING, message, about=about),)
+        )
+
+    @asynccontextmanager
+    async def phase(self, kind: str) -> AsyncIterator[PhaseRecord]:
+        """A phase: an event at both ends, and a record for telemetry that the body may complete."""
+        self._phases += 1
+        record = PhaseRecord(
+            run_id=self.run.run_id,
+            phase_id=f"{self.run.attempt}.{self.run.lease_epoch}.{self._phases}.{kind}",
+            kind=kind,
+            attempt=self.run.attempt,
+        )
+        await self.write(activity=kind, events=(make_event(EventKind.PHASE_STARTED, f"{kind} started", phase=kind),))
+        started = time.monotonic()
+        try:
+            yield record
+        except asyncio.CancelledError:
+            # Whoever interrupts the run writes its end; here only telemetry is still owed.
+            record.outcome = "cancelled"
+            raise
+        except BaseException:
+            record.outcome = record.outcome or "failed"
+            raise
+        else:
+            record.outcome = record.outcome or "succeeded"
+        finally:
+            record.seconds = time.monotonic() - started
+            if record.outcome != "cancelled":
+                await self._phase_ended(record)
+
+    async def _phase_ended(self, record: PhaseRecord) -> None:
+        await self.event(
+            EventKind.PHASE_FINISHED,
+            f"{record.kind} {record.outcome} after {record.seconds:.1f} s",
+            phase=record.kind,
+            outcome=record.outcome,
+            seconds=f"{record.seconds:.3f}",
+        )
+        try:
+            await self.peers.record_phase(record)
+        except AutopackError as error:
+            await self.warn("telemetry", f"Telemetry could not be written: {error.message}")
+
+    def fail(self, reason: str, message: str, *suggestions: str, state: RunState = RunState.FAILED) -> RunFailed:
+        """The exception that ends the run with this error."""
+        return RunFailed(
+            state, RunError(reason, message, tuple(suggestion for suggestion in suggestions if suggestion))
+        )
+
+    @property
+    def worktree(self) -> git.Workspace:
+        """The worktree, for git; only after it was made."""
+        assert self.tree is not None
+        return self.tree
+
+    @property
+    def workspace(self) -> Path:
+        """The directory of the worktree."""
+        return self.worktree.path
+
+    @contextmanager
+    def at(self, tree: git.Workspace) -> Iterator[None]:
+        """Work in another worktree for a moment; a run does one thing at a time."""
+        own, variables = self.tree, self.variables
+        self.tree, self.variables = tree, {**variables, "AUTOPACK_WORKSPACE": str(tree.path)}
+        try:
+            yield
+        finally:
+            self.tree, self.variables = own, variables
+
+    @property
+    def directory(self) -> Path:
+        """Where this attempt keeps what it produces."""
+        return self.layout.attempt(self.run)
+
+
+def make_event(kind: EventKind, message: str, **attributes: object) -> NewEvent:
+    """A new event; attributes become text."""
+    return NewEvent(kind, message, {name: str(value) for name, value in attributes.items()})

@@ -1,0 +1,113 @@
+"""Is the agent still on its goal? Judged by steps: its commits, and the worktree whenever it is looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from autopack_client.evidence import change_evidence
+from autopack_client.profile import build_profile
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.peers import DriftJudgement
+from autopack_orchestrator.core.model import EventKind
+from autopack_orchestrator.execution.context import RunContext, make_event
+
+__all__ = ["DriftWatch", "Profiles"]
+
+MAX_STEPS_PER_LOOK = 20  # an agent that commits more between two looks is judged by its latest ones
+
+
+@dataclass(slots=True)
+class Profiles:
+    """What each repository usually talks about, built and stored once per commit."""
+
+    ids: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    async def get(self, ctx: RunContext, mirror: git.Mirror) -> str:
+        """The id of the profile; empty, with a warning, when there is none: the check is then weaker."""
+        key = (str(mirror.path), ctx.run.base_commit)
+        if key not in self.ids:
+            try:
+                profile = await build_profile(mirror.path, ctx.run.base_commit)
+                self.ids[key] = await ctx.peers.put_profile(profile)
+            except AutopackError as error:
+                await ctx.warn("intention", f"The history could not be profiled: {error.message}")
+                return ""
+        return self.ids[key]
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    base: str
+    target: str
+
+
+@dataclass(slots=True)
+class DriftWatch:
+    """Looks at a run's work and remembers how far it has looked. What it finds is stored with the run.
+
+    Attributes:
+        last: the commit or tree up to which the work was judged.
+    """
+
+    profile_id: str
+    last: str
+    _single: _Step | None = None
+
+    async def look(self, ctx: RunContext, *, final: bool) -> str:
+        """Judge every step since the last look; returns the verdict on the run so far, empty without any step.
+
+        Never ends a run by itself and never fails one: a look that does not succeed is a warning.
+        """
+        try:
+            steps = await self._steps(ctx)
+            # A run that turns out to have one step is judged by that step, so it is asked about again, as the last.
+            again = final and not steps and self._single is not None and len(ctx.result.drift_z) == 1
+            if again and self._single is not None:
+                await self._judge(ctx, self._single, earlier=(), final=True)
+            for number, step in enumerate(steps, start=1):
+                self._single = step
+                await self._judge(ctx, step, earlier=ctx.result.drift_z, final=final and number == len(steps))
+                self.last = step.target
+        except AutopackError as error:
+            await ctx.warn("intention", f"Drift could not be judged: {error.message}")
+        return ctx.result.drift_verdict
+
+    async def _steps(self, ctx: RunContext) -> list[_Step]:
+        tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
+        commits = await git.own_commits(ctx.worktree, self.last)
+        steps, base = [], self.last
+        for target in (*commits[-MAX_STEPS_PER_LOOK:], tree):
+            if await git.changes(ctx.worktree.mirror, base, target):
+                steps.append(_Step(base, target))
+                base = target
+        return steps
+
+    async def _judge(self, ctx: RunContext, step: _Step, *, earlier: tuple[float, ...], final: bool) -> None:
+        evidence = await change_evidence(ctx.worktree.mirror.trusted, step.base, step.target)
+        judgement = await ctx.peers.check_drift(
+            ctx.run.spec.intention, self.profile_id, evidence, note="", earlier_z=earlier, final=final
+        )
+        z = "unknown" if judgement.z is None else f"{judgement.z:.2f}"
+        await ctx.write(
+            drift_verdict=judgement.run_verdict,
+            drift_z=(*earlier, judgement.z) if _counts(judgement) else earlier,
+            drift_tree=step.target,
+            events=(
+                make_event(
+                    EventKind.DRIFT,
+                    f"step: {judgement.step_verdict}, run: {judgement.run_verdict} (z {z})",
+                    step_verdict=judgement.step_verdict,
+                    run_verdict=judgement.run_verdict,
+                    z=z,
+                    shared=", ".join(judgement.shared_terms[:8]),
+                    unexplained=", ".join(judgement.unexplained_terms[:8]),
+                ),
+            ),
+        )
+
+
+def _counts(judgement: DriftJudgement) -> bool:
+    """Whether a step says anything about the run: one with too little evidence does not."""
+    return judgement.z is not None and judgement.step_verdict != "insufficient_evidence"

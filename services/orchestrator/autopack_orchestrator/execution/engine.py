@@ -1,0 +1,162 @@
+"""The local engine: takes queued runs from the store, carries them out with bounded concurrency, and takes up those
+whose process is gone.
+
+One engine works per directory: it holds a lock file there, and whoever gets the lock after it takes up its runs. Others
+(a second command on the same machine) serve reads and submit; their runs are carried out by whoever holds the lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import uuid
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import structlog
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator.adapters.store import Store
+from autopack_orchestrator.core.model import TERMINAL, Run
+from autopack_orchestrator.errors import LeaseLost
+from autopack_orchestrator.execution.context import RunContext, Stop
+from autopack_orchestrator.execution.run import Worker
+
+__all__ = ["LocalEngine"]
+
+TICK_S = 0.5  # how soon a cancel or a batch of another process is seen; one small query each
+LOCK_RETRY_S = 1.0
+
+_log = structlog.get_logger("autopack.orchestrator")
+
+
+@dataclass(slots=True)
+class _Active:
+    context: RunContext
+    task: asyncio.Task[None]
+
+
+@dataclass(slots=True)
+class LocalEngine:
+    """Bounded concurrency in one process.
+
+    Attributes:
+        limit: runs at once at most, over all batches.
+    """
+
+    store: Store
+    worker: Worker
+    root: Path
+    limit: int
+    _active: dict[str, _Active] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _task: asyncio.Task[None] | None = None
+    _stopping: bool = False
+
+    def start(self) -> None:
+        """Begin to work, in a task of its own."""
+        self._task = asyncio.create_task(self._serve(), name="autopack-engine")
+
+    def wake(self) -> None:
+        """Look for work now."""
+        self._wake.set()
+
+    async def stop(self) -> None:
+        """Hand every run off: agents work on until somebody takes them up, or their time without one is over."""
+        self._stopping = True
+        self.wake()
+        if self._task is not None:
+            await self._task
+
+    async def _serve(self) -> None:
+        owner = await asyncio.to_thread(_identity, self.root)
+        while not self._stopping:
+            lock = await asyncio.to_thread(_lock, self.root / "engine.lock")
+            if lock is None:
+                await self._pause(LOCK_RETRY_S)
+                continue
+            try:
+                await self._work(owner)
+            except AutopackError as error:
+                _log.error("the engine begins anew", error=str(error))
+                await self._pause(LOCK_RETRY_S)
+            except Exception:
+                _log.exception("the engine begins anew")
+                await self._pause(LOCK_RETRY_S)
+            finally:
+                await self._end_all(Stop.HAND_OFF)
+                os.close(lock)
+
+    async def _work(self, owner: str) -> None:
+        for run in await self.store.held_by(owner):
+            with contextlib.suppress(LeaseLost):
+                await self._begin(await self.store.adopt(run, owner), adopted=True)
+        await self.worker.collect_garbage(await self.store.held_by(owner))
+        while not self._stopping:
+            await self._claim(owner)
+            await self._pause(TICK_S)
+            self._reap()
+            for run_id in await self.store.cancel_requested(list(self._active)):
+                self._interrupt(self._active[run_id], Stop.CANCEL)
+
+    async def _claim(self, owner: str) -> None:
+        while len(self._active) < self.limit and not self._stopping:
+            run = await self.store.claim(owner, limit=self.limit)
+            if run is None:
+                return
+            await self._begin(run, adopted=False)
+
+    async def _begin(self, run: Run, *, adopted: bool) -> None:
+        context = await self.worker.context(run)
+        task = asyncio.create_task(self.worker.carry_out(context, adopted=adopted), name=f"autopack-run-{run.run_id}")
+        task.add_done_callback(lambda _: self.wake())
+        self._active[run.run_id] = _Active(context, task)
+
+    def _reap(self) -> None:
+        for run_id, active in list(self._active.items()):
+            if active.task.done():
+                del self._active[run_id]
+                if not active.task.cancelled() and (error := active.task.exception()) is not None:
+                    _log.error("a run's task failed", run_id=run_id, exc_info=error)
+
+    def _interrupt(self, active: _Active, why: Stop) -> None:
+        # A run whose end is written only has its worktree to remove: it is quicker to let it.
+        if active.context.stop is None and active.context.run.state not in TERMINAL:
+            active.context.stop = why
+            active.task.cancel()
+
+    async def _end_all(self, why: Stop) -> None:
+        for active in self._active.values():
+            self._interrupt(active, why)
+        await asyncio.gather(*(active.task for active in self._active.values()), return_exceptions=True)
+        self._reap()
+
+    async def _pause(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wake.wait()
+        self._wake.clear()
+
+
+def _identity(root: Path) -> str:
+    """Who leases runs: one name per directory, so that the next process knows which runs were this one's."""
+    path = root / "engine.id"
+    root.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with contextlib.suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(uuid.uuid4().hex)
+    return path.read_text().strip()
+
+
+def _lock(path: Path) -> int | None:
+    """The engine's lock as a descriptor, or None while another process holds it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

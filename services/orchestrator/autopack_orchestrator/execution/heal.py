@@ -1,0 +1,200 @@
+"""A failed command made to work: hardening's automatic mitigation first, then the doctor, as far as the run allows."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from autopack_client.facts import project_facts, workspace_paths
+from autopack_client.mitigate import Applier, Outcome, Ran, State
+from autopack_kit.commands import Command
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator import convert_peers as convert
+from autopack_orchestrator.adapters.peers import Detection
+from autopack_orchestrator.adapters.supervisor import Reason
+from autopack_orchestrator.core.model import EventKind, MitigationResult
+from autopack_orchestrator.core.records import PhaseRecord
+from autopack_orchestrator.execution.commands import Finished, execute, log_path
+from autopack_orchestrator.execution.context import RunContext, make_event
+
+__all__ = ["Healer", "Remedy"]
+
+MAX_EXCERPT = 400
+NO_EXIT_CODE = 1  # for a runner's caller, who wants a number: it did not succeed
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """Something was done about a failure: what to run now, and what did it."""
+
+    rerun: Command
+    pattern_id: str
+    is_mitigation: bool
+
+
+@dataclass(slots=True)
+class Healer:
+    """The mitigations and doctor calls of one run: each pattern at most once, the doctor as often as it may.
+
+    Attributes:
+        detection: the projects of the base commit; None if they are not known, and then nothing is installed.
+        suggestions: the advice of the last diagnosis.
+        last_pattern, last_title: what the last diagnosis named; empty for nothing.
+    """
+
+    detection: Detection | None
+    suggestions: tuple[str, ...] = ()
+    last_pattern: str = ""
+    last_title: str = ""
+    _used: set[str] = field(default_factory=set)
+
+    async def heal(
+        self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
+    ) -> Remedy | None:
+        """Do something about a failure, or return None. Whether it helped, only running the command again can tell."""
+        response = None if ctx.run.spec.no_mitigation else await self._diagnose(ctx, finished, command, output, record)
+        if response is not None:
+            for diagnosis in response.diagnoses:
+                remedy = await self._mitigate(ctx, diagnosis, command)
+                if remedy is not None:
+                    return remedy
+        return await self._call_doctor(ctx, command, output, record)
+
+    async def _diagnose(
+        self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
+    ) -> convert.DiagnoseResponse | None:
+        facts = await asyncio.to_thread(self._facts, ctx)
+        failure = convert.Failure(
+            command=command,
+            exit_code=finished.outcome.exit_code,
+            signal=finished.outcome.signal,
+            timed_out=finished.outcome.reason is Reason.TIMEOUT,
+            output=output,
+            facts=facts,
+            paths=await asyncio.to_thread(workspace_paths, ctx.workspace),
+            scope=ctx.run.spec.intention.scope,
+        )
+        try:
+            response = await ctx.peers.diagnose(failure)
+        except AutopackError as error:
+            await ctx.warn("hardening", f"A failure could not be diagnosed: {error.message}")
+            return None
+        record.hardening_triggered = True
+        await self._remember(ctx, response, record)
+        return response
+
+    async def _remember(self, ctx: RunContext, response: convert.DiagnoseResponse, record: PhaseRecord) -> None:
+        self.suggestions, self.last_pattern, self.last_title = (), "", ""
+        for number, diagnosis in enumerate(response.diagnoses):
+            advice = [f"{one.text} {one.risk}".strip() for one in diagnosis.mitigation.suggestions]
+            self.suggestions += tuple(advice)
+            excerpt = diagnosis.excerpt[:MAX_EXCERPT].decode("utf-8", "replace").strip()
+            if number == 0:
+                self.last_pattern, self.last_title = diagnosis.pattern_id, diagnosis.title
+                record.pattern_id = diagnosis.pattern_id
+            await ctx.event(
+                EventKind.DIAGNOSIS,
+                f"{diagnosis.pattern_id}: {excerpt or diagnosis.title}",
+                pattern_id=diagnosis.pattern_id,
+                excerpt=excerpt,
+                automatic=str(diagnosis.mitigation.automatic).lower(),
+                suggestions=" | ".join(advice),
+            )
+        if not response.diagnoses:
+            await ctx.event(EventKind.DIAGNOSIS, "no known pattern explains this failure", pattern_id="")
+
+    async def _mitigate(self, ctx: RunContext, diagnosis: convert.Diagnosis, command: Command) -> Remedy | None:
+        mitigation, pattern = diagnosis.mitigation, diagnosis.pattern_id
+        if pattern in self._used or not mitigation.actions or not mitigation.automatic:
+            return None
+        self._used.add(pattern)
+        applier = Applier(
+            ctx.workspace,
+            _Runner(ctx),
+            facts=await asyncio.to_thread(self._facts, ctx),
+            base_commit=ctx.run.base_commit,
+            scope=ctx.run.spec.intention.scope,
+        )
+        outcome = await applier.apply(mitigation, command)
+        await self._report(ctx, diagnosis, outcome)
+        if outcome.state is not State.APPLIED:
+            return None
+        return Remedy(outcome.rerun, pattern, is_mitigation=True)
+
+    async def _report(self, ctx: RunContext, diagnosis: convert.Diagnosis, outcome: Outcome) -> None:
+        actions = tuple(convert.action_words(action) for action in diagnosis.mitigation.actions)
+        why = f": {'; '.join(outcome.reasons)}" if outcome.reasons else ""
+        applied = outcome.state is State.APPLIED
+        result = MitigationResult(diagnosis.pattern_id, actions, changed_paths=outcome.changed)
+        await ctx.write(
+            mitigations=(*ctx.result.mitigations, result) if applied else ctx.result.mitigations,
+            events=(
+                make_event(
+                    EventKind.MITIGATION,
+                    f"{diagnosis.pattern_id}: {', '.join(actions)} {outcome.state.value}{why}",
+                    pattern_id=diagnosis.pattern_id,
+                    actions=" | ".join(actions),
+                    outcome=outcome.state.value,
+                    reasons=" | ".join(outcome.reasons),
+                ),
+            ),
+        )
+
+    async def _call_doctor(
+        self, ctx: RunContext, command: Command, output: bytes, record: PhaseRecord
+    ) -> Remedy | None:
+        doctor = ctx.run.spec.doctor
+        if doctor is None or ctx.result.doctor_calls >= doctor.max_calls:
+            return None
+        calls = ctx.result.doctor_calls + 1
+        file = ctx.directory / f"diagnosis-{calls}.json"
+        await asyncio.to_thread(self._write_diagnosis, file, command, output)
+        await ctx.write(doctor_calls=calls)
+        record.doctor_called = True
+        call = Command(
+            argv=doctor.command.argv,
+            script=doctor.command.script,
+            cwd=doctor.command.cwd,
+            env={**doctor.command.env, "AUTOPACK_DIAGNOSIS_FILE": str(file)},
+            timeout=doctor.command.timeout,
+        )
+        finished = await execute(ctx, "doctor", call, timeout_s=ctx.run.spec.timeout.total_seconds())
+        return Remedy(command, "doctor", is_mitigation=False) if finished.ok else None
+
+    def _write_diagnosis(self, file: Path, command: Command, output: bytes) -> None:
+        content = {
+            "command": command.line(),
+            "cwd": command.cwd,
+            "pattern_id": self.last_pattern,
+            "title": self.last_title,
+            "suggestions": list(self.suggestions),
+            "output": output[-DOCTOR_OUTPUT:].decode("utf-8", "replace"),
+        }
+        file.write_text(json.dumps(content, indent=2) + "\n")
+
+    def _facts(self, ctx: RunContext) -> Sequence[convert.ProjectFacts]:
+        if self.detection is None:
+            return ()
+        return project_facts(self.detection.response, ctx.workspace, ctx.run.base_commit)
+
+
+DOCTOR_OUTPUT = 64 << 10  # what a model can use; the whole is in the log
+
+
+@dataclass(frozen=True, slots=True)
+class _Runner:
+    """Runs the applier's commands as everything else of the run: supervised, in the run's environment."""
+
+    ctx: RunContext
+
+    async def run(self, command: Command, cwd: Path) -> Ran:
+        finished = await execute(
+            self.ctx, "mitigation", command, timeout_s=self.ctx.run.spec.step_timeout.total_seconds()
+        )
+        outcome = finished.outcome
+        code = NO_EXIT_CODE if outcome.exit_code is None else outcome.exit_code
+        return Ran(command, code, log_path(self.ctx), timed_out=outcome.reason is Reason.TIMEOUT)

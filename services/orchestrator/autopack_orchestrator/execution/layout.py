@@ -1,0 +1,55 @@
+"""Where things are on disk: one directory per orchestrator, nothing outside it but the branches it delivers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autopack_orchestrator.core.model import Run
+
+__all__ = ["Layout"]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths under the orchestrator's directory.
+
+    ``mirrors/`` private bare mirrors, ``workspaces/`` worktrees of runs that are being worked on, ``runs/<batch>/<run>/
+    attempt-<n>/`` log, patch, context and executions of each attempt.
+    """
+
+    root: Path
+
+    @property
+    def mirrors(self) -> Path:
+        """Private bare mirrors, one per source repository."""
+        return self.root / "mirrors"
+
+    @property
+    def workspaces(self) -> Path:
+        """Worktrees; whatever is in here belongs to a run."""
+        return self.root / "workspaces"
+
+    def workspace_id(self, run: Run) -> str:
+        """The name of the worktree of the run's attempt."""
+        return f"{run.run_id}-{run.attempt}"
+
+    def workspace(self, run: Run) -> Path:
+        """The worktree of the run's attempt."""
+        return self.workspaces / self.workspace_id(run)
+
+    def attempt_of(self, batch_id: str, name: str, attempt: int) -> Path:
+        """Directory of an attempt."""
+        return self.root / "runs" / batch_id / name / f"attempt-{attempt}"
+
+    def attempt(self, run: Run) -> Path:
+        """Directory of the run's current attempt."""
+        return self.attempt_of(run.batch_id, run.name, run.attempt)
+
+    def log(self, batch_id: str, name: str, attempt: int) -> Path:
+        """What the commands of an attempt printed, in order."""
+        return self.attempt_of(batch_id, name, attempt) / "log"
+
+    def patch(self, run: Run) -> Path:
+        """The patch of the run's current attempt."""
+        return self.attempt(run) / "patch"

@@ -1,0 +1,298 @@
+"""What the service can be asked: batches and runs, their events, logs and patches."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from autopack_kit.errors import FieldViolation
+from autopack_kit.paging import decode_token, encode_token, page_size
+
+from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.agents import known_agents
+from autopack_orchestrator.adapters.peers import PeerAddresses, Peers
+from autopack_orchestrator.adapters.rows import to_micros
+from autopack_orchestrator.adapters.store import Store
+from autopack_orchestrator.core.checks import check_batch
+from autopack_orchestrator.core.model import (
+    TERMINAL,
+    Batch,
+    BatchSpec,
+    BatchState,
+    Event,
+    Run,
+    RunResult,
+    RunSpec,
+    RunState,
+)
+from autopack_orchestrator.core.names import batch_id, branch, run_id
+from autopack_orchestrator.errors import (
+    no_log,
+    no_patch,
+    offset_beyond_end,
+    spec_invalid,
+)
+from autopack_orchestrator.execution.engine import LocalEngine
+from autopack_orchestrator.execution.layout import Layout
+from autopack_orchestrator.execution.logs import read_file, tail_file
+from autopack_orchestrator.execution.run import Worker
+from autopack_orchestrator.settings import OrchestratorSettings
+
+__all__ = ["Created", "Orchestrator"]
+
+WATCH_S = 0.5  # how soon events that another process wrote are seen
+MAX_REQUEST_ID = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """The batch, None if it was only checked, and what is worth knowing about it."""
+
+    batch: Batch | None
+    warnings: tuple[str, ...]
+
+
+class Orchestrator:
+    """One orchestrator: its store, its engine, and its directory.
+
+    Args:
+        settings: as read.
+        root: its directory, made when missing.
+        peers: where the other services are; an empty address means this server.
+        signing_key: for the tokens inside runs; empty = runs get none.
+        environment: of this server, of which runs see an allow-listed part.
+    """
+
+    def __init__(
+        self,
+        settings: OrchestratorSettings,
+        *,
+        root: Path,
+        peers: PeerAddresses,
+        signing_key: bytes,
+        environment: Mapping[str, str],
+    ) -> None:
+        self._settings = settings
+        self._layout = Layout(root)
+        self._addresses = peers
+        self._signing_key = signing_key
+        self._environment = environment
+        self._stack = contextlib.AsyncExitStack()
+        self._mirrors = git.Mirrors(self._layout.mirrors, git.RepositoryLocks())
+
+    async def start(self, address: str) -> None:
+        """Open the store and begin to work on what is queued."""
+        root = self._layout.root
+        for directory in (root, self._layout.mirrors, self._layout.workspaces):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        url = self._settings.database_url or f"sqlite:///{root / 'orchestrator.sqlite3'}"
+        self._store = await asyncio.to_thread(Store.open, url)
+        self._stack.push_async_callback(self._store.close)
+        at = self._addresses
+        known = replace(
+            at,
+            toolchain=at.toolchain or address,
+            hardening=at.hardening or address,
+            intention=at.intention or address,
+            telemetry=at.telemetry or address,
+        )
+        peers = Peers(known)
+        self._stack.push_async_callback(peers.close)
+        worker = Worker(
+            store=self._store,
+            peers=peers,
+            mirrors=self._mirrors,
+            layout=self._layout,
+            settings=self._settings,
+            environment=self._environment,
+            signing_key=self._signing_key,
+            telemetry_address=known.telemetry,
+        )
+        self._engine = LocalEngine(self._store, worker, root, self._settings.max_concurrent_runs)
+        self._stack.push_async_callback(self._engine.stop)
+        self._engine.start()
+
+    async def stop(self) -> None:
+        """Hand runs off and close everything."""
+        await self._stack.aclose()
+
+    # ---- batches ----
+
+    async def create_batch(
+        self, tenant: str, spec: BatchSpec, *, request_id: str, content: bytes, validate_only: bool
+    ) -> Created:
+        """Check a batch whole, resolve its commit, and queue its runs.
+
+        Raises:
+            InvalidArgument: every bad field.
+            FailedPrecondition, NotFound, PermissionDenied: the repository cannot be used.
+            AlreadyExists: the request id stands for another batch.
+        """
+        digest = hashlib.sha256(content).hexdigest()
+        if request_id and (existing := await self._store.find_request(tenant, request_id, digest)):
+            return Created(existing, ())
+        violations = check_batch(
+            spec, agents=frozenset(known_agents()), passable_env=frozenset(self._settings.passable_env)
+        )
+        if len(request_id) > MAX_REQUEST_ID:
+            violations.append(FieldViolation("request_id", f"has more than {MAX_REQUEST_ID} characters"))
+        if violations:
+            raise spec_invalid(violations)
+        source = await git.open_source(Path(spec.path), self._settings.allowed_roots)
+        base_commit = await git.resolve(source, spec.ref)
+        warnings = await git.uncommitted(source)
+        if validate_only:
+            return Created(None, warnings)
+        await self._mirrors.ensure(source, base_commit)
+        batch = _new_batch(tenant, spec, str(source.path), base_commit)
+        runs = [_new_run(batch, run, index) for index, run in enumerate(spec.runs)]
+        stored = await self._store.create_batch(batch, runs, request_id, digest)
+        self._engine.wake()
+        return Created(stored, warnings)
+
+    async def get_batch(self, tenant: str, batch_id: str) -> Batch:
+        """One batch."""
+        return await self._store.get_batch(tenant, batch_id)
+
+    async def list_batches(self, tenant: str, size: int, token: str) -> tuple[list[Batch], str]:
+        """A page of batches and the token of the next."""
+        limit = page_size(size)
+        key = decode_token(token, {"tenant": tenant})
+        after = None if key is None else (int(key[0]), str(key[1]))
+        batches = await self._store.list_batches(tenant, after, limit + 1)
+        more = len(batches) > limit
+        batches = batches[:limit]
+        last = batches[-1] if more else None
+        next_token = encode_token((to_micros(last.create_time), last.batch_id), {"tenant": tenant}) if last else ""
+        return batches, next_token
+
+    async def cancel_batch(self, tenant: str, batch_id: str) -> Batch:
+        """Ask for the end of every run of a batch."""
+        await self._store.get_batch(tenant, batch_id)
+        await self._store.request_cancel(tenant, batch_id=batch_id)
+        self._engine.wake()
+        return await self._store.get_batch(tenant, batch_id)
+
+    # ---- runs ----
+
+    async def get_run(self, tenant: str, run_id: str) -> Run:
+        """One run."""
+        return await self._store.get_run(tenant, run_id)
+
+    async def list_runs(
+        self, tenant: str, batch_id: str, states: Sequence[RunState], size: int, token: str
+    ) -> tuple[list[Run], str]:
+        """A page of runs and the token of the next."""
+        limit = page_size(size)
+        filters = {"tenant": tenant, "batch": batch_id, "states": sorted(state.value for state in states)}
+        key = decode_token(token, filters)
+        after = None if key is None else (int(key[0]), str(key[1]), int(key[2]))
+        runs = await self._store.list_runs(tenant, batch_id=batch_id, states=states, after=after, limit=limit + 1)
+        more = len(runs) > limit
+        runs = runs[:limit]
+        last = runs[-1] if more else None
+        key_of_last = (to_micros(last.create_time), last.batch_id, last.position) if last else ()
+        return runs, encode_token(key_of_last, filters) if last else ""
+
+    async def cancel_run(self, tenant: str, run_id: str) -> Run:
+        """Ask for the end of one run."""
+        run = await self._store.get_run(tenant, run_id)
+        await self._store.request_cancel(tenant, batch_id=run.batch_id, run_id=run_id)
+        self._engine.wake()
+        return await self._store.get_run(tenant, run_id)
+
+    # ---- streams ----
+
+    async def watch_batch(self, tenant: str, batch_id: str, after: int) -> AsyncIterator[Event]:
+        """Events after a number, until the batch has ended and all were given out."""
+        await self._store.get_batch(tenant, batch_id)
+        changed, release = self._store.watch(batch_id)
+        try:
+            while True:
+                changed.clear()
+                # Asked before the events are read: an end that comes in between is seen in the next round.
+                over = (await self._store.get_batch(tenant, batch_id)).state is not BatchState.ACTIVE
+                events = await self._store.events_after(batch_id, after)
+                for event in events:
+                    yield event
+                    after = event.sequence
+                if not events and over:
+                    return
+                if not events:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(WATCH_S):
+                            await changed.wait()
+        finally:
+            release()
+
+    async def read_log(
+        self, tenant: str, run_id: str, *, attempt: int, offset: int, follow: bool
+    ) -> AsyncIterator[tuple[bytes, int]]:
+        """Pieces of an attempt's log with their offsets."""
+        run = await self._store.get_run(tenant, run_id)
+        number = attempt or run.attempt
+        path = self._layout.log(run.batch_id, run.name, number)
+
+        async def ended() -> bool:
+            now = await self._store.get_run(tenant, run_id)
+            return not follow or now.state in TERMINAL or now.attempt > number
+
+        if not 1 <= number <= run.attempt or (not path.exists() and await ended()):
+            raise no_log(run_id, number)
+        if await ended() and offset > (size := path.stat().st_size):
+            raise offset_beyond_end(run_id, offset, size)
+        async for piece in tail_file(path, offset, ended=ended):
+            yield piece
+
+    async def read_patch(self, tenant: str, run_id: str) -> AsyncIterator[bytes]:
+        """Pieces of a run's patch."""
+        run = await self._store.get_run(tenant, run_id)
+        path = self._layout.patch(run)
+        if not run.result.patch_bytes or not path.exists():
+            raise no_patch(run_id, run.state)
+        async for data in read_file(path):
+            yield data
+
+
+def _new_batch(tenant: str, spec: BatchSpec, repository: str, base_commit: str) -> Batch:
+    return Batch(
+        batch_id=batch_id(spec.name),
+        tenant=tenant,
+        name=spec.name,
+        repository=repository,
+        base_commit=base_commit,
+        state=BatchState.ACTIVE,
+        max_concurrent_runs=spec.max_concurrent_runs,
+        budget=spec.budget,
+        create_time=datetime.now(UTC),
+        end_time=None,
+        last_sequence=0,
+        runs_by_state={},
+    )
+
+
+def _new_run(batch: Batch, spec: RunSpec, position: int) -> Run:
+    return Run(
+        run_id=run_id(batch.batch_id, spec.name),
+        batch_id=batch.batch_id,
+        tenant=batch.tenant,
+        name=spec.name,
+        position=position,
+        spec=spec,
+        state=RunState.QUEUED,
+        activity="",
+        attempt=1,
+        branch=branch(batch.batch_id, spec.name, 1),
+        base_commit=batch.base_commit,
+        lease_epoch=0,
+        cancel_requested=False,
+        create_time=batch.create_time,
+        start_time=None,
+        end_time=None,
+        result=RunResult(),
+    )

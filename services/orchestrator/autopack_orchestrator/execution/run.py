@@ -1,0 +1,337 @@
+"""One run from its claim to its end: prepare, agent, validate, deliver; and what happens when that goes wrong."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+from autopack_kit.auth import mint_run_token
+from autopack_kit.commands import Command
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator.adapters import git, supervisor
+from autopack_orchestrator.adapters.peers import Peers
+from autopack_orchestrator.adapters.store import Store
+from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
+from autopack_orchestrator.core.codec import dumps, loads
+from autopack_orchestrator.core.judge import Usage
+from autopack_orchestrator.core.model import EventKind, OnDrift, Run, RunError, RunState
+from autopack_orchestrator.core.names import branch
+from autopack_orchestrator.core.plan import StepPlan
+from autopack_orchestrator.errors import LeaseLost, RunFailed
+from autopack_orchestrator.execution import agent as agents
+from autopack_orchestrator.execution.base import BaseCommits
+from autopack_orchestrator.execution.capture import environment_paths, keep_patch
+from autopack_orchestrator.execution.commands import execute
+from autopack_orchestrator.execution.context import RunContext, Stop, make_event
+from autopack_orchestrator.execution.drift import DriftWatch, Profiles
+from autopack_orchestrator.execution.heal import Healer
+from autopack_orchestrator.execution.layout import Layout
+from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
+from autopack_orchestrator.execution.validate import Validation
+from autopack_orchestrator.settings import OrchestratorSettings
+
+__all__ = ["Worker"]
+
+IDENTITY = git.Identity("Autopack", "autopack@localhost")
+TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
+FALLBACK_CONTEXT_BYTES = 2048
+MAX_BATCH_RUNS = 1000
+
+_log = structlog.get_logger("autopack.orchestrator")
+
+
+class _Lost(Exception):
+    """The process of an attempt is gone, and with it the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What was found out before the agent began, kept on disk for whoever takes the run up."""
+
+    plan: StepPlan
+    environment_paths: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Worker:
+    """Carries out runs; holds what they share."""
+
+    store: Store
+    peers: Peers
+    mirrors: git.Mirrors
+    layout: Layout
+    settings: OrchestratorSettings
+    environment: Mapping[str, str]
+    signing_key: bytes
+    telemetry_address: str
+    profiles: Profiles = field(default_factory=Profiles)
+    workspaces: git.Workspaces = field(init=False)
+    base_commits: BaseCommits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.workspaces = git.Workspaces(self.layout.workspaces, git.RepositoryLocks())
+        self.base_commits = BaseCommits(self.workspaces)
+
+    async def context(self, run: Run) -> RunContext:
+        """What a run is worked on with."""
+        return RunContext(
+            run=run,
+            batch=await self.store.get_batch(run.tenant, run.batch_id),
+            store=self.store,
+            peers=self.peers,
+            layout=self.layout,
+            settings=self.settings,
+            server_environment=self.environment,
+        )
+
+    async def carry_out(self, ctx: RunContext, *, adopted: bool) -> None:
+        """Carry a claimed or adopted run out to its end, whatever that is. Raises nothing that somebody must handle."""
+        try:
+            await self._attempt(ctx, adopted=adopted)
+        except LeaseLost as lost:
+            _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+        except asyncio.CancelledError:
+            if ctx.stop is Stop.CANCEL:
+                await self._end(ctx, RunState.CANCELLED, RunError("CANCELLED", "The run was cancelled on request."))
+        except _Lost as lost:
+            await self._lost(ctx, str(lost))
+        except RunFailed as failed:
+            await self._end(ctx, failed.state, failed.error)
+        except AutopackError as error:
+            remedy = (error.remedy,) if error.remedy else ()
+            await self._end(ctx, RunState.FAILED, RunError(error.reason, error.message, remedy))
+        except Exception:
+            correlation = uuid.uuid4().hex
+            _log.exception("a run failed unexpectedly", run_id=ctx.run.run_id, correlation_id=correlation)
+            message = f"Something unexpected happened; the orchestrator's log has it under {correlation}."
+            await self._end(ctx, RunState.FAILED, RunError("INTERNAL", message, ("Please report it.",)))
+
+    async def _attempt(self, ctx: RunContext, *, adopted: bool) -> None:
+        handle: Handle | Outcome | None = None
+        if adopted:
+            prepared, handle = await self._take_up(ctx)
+        else:
+            prepared = await self._prepare(ctx)
+        if ctx.run.state is not RunState.VALIDATING:
+            await self._work(ctx, handle)
+            await ctx.write(to=RunState.VALIDATING)
+        await self._validate(ctx, prepared)
+        await self._deliver(ctx)
+
+    # ---- before the agent ----
+
+    async def _prepare(self, ctx: RunContext) -> _Prepared:
+        async with ctx.phase("prepare"):
+            source = await git.open_source(Path(ctx.batch.repository), self.settings.allowed_roots)
+            mirror = await self.mirrors.ensure(source, ctx.run.base_commit)
+            ctx.tree = await self.workspaces.create(
+                mirror,
+                ctx.run.base_commit,
+                ctx.run.branch,
+                self.layout.workspace(ctx.run),
+                self.layout.workspace_id(ctx.run),
+            )
+            await self._variables(ctx)
+            detection = await detect(ctx)
+            steps = await plan(ctx, detection)
+            await make_virtualenvs(ctx, detection.projects if detection else ())
+        if should_install(ctx):
+            for command in steps.install:
+                await self._install(ctx, command)
+        ctx.environment_paths = await environment_paths(ctx)
+        prepared = _Prepared(steps, ctx.environment_paths)
+        await asyncio.to_thread((ctx.directory / "prepared.json").write_text, dumps(prepared))
+        return prepared
+
+    async def _install(self, ctx: RunContext, command: Command) -> None:
+        async with ctx.phase("install"):
+            finished = await execute(ctx, "install", command, timeout_s=ctx.run.spec.step_timeout.total_seconds())
+            if not finished.ok:
+                raise ctx.fail(
+                    "PREPARE_FAILED",
+                    f"The dependencies could not be installed: {command.line()} {finished.words()}.",
+                    f"See `autopack runs log {ctx.run.run_id}`; give other `install` steps, or `prepare: none`.",
+                )
+
+    async def _variables(self, ctx: RunContext) -> None:
+        """The run's environment; also the context, which is part of it."""
+        intention = ctx.run.spec.intention
+        try:
+            context = await ctx.peers.build_context(intention)
+            text, digest = context.text, context.source_sha256
+        except AutopackError as error:
+            await ctx.warn(
+                "intention", f"The context could not be built; the agent gets the bare goal: {error.message}"
+            )
+            bare = f"{intention.title}\n{intention.description}".encode()[:FALLBACK_CONTEXT_BYTES]
+            text, digest = bare.decode("utf-8", "ignore"), ""
+        token = ""
+        if self.signing_key:
+            expires = time.time() + TOKEN_SECONDS
+            token = mint_run_token(self.signing_key, ctx.run.run_id, ctx.run.tenant, expires)
+        ctx.variables = await run_variables(
+            ctx, context=text, token=token, telemetry_address=self.telemetry_address, identity=IDENTITY
+        )
+        if digest != ctx.result.intention_sha256:
+            await ctx.write(intention_sha256=digest)
+
+    # ---- the agent ----
+
+    async def _work(self, ctx: RunContext, found: Handle | Outcome | None) -> None:
+        if ctx.run.state is RunState.PREPARING:
+            await ctx.write(to=RunState.RUNNING)
+        async with ctx.phase("agent") as record:
+            record.context_bytes = len(ctx.variables["AUTOPACK_CONTEXT"].encode())
+            profile = await self.profiles.get(ctx, ctx.worktree.mirror)
+            watch = DriftWatch(profile, ctx.result.drift_tree or ctx.run.base_commit)
+            if ctx.run.spec.mock is not None:
+                await agents.run_mock(ctx, ctx.run.spec.mock)
+                outcome = Outcome(Reason.EXITED, exit_code=0)
+            else:
+                outcome = await self._agent(ctx, found, watch)
+            if outcome.reason in (Reason.FENCED, Reason.LOST):
+                raise _Lost("The agent was ended because nobody watched over it any more.")
+            verdict = await watch.look(ctx, final=True)
+            record.drift_verdict = verdict or None
+            record.drift_z = ctx.result.drift_z[-1] if ctx.result.drift_z else None
+            agents.check_agent(ctx, outcome)
+            if verdict == "drift" and ctx.run.spec.on_drift is OnDrift.STOP:
+                raise ctx.fail(
+                    "DRIFT",
+                    "What the agent did is about something else than the goal.",
+                    "Read its patch; make the goal clearer, or warn only (on_drift: warn).",
+                )
+
+    async def _agent(self, ctx: RunContext, found: Handle | Outcome | None, watch: DriftWatch) -> Outcome:
+        if isinstance(found, Outcome):
+            await agents.report_agent(ctx, found)
+            return found
+        if found is None:
+            context_file = Path(ctx.variables["AUTOPACK_CONTEXT_FILE"])
+            command = agents.agent_command(ctx, ctx.variables["AUTOPACK_CONTEXT"], context_file)
+            found = await agents.start_agent(ctx, command)
+        return await agents.attend(ctx, found, watch, functools.partial(self._batch_usage, ctx))
+
+    async def _batch_usage(self, ctx: RunContext) -> Usage:
+        """What all runs of the batch have used so far."""
+        total = Usage()
+        runs = await self.store.list_runs(ctx.run.tenant, batch_id=ctx.run.batch_id, limit=MAX_BATCH_RUNS)
+        for run in runs:
+            if run.start_time is not None:
+                total += await self.peers.usage(run.run_id)
+        return total
+
+    # ---- after the agent ----
+
+    async def _validate(self, ctx: RunContext, prepared: _Prepared) -> None:
+        healer = Healer(await detect(ctx))
+        base = functools.partial(self.base_commits.passes, plan=prepared.plan)
+        validation = Validation(prepared.plan.validate, healer, base)
+        captured = await validation.run(ctx)
+        await ctx.write(activity="deliver", tree_id=captured.tree)
+
+    async def _deliver(self, ctx: RunContext) -> None:
+        """Commit exactly the tree that was validated, keep its patch, and bring the branch to the user."""
+        async with ctx.phase("deliver"):
+            tree = ctx.result.tree_id
+            message = f"{ctx.run.spec.intention.title}\n\nAutopack-Run: {ctx.run.run_id}\n"
+            commit = await git.commit(ctx.worktree, tree, message, IDENTITY)
+            size = await keep_patch(ctx, tree)
+            source = await git.open_source(Path(ctx.batch.repository), self.settings.allowed_roots)
+            await self.mirrors.publish(ctx.worktree.mirror, ctx.run.branch, source)
+        result = make_event(
+            EventKind.RESULT,
+            f"{ctx.run.branch} is at {commit[:12]}",
+            branch=ctx.run.branch,
+            commit=commit,
+            patch_bytes=size,
+        )
+        await self._finish(ctx, RunState.SUCCEEDED, head_commit=commit, patch_bytes=size, events=(result,))
+
+    async def _end(self, ctx: RunContext, state: RunState, error: RunError) -> None:
+        """End a run that did not succeed: nothing of it stays alive, and what it had changed stays as a patch."""
+        try:
+            size = await self._harvest(ctx)
+            await self._finish(ctx, state, error=error, patch_bytes=size)
+        except LeaseLost as lost:
+            _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+        except AutopackError as failure:
+            # The store cannot be written: the run keeps its lease and is taken up when the engine starts again.
+            _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
+
+    async def _harvest(self, ctx: RunContext) -> int:
+        await supervisor.sweep(ctx.directory)
+        if ctx.tree is None or not ctx.tree.ready:
+            return 0
+        try:
+            tree = await git.worktree_tree(ctx.tree, ctx.environment_paths)
+            return await keep_patch(ctx, tree)
+        except (AutopackError, OSError) as error:
+            _log.warning("a run's work could not be kept", run_id=ctx.run.run_id, error=str(error))
+            return 0
+
+    async def _finish(self, ctx: RunContext, state: RunState, **result: Any) -> None:
+        await ctx.write(to=state, **result)
+        if ctx.tree is not None:
+            await self.workspaces.remove(ctx.tree, delete_branch=state is not RunState.SUCCEEDED)
+
+    # ---- attempts whose process is gone ----
+
+    async def _take_up(self, ctx: RunContext) -> tuple[_Prepared, Handle | Outcome | None]:
+        """Continue an attempt where it was left, if there is anything to continue."""
+        found = {tree.run_id: tree for mirror in self.mirrors.all() for tree in self.workspaces.existing(mirror)}
+        ctx.tree = found.get(self.layout.workspace_id(ctx.run))
+        file = ctx.directory / "prepared.json"
+        if ctx.run.state is RunState.PREPARING or ctx.tree is None or not ctx.tree.ready or not file.exists():
+            raise _Lost("The orchestrator ended while the run was being prepared.")
+        prepared = loads(await asyncio.to_thread(file.read_text), _Prepared)
+        ctx.environment_paths = prepared.environment_paths
+        await self._variables(ctx)
+        agent = None
+        if ctx.run.state is RunState.RUNNING and ctx.run.spec.mock is None:
+            agent = await agents.find_agent(ctx)
+            if agent is None:
+                raise _Lost("The orchestrator ended, and the agent with it.")
+        else:
+            await supervisor.sweep(ctx.directory)
+        what = "the agent is still at work" if isinstance(agent, Handle) else "going on where it was left"
+        await ctx.event(EventKind.STATE, f"taken up after a restart: {what}", attempt=ctx.run.attempt)
+        return prepared, agent
+
+    async def _lost(self, ctx: RunContext, why: str) -> None:
+        """Queue the next attempt of a run whose process is gone, or end it."""
+        attempt = ctx.run.attempt + 1
+        if attempt > ctx.run.spec.max_attempts:
+            message = f"{why} No attempt is left of {ctx.run.spec.max_attempts}."
+            await self._end(ctx, RunState.LOST, RunError("LOST", message, ("Run it again.",)))
+            return
+        try:
+            await self._harvest(ctx)
+            taken = [run.name for run in await self._siblings(ctx)]
+            name = branch(ctx.run.batch_id, ctx.run.name, attempt, taken)
+            event = make_event(EventKind.WARNING, f"{why} It is queued again.", about="lost", attempt=ctx.run.attempt)
+            tree = ctx.tree
+            ctx.run = await self.store.requeue(ctx.run, attempt, name, event)
+            if tree is not None:
+                await self.workspaces.remove(tree, delete_branch=False)
+        except LeaseLost as lost:
+            _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+
+    async def _siblings(self, ctx: RunContext) -> list[Run]:
+        return await self.store.list_runs(ctx.run.tenant, batch_id=ctx.run.batch_id, limit=MAX_BATCH_RUNS)
+
+    async def collect_garbage(self, held: list[Run]) -> None:
+        """Remove worktrees that no run is worked on in; unfinished work in them is kept as a patch."""
+        keep = {name for run in held for name in (self.layout.workspace_id(run),)}
+        for mirror in self.mirrors.all():
+            report = await self.workspaces.gc(mirror, keep, self.layout.root / "harvested", min_age_s=0)
+            for name, error in report.failed.items():
+                _log.warning("a worktree could not be removed", worktree=name, error=error)

@@ -1,0 +1,64 @@
+"""Settings of the orchestrator."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import ClassVar
+
+from autopack_kit.settings import setting
+
+__all__ = ["OrchestratorSettings"]
+
+#: Keys that the known agents need; nothing else of the server's environment is ever offered to a run by default.
+AGENT_KEYS = (
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+    "AZURE_OPENAI_API_KEY",
+    "CLAUDE_CODE_OAUTH_TOKEN",
+    "DEEPSEEK_API_KEY",
+    "GEMINI_API_KEY",
+    "GOOGLE_API_KEY",
+    "GROQ_API_KEY",
+    "MISTRAL_API_KEY",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENROUTER_API_KEY",
+)
+
+
+def _concurrency(_: Mapping[str, str]) -> int:
+    return max(4, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True, slots=True)
+class OrchestratorSettings:
+    """``AUTOPACK_ORCHESTRATOR_*``."""
+
+    PREFIX: ClassVar[str] = "AUTOPACK_ORCHESTRATOR"
+
+    database_url: str = setting(
+        "", help="Where batches and runs are kept; default: orchestrator.sqlite3 in the data directory."
+    )
+    allowed_roots: tuple[Path, ...] = setting((), help="Directories whose repositories may be used; ':' between them.")
+    max_concurrent_runs: int = setting(
+        derive=_concurrency, help="Runs at once at most, over all batches; default: cores, at least 4."
+    )
+    fence_grace: timedelta = setting(
+        timedelta(seconds=120), help="How long an agent works on without its orchestrator before it is ended."
+    )
+    output_cap_bytes: int = setting(64 << 20, help="Bytes kept of what one command prints.")
+    passable_env: tuple[str, ...] = setting(
+        AGENT_KEYS, help="Variables of this server that a batch may pass to its runs by name."
+    )
+    toolchain_address: str = setting("", help="Address of the toolchain service; default: this server.")
+    hardening_address: str = setting("", help="Address of the hardening service; default: this server.")
+    intention_address: str = setting("", help="Address of the intention service; default: this server.")
+    telemetry_address: str = setting("", help="Address of the telemetry service; default: this server.")
+    peer_token_file: Path | None = setting(None, help="File with the token for the other services.")
+    peer_ca_file: Path | None = setting(None, help="CA certificate of the other services; turns TLS on.")
+    peer_certificate_file: Path | None = setting(None, help="Client certificate for the other services (mTLS).")
+    peer_key_file: Path | None = setting(None, help="Private key of that certificate.")
