@@ -7,7 +7,8 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PYTEST := $(BIN)/python -m pytest -q
+# With a PostgreSQL server of its own, where the machine has PostgreSQL.
+PYTEST := tools/with_postgres $(BIN)/python -m pytest -q
 # Two workers, whatever the machine: the tests start servers, agents and package managers of their own.
 WORKERS ?= 2
 # A file's tests share fixtures that are costly to make, such as a package cache.
