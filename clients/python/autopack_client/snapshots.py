@@ -17,8 +17,7 @@ __all__ = ["snapshot"]
 def snapshot(path: str | os.PathLike[str], spec: GetSnapshotSpecResponse) -> WorkspaceSnapshot:
     """The files of a directory as ``ToolchainService.GetSnapshotSpec`` asks: all paths, the content of some.
 
-    Nothing outside the directory is read: a symbolic link to a file inside it counts as that file, any other is left
-    out.
+    Nothing outside the directory is read, because no symbolic link is followed.
     Deterministic: sorted by path. Blocking; call it in a thread from asyncio.
 
     Args:
@@ -69,18 +68,14 @@ def _walk(root: Path, pruned: frozenset[str], limit: int) -> Iterator[SnapshotFi
                     pending.append(relative + "/")
             else:
                 count += 1
-            if (status := _status(root, child)) is not None and _is_text(relative):
+            if (status := _status(child)) is not None and _is_text(relative):
                 yield SnapshotFile(path=relative, size=status.st_size, mode=status.st_mode)
 
 
-def _status(root: Path, child: os.DirEntry[str]) -> os.stat_result | None:
+def _status(child: os.DirEntry[str]) -> os.stat_result | None:
     try:
-        if child.is_symlink():
-            target = Path(child.path).resolve(strict=True)
-            if not target.is_relative_to(root) or not target.is_file():
-                return None
-        return child.stat()
-    except (OSError, RuntimeError):  # gone meanwhile, dangling, or a loop of links
+        return child.stat(follow_symlinks=False)
+    except OSError:  # gone meanwhile
         return None
 
 
@@ -95,8 +90,8 @@ def _is_text(path: str) -> bool:
 
 def _read(path: Path, limit: int) -> bytes | None:
     try:
-        # O_NONBLOCK: the file may have become a FIFO since it was looked at.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        # The file may have become a FIFO or a link since it was looked at.
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 return None
             content = file.read(limit + 1)

@@ -57,19 +57,19 @@ def test_executable_bit_is_kept(tmp_path: Path) -> None:
     assert snapshot(tmp_path, SPEC).files[0].mode & stat.S_IXUSR
 
 
-def test_link_inside_counts_as_its_file_and_others_are_left_out(tmp_path: Path) -> None:
+def test_links_are_never_followed_and_told_where_they_bear_the_name_of_a_manifest(tmp_path: Path) -> None:
     root = tmp_path / "root"
     write(root, "real/package.json", b"{}")
     write(tmp_path, "secret.toml", b"secret")
     (root / "pyproject.toml").symlink_to(tmp_path / "secret.toml")
     (root / "package.json").symlink_to("real/package.json")
-    (root / "loop.toml").symlink_to("loop.toml")
-    (root / "gone.toml").symlink_to("nowhere.toml")
+    (root / "loop").symlink_to("loop")
     (root / "up").symlink_to(tmp_path)
     result = snapshot(root, SPEC)
-    assert [(file.path, file.content) for file in result.files] == [
-        ("package.json", b"{}"),
-        ("real/package.json", b"{}"),
+    assert [(file.path, stat.S_ISLNK(file.mode), file.HasField("content")) for file in result.files] == [
+        ("package.json", True, False),
+        ("pyproject.toml", True, False),
+        ("real/package.json", False, True),
     ]
 
 
