@@ -1,6 +1,8 @@
-"""``python -m autopack_orchestrator``: this service alone, on its own address."""
+"""``python -m autopack_orchestrator``: serve the orchestrator alone."""
 
 from __future__ import annotations
+
+import sys
 
 from autopack_kit.main import main
 
@@ -8,4 +10,4 @@ from autopack_orchestrator import create
 from autopack_orchestrator.settings import OrchestratorSettings
 
 if __name__ == "__main__":
-    raise SystemExit(main("orchestrator", create, OrchestratorSettings))
+    sys.exit(main("orchestrator", create, OrchestratorSettings))

@@ -137,15 +137,19 @@ async def test_the_service_alone_as_a_program_answers_and_ends_on_sigterm(tmp_pa
     sample(tmp_path)
     socket = tmp_path / "s"
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "autopack_toolchain", f"unix:{socket}"),
-        env={**os.environ, "AUTOPACK_TOOLCHAIN_ALLOWED_ROOTS": str(tmp_path)},
+        *(sys.executable, "-m", "autopack_toolchain", "--address", f"unix:{socket}"),
+        env={
+            **os.environ,
+            "AUTOPACK_DATA_DIR": str(tmp_path / "data"),
+            "AUTOPACK_TOOLCHAIN_ALLOWED_ROOTS": str(tmp_path),
+        },
         stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(30):
             line = await process.stdout.readline()
-            while b"listening on" not in line:
+            while b"unix:" not in line:
                 assert line, "the program ended before it listened"
                 line = await process.stdout.readline()
             async with open_channel(f"unix:{socket}") as channel:
