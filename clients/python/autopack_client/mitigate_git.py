@@ -176,9 +176,12 @@ def read_inside(workspace: Path, path: str, limit: int) -> bytes | None:
         descriptor = os.open(candidate, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > limit:
             return None
-        content = file.read(limit + 1)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            content = file.read(limit + 1)
+    finally:
+        os.close(descriptor)
     return content if len(content) <= limit else None

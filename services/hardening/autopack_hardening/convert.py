@@ -41,8 +41,8 @@ MAX_OUTPUT_BYTES = 1 << 20
 """Bytes of output; the contract's limit. The cause of a failure stands near its end."""
 MAX_PATHS = 50_000
 """Paths of the workspace, as many as a snapshot has."""
-MAX_PATH_BYTES = 4096
-"""PATH_MAX of Linux."""
+MAX_PATH_LENGTH = 4096
+"""Characters of a path; PATH_MAX of Linux, which counts bytes and so allows no more."""
 MAX_PROJECTS = 500
 """Projects; the largest repository of the labelled ones has under 100."""
 MAX_DEPENDENCIES = 20_000
@@ -121,11 +121,14 @@ class _Checks:
         """Relative paths. A plain test that costs little, because there may be 50,000 of them."""
         found = tuple(paths)
         for index, path in enumerate(found):
-            if not path or path.startswith("/") or "\0" in path or (".." in path and ".." in path.split("/")):
-                self.add(f"{field}[{index}]", f"{path[:200]!r} must be relative and without '..'")
-            elif len(path) > MAX_PATH_BYTES:
-                self.add(f"{field}[{index}]", f"must have at most {MAX_PATH_BYTES} bytes")
+            self.path(f"{field}[{index}]", path)
         return found
+
+    def path(self, field: str, path: str) -> None:
+        if not path or path.startswith("/") or "\0" in path or (".." in path and ".." in path.split("/")):
+            self.add(field, f"{path[:200]!r} must be relative and without '..'")
+        elif len(path) > MAX_PATH_LENGTH:
+            self.add(field, f"must have at most {MAX_PATH_LENGTH} characters")
 
     def raise_if_bad(self) -> None:
         if self._violations:
@@ -169,7 +172,7 @@ def _project(project: pb.ProjectFacts, field: str, checks: _Checks) -> ProjectFa
 
 def _dependency(dependency: pb.DeclaredDependency, field: str, checks: _Checks) -> DeclaredDependency:
     checks.name(f"{field}.name", dependency.name)
-    checks.paths(f"{field}.path", [dependency.path])
+    checks.path(f"{field}.path", dependency.path)
     return DeclaredDependency(dependency.name, dependency.path, dependency.declared_at_base)
 
 

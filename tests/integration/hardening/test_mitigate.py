@@ -1,0 +1,316 @@
+"""The applier in a real repository: what it refuses, what it changes, what it undoes."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from autopack_api.common.v1 import common_pb2
+from autopack_api.hardening.v1 import hardening_pb2 as pb
+from autopack_client.mitigate import Applier, LocalRunner, Ran, State
+from autopack_kit.commands import Command, Script
+from autopack_kit.convert import command_to_proto
+
+if TYPE_CHECKING:
+    from tests.integration.hardening.conftest import Repository
+
+TEST = Command.of("pytest", "tests")
+WRITES = "from pathlib import Path; Path('installed').mkdir(); Path('package-lock.json').write_text('new')"
+INSTALL = Command.of(sys.executable, "-c", WRITES)
+
+
+class Recorder:
+    """A runner that must not be asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Command] = []
+
+    async def run(self, command: Command, cwd: Path) -> Ran:
+        self.asked.append(command)
+        return Ran(command, 0, cwd / "none")
+
+
+@pytest.fixture
+def project(repository: Repository) -> Repository:
+    repository.write("package.json", '{"dependencies": {"express": "4"}}')
+    repository.write("package-lock.json", "{}")
+    repository.write(".gitignore", "installed/\n")
+    repository.write("src/a.py", "a = 1\n")
+    repository.write("infra/main.tf", "base\n")
+    repository.write("web/tests/test_a.py", "")
+    repository.commit()
+    return repository
+
+
+def facts(*commands: Command) -> list[pb.ProjectFacts]:
+    return [pb.ProjectFacts(workdir=".", ecosystem="node", install=[command_to_proto(one) for one in commands])]
+
+
+def install(command: Command = INSTALL, *names: str, path: str = "package.json") -> pb.Mitigation:
+    names = names or ("express",)
+    action = pb.InstallDeclared(commands=[command_to_proto(command)], distributions=names, declared_in=path)
+    needed = [pb.Precondition(declared_at_base=pb.DeclaredIn(name=name, path=path)) for name in names]
+    return pb.Mitigation(actions=[pb.Action(install_declared=action, preconditions=needed)], automatic=True)
+
+
+def change_cwd(path: str, *preconditions: pb.Precondition) -> pb.Mitigation:
+    action = pb.Action(change_cwd=pb.ChangeCwd(cwd=path), preconditions=preconditions)
+    return pb.Mitigation(actions=[action], automatic=True)
+
+
+def set_env(**variables: str) -> pb.Mitigation:
+    return pb.Mitigation(actions=[pb.Action(set_env=pb.SetEnv(env=variables))], automatic=True)
+
+
+def restore(*paths: str) -> pb.Mitigation:
+    action = pb.Action(restore_out_of_scope=pb.RestoreOutOfScope(paths=paths))
+    return pb.Mitigation(actions=[action], automatic=True)
+
+
+def applier(
+    project: Repository, tmp_path: Path, *, consent: bool = False, interactive: bool = False, base: str | None = "HEAD"
+) -> Applier:
+    return Applier(
+        project.path, LocalRunner(tmp_path), facts=facts(INSTALL), base_commit=base, scope=("src/",),
+        consent=consent, interactive=interactive,
+    )  # fmt: skip
+
+
+async def test_an_install_reports_the_tracked_files_it_changed_and_undoes_them(
+    project: Repository, tmp_path: Path
+) -> None:
+    one = applier(project, tmp_path)
+    outcome = await one.apply(install(), TEST)
+    assert (outcome.state, outcome.reasons) == (State.APPLIED, ())
+    assert outcome.rerun == TEST
+    assert outcome.changed == ("package-lock.json",)
+    assert b"+new" in outcome.diff
+    assert (project.path / "installed").is_dir()
+    assert await one.undo(outcome) == ("package-lock.json",)
+    assert (project.path / "package-lock.json").read_text() == "{}"
+    assert project.git("status", "--porcelain") == ""
+
+
+async def test_undo_brings_back_the_uncommitted_work_that_stood_before(project: Repository, tmp_path: Path) -> None:
+    (project.path / "package-lock.json").write_text('{"agent": 1}')
+    project.write("new.txt", "untracked")
+    one = applier(project, tmp_path, consent=True)
+    before = project.git("status", "--porcelain")
+    await one.undo(await one.apply(install(), TEST))
+    assert (project.path / "package-lock.json").read_text() == '{"agent": 1}'
+    assert project.git("status", "--porcelain") == before
+
+
+async def test_new_files_that_git_does_not_ignore_are_reported(project: Repository, tmp_path: Path) -> None:
+    (project.path / ".gitignore").unlink()
+    project.git("rm", "-q", "--cached", ".gitignore")
+    project.commit()
+    command = Command.of(sys.executable, "-c", "import os; os.mkdir('d'); open('d/x', 'w'); open('e', 'w')")
+    one = Applier(project.path, LocalRunner(tmp_path), facts=facts(command), base_commit="HEAD")
+    outcome = await one.apply(install(command), TEST)
+    assert outcome.created == ("d/", "e")
+
+
+async def test_an_install_that_fails_is_undone_and_its_output_kept(project: Repository, tmp_path: Path) -> None:
+    text = "print('no space left'); open('package-lock.json', 'w').write('half'); raise SystemExit(3)"
+    command = Command.of(sys.executable, "-c", text)
+    one = Applier(project.path, LocalRunner(tmp_path), facts=facts(command), base_commit="HEAD")
+    outcome = await one.apply(install(command), TEST)
+    assert outcome.state is State.FAILED
+    assert "exited 3" in outcome.reasons[0]
+    assert outcome.ran[0].output.read_bytes() == b"no space left\n"
+    assert (project.path / "package-lock.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize(
+    ("mitigation", "words"),
+    [
+        (install(Command.of("pip", "install", "evil")), "no install command of a project here"),
+        (install(Command.of(*INSTALL.argv, cwd="web")), "no install command of a project here"),
+        (install(INSTALL, "left-pad"), "does not declare 'left-pad'"),
+        (install(INSTALL, "express", path="../package.json"), "does not declare"),
+        (pb.Mitigation(actions=[pb.Action(install_declared=pb.InstallDeclared())], automatic=True), "needs commands"),
+        (pb.Mitigation(automatic=True), "only advice"),
+        (pb.Mitigation(actions=[pb.Action()], automatic=True), "does not know"),
+        (change_cwd("web", pb.Precondition()), "does not know"),
+        (change_cwd(".."), "leads out"),
+        (change_cwd("/etc"), "leads out"),
+        (change_cwd("out"), "leads out"),
+        (change_cwd("out/.."), "leads out"),
+        (change_cwd("src/a.py"), "no directory"),
+        (change_cwd("web", pb.Precondition(file_exists="web/gone")), "web/gone is no file"),
+        (change_cwd("web", pb.Precondition(directory_exists="gone")), "gone is no directory"),
+        (change_cwd("web", pb.Precondition(path_absent="src")), "src exists"),
+        (change_cwd("web", pb.Precondition(file_exists="out/passwd")), "leads out"),
+        (set_env(PATH="web"), "would set 'PATH'"),
+        (set_env(LD_PRELOAD="x.so"), "would set 'LD_PRELOAD'"),
+        (set_env(PYTHONPATH="/tmp"), "leads out"),
+        (set_env(PYTHONPATH="src:out"), "leads out"),
+        (restore("src/a.py"), "inside the scope"),
+        (restore("../x"), "leads out"),
+        (restore("out/passwd"), "leads out"),
+        (restore(".git/config"), "leads out"),
+        (restore("infra"), "is a directory"),
+        (pb.Mitigation(actions=change_cwd("web").actions, consent_reason="may differ"), "needs consent: may differ"),
+    ],
+)
+async def test_what_is_not_proven_is_refused_and_nothing_happens(
+    project: Repository, tmp_path: Path, mitigation: pb.Mitigation, words: str
+) -> None:
+    (project.path / "out").symlink_to("/etc")
+    runner = Recorder()
+    one = Applier(project.path, runner, facts=facts(INSTALL), base_commit="HEAD", scope=("src/",))
+    before = project.git("status", "--porcelain", "--ignored")
+    outcome = await one.apply(mitigation, TEST)
+    assert outcome.state is State.REFUSED
+    assert words in " ".join(outcome.reasons)
+    assert outcome.rerun == TEST
+    assert runner.asked == []
+    assert project.git("status", "--porcelain", "--ignored") == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("sudo", "npm", "ci"), ("/usr/bin/sudo", "npm", "ci"), ("npm", "ci", "--force")],
+)
+async def test_consent_does_not_allow_what_is_never_allowed(project: Repository, words: tuple[str, ...]) -> None:
+    command = Command.of(*words)
+    runner = Recorder()
+    one = Applier(project.path, runner, facts=facts(command), base_commit="HEAD", consent=True)
+    outcome = await one.apply(install(command), TEST)
+    assert outcome.state is State.REFUSED
+    assert runner.asked == []
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("package.json", '{"dependencies": {"express": "4", "evil": "1"}}'),
+        ("package.json", '{"dependencies": {"express": "4"}, "scripts": {"postinstall": "node evil.js"}}'),
+        ("package-lock.json", '{"packages": {"node_modules/express": {"resolved": "https://evil"}}}'),
+        (".npmrc", "registry=https://evil\n"),
+    ],
+)
+async def test_whatever_the_run_changed_about_the_install_needs_consent(
+    project: Repository, tmp_path: Path, path: str, content: str
+) -> None:
+    project.write(path, content)
+    refused = await applier(project, tmp_path).apply(install(), TEST)
+    assert refused.state is State.REFUSED
+    assert f"in {path}" in " ".join(refused.reasons)
+    assert (await applier(project, tmp_path, consent=True).apply(install(), TEST)).state is State.APPLIED
+
+
+async def test_without_a_base_commit_an_install_is_refused(project: Repository, tmp_path: Path) -> None:
+    outcome = await applier(project, tmp_path, base=None).apply(install(), TEST)
+    assert outcome.state is State.REFUSED
+    assert "no base commit" in outcome.reasons[0]
+
+
+async def test_a_modified_lock_file_in_a_persons_checkout_is_not_touched(project: Repository, tmp_path: Path) -> None:
+    project.write("package-lock.json", '{"packages": {"node_modules/express": {}}}')
+    outcome = await applier(project, tmp_path, consent=True, interactive=True).apply(install(), TEST)
+    assert outcome.state is State.REFUSED
+    assert "package-lock.json is modified" in outcome.reasons[0]
+
+
+async def test_a_changed_directory_and_variables_make_the_command_to_rerun(project: Repository, tmp_path: Path) -> None:
+    one = applier(project, tmp_path)
+    moved = await one.apply(change_cwd("web"), TEST)
+    assert moved.rerun == Command.of("pytest", "tests", cwd="web")
+    command = Command.of("pytest", env={"PYTHONPATH": "lib", "A": "1"})
+    assert dict((await one.apply(set_env(PYTHONPATH="src:lib"), command)).rerun.env) == {
+        "A": "1",
+        "PYTHONPATH": "src:lib",
+    }
+
+
+async def test_changes_outside_the_scope_are_restored_and_can_be_brought_back(
+    project: Repository, tmp_path: Path
+) -> None:
+    project.write("infra/main.tf", "changed\n")
+    project.write("infra/new.tf", "added\n")
+    project.write("src/a.py", "a = 2\n")
+    one = applier(project, tmp_path)
+    outcome = await one.apply(restore("infra/main.tf", "infra/new.tf"), TEST)
+    assert outcome.state is State.APPLIED
+    assert set(outcome.changed) == {"infra/main.tf", "infra/new.tf"}
+    assert project.git("status", "--porcelain").split() == ["M", "src/a.py"]
+    await one.undo(outcome)
+    assert (project.path / "infra/main.tf").read_text() == "changed\n"
+    assert (project.path / "infra/new.tf").read_text() == "added\n"
+
+
+async def test_a_persons_own_checkout_is_never_reverted(project: Repository, tmp_path: Path) -> None:
+    project.write("infra/main.tf", "changed\n")
+    outcome = await applier(project, tmp_path, consent=True, interactive=True).apply(restore("infra/main.tf"), TEST)
+    assert outcome.state is State.REFUSED
+    assert (project.path / "infra/main.tf").read_text() == "changed\n"
+
+
+async def test_the_index_of_the_repository_stays_byte_for_byte(project: Repository, tmp_path: Path) -> None:
+    project.write("src/a.py", "a = 2\n")
+    project.git("add", "src/a.py")
+    index = project.path / ".git" / "index"
+    before = index.read_bytes()
+    one = applier(project, tmp_path)
+    await one.undo(await one.apply(install(), TEST))
+    assert index.read_bytes() == before
+
+
+async def test_hooks_of_the_repository_do_not_run(project: Repository, tmp_path: Path) -> None:
+    hook = project.write(".git/hooks/post-checkout", "#!/bin/sh\ntouch hooked\n")
+    hook.chmod(0o755)
+    one = applier(project, tmp_path)
+    await one.undo(await one.apply(install(), TEST))
+    assert not (project.path / "hooked").exists()
+
+
+async def test_outside_of_git_only_what_touches_nothing_is_applied(tmp_path: Path) -> None:
+    workspace = tmp_path / "plain"
+    (workspace / "web").mkdir(parents=True)
+    (workspace / "package.json").write_text('{"dependencies": {"express": "4"}}')
+    one = Applier(workspace, LocalRunner(tmp_path), facts=facts(INSTALL), base_commit="HEAD", scope=("src/",))
+    assert (await one.apply(change_cwd("web"), TEST)).state is State.APPLIED
+    assert (await one.apply(install(), TEST)).state is State.REFUSED
+    assert (await one.apply(restore("package.json"), TEST)).state is State.REFUSED
+
+
+def test_a_message_of_a_later_version_with_an_unknown_command_is_refused(project: Repository, tmp_path: Path) -> None:
+    broken = install()
+    broken.actions[0].install_declared.commands[0].CopyFrom(common_pb2.Command(cwd="."))
+    assert "neither argv nor script" in " ".join(applier(project, tmp_path).check(broken, TEST))
+
+
+@pytest.mark.parametrize("words", [("no-such-program-anywhere",), ("./no/such/file",)])
+async def test_a_program_that_does_not_exist_exits_127(tmp_path: Path, words: tuple[str, ...]) -> None:
+    ran = await LocalRunner(tmp_path).run(Command.of(*words), tmp_path)
+    assert ran.exit_code == 127
+    assert words[0].encode() in ran.output.read_bytes()
+
+
+async def test_a_command_past_its_time_is_killed_with_its_children(tmp_path: Path) -> None:
+    text = "import subprocess, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); time.sleep(300)"
+    ran = await LocalRunner(tmp_path, timeout=1.0).run(Command.of(sys.executable, "-c", text), tmp_path)
+    assert ran.timed_out
+    assert ran.exit_code == -9
+    status = Path(f"/proc/{int(ran.output.read_bytes())}/status")
+    assert not status.exists() or "State:\tZ" in status.read_text()
+
+
+async def test_endless_output_is_cut_with_a_marker(tmp_path: Path) -> None:
+    text = "import os\nfor _ in range(400): os.write(1, b'x' * 65536)"
+    ran = await LocalRunner(tmp_path).run(Command.of(sys.executable, "-c", text), tmp_path)
+    assert ran.exit_code == 0
+    assert ran.output.read_bytes().endswith(b"[the rest of the output was dropped]\n")
+    assert ran.output.stat().st_size < 17 << 20
+
+
+async def test_a_script_is_given_to_its_interpreter(tmp_path: Path) -> None:
+    ran = await LocalRunner(tmp_path, env=dict(os.environ)).run(
+        Command(script=Script(("sh",), "echo hi; exit 4")), tmp_path
+    )
+    assert (ran.exit_code, ran.output.read_bytes()) == (4, b"hi\n")
