@@ -89,8 +89,8 @@ def main() -> int:
         ]
         print(json.dumps({"machine": facts, "results": rows, "failed": failed}, indent=2))
     else:
-        console = Console(width=None if sys.stdout.isatty() else 140)
-        console.print(", ".join(f"{name} {value}" for name, value in facts.items()))
+        console = Console(width=None if sys.stdout.isatty() else 160)
+        console.print(", ".join(f"{name} {value}" for name, value in facts.items()), highlight=False)
         console.print(table(results))
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

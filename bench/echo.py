@@ -1,5 +1,8 @@
 """What Autopack adds to a unary call: a real method through the whole stack beside a bare grpc.aio echo.
 
+The method is toolchain's GetSnapshotSpec, which computes nothing: what is measured is authentication, deadline, log
+line, error mapping and the conversion of its answer.
+
 Both servers are processes of their own on one core, the client is on another where there are two, all on UNIX sockets.
 Rounds alternate, so that whatever else the machine does meets both alike; one call is in flight at a time.
 """
@@ -19,7 +22,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
-from autopack_api.intention.v1 import intention_pb2, intention_pb2_grpc
+from autopack_api.toolchain.v1 import toolchain_pb2, toolchain_pb2_grpc
 from autopack_kit.channel import open_channel
 
 Row = tuple[str, float, str, str]
@@ -30,7 +33,7 @@ CALLS = 200
 WARM_UP = 300
 # A server imports grpc and its service in about a second; much more means that it hangs.
 START_SECONDS = 60
-# A typical request of ours has about this size.
+# About the size of the answer that the echo is compared with.
 PAYLOAD_BYTES = 1000
 ECHO = "/bench.Echo/Echo"
 TARGET_RATIO = 1.3
@@ -60,17 +63,15 @@ async def compare(servers: set[int]) -> list[Row]:
         async with AsyncExitStack() as stack:
             bare = f"unix:{directory}/bare"
             ours = f"unix:{directory}/autopack"
-            own = [str(Path(sys.executable).parent / "autopack"), "serve", "intention", "--address", ours]
+            own = [sys.executable, "-m", "autopack_toolchain", "--address", ours]
             await stack.enter_async_context(
                 server([sys.executable, "-m", "bench.echo", bare], bare, directory, servers)
             )
             await stack.enter_async_context(server(own, ours, directory, servers))
             calls = {
                 "bare grpc.aio echo": await stack.enter_async_context(echo_call(bare)),
-                "BuildContext, bare client": await stack.enter_async_context(context_call(ours, own_channel=False)),
-                "BuildContext, Autopack's client": await stack.enter_async_context(
-                    context_call(ours, own_channel=True)
-                ),
+                "GetSnapshotSpec, bare client": await stack.enter_async_context(own_call(ours, own_channel=False)),
+                "GetSnapshotSpec, Autopack's client": await stack.enter_async_context(own_call(ours, own_channel=True)),
             }
             return rows(await rounds(calls))
 
@@ -145,18 +146,16 @@ async def echo_call(address: str) -> AsyncIterator[Call]:
 
 
 @asynccontextmanager
-async def context_call(address: str, *, own_channel: bool) -> AsyncIterator[Call]:
+async def own_call(address: str, *, own_channel: bool) -> AsyncIterator[Call]:
     """A call of a real method of Autopack, through a bare channel or through its own."""
-    request = intention_pb2.BuildContextRequest(
-        intention=intention_pb2.Intention(title="Retry failed requests", description="x" * (PAYLOAD_BYTES - 100))
-    )
+    request = toolchain_pb2.GetSnapshotSpecRequest()
     opened = open_channel(address) if own_channel else grpc.aio.insecure_channel(address)
     async with opened as channel:
-        stub = intention_pb2_grpc.IntentionServiceStub(channel)
+        stub = toolchain_pb2_grpc.ToolchainServiceStub(channel)
 
         async def call() -> None:
-            response = await stub.BuildContext(request)
-            assert response.size_bytes
+            response = await stub.GetSnapshotSpec(request)
+            assert response.max_files
 
         yield call
 
