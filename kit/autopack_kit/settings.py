@@ -50,8 +50,8 @@ PREFIX = "AUTOPACK_"
 RESERVED = frozenset(
     PREFIX + name
     for name in (
-        "ADDRESS", "ATTEMPT", "BATCH_ID", "CONTEXT", "CONTEXT_FILE", "CORPORA", "DIAGNOSIS_FILE", "GOAL", "PHASE_ID",
-        "RUN_DIR", "RUN_ID", "RUN_NAME", "TOKEN", "TOKEN_FILE", "WORKSPACE",
+        "ADDRESS", "ATTEMPT", "BATCH_ID", "CONTEXT", "CONTEXT_FILE", "CORPORA", "DIAGNOSIS_FILE", "EXEC_DIR", "GOAL",
+        "PHASE_ID", "RUN_DIR", "RUN_ID", "RUN_NAME", "TOKEN", "TOKEN_FILE", "WORKSPACE",
     )
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autopack_kit.errors import FailedPrecondition
+from autopack_kit.errors import FailedPrecondition, Internal
 from autopack_orchestrator.adapters.supervisor import (
     ExecutionSpec,
     Finished,
@@ -369,3 +369,29 @@ async def test_sixteen_executions_at_once_each_have_their_own_result(tmp_path: P
 
     results = await asyncio.gather(*(one(number) for number in range(16)))
     assert results == [(number, f"{number}\n".encode()) for number in range(16)]
+
+
+async def test_a_supervisor_that_is_asked_to_stop_takes_its_tree_along(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, *evil("sleep 1005"))
+    exec_dir = execution_dir(spec.marker, 1, "agent")
+    handle = await start(exec_dir, spec)
+    await eventually(lambda: b"ready" in spec.output.read_bytes())
+    for number in (signal.SIGINT, signal.SIGHUP):  # of a terminal: not meant for it
+        os.kill(supervisor_pid(exec_dir), number)
+    progress = await handle.status()
+    assert progress is not None
+    assert progress.phase == "RUNNING"
+    os.kill(supervisor_pid(exec_dir), signal.SIGTERM)
+    outcome = await asyncio.wait_for(handle.wait(), HANG_LIMIT_S)
+    assert outcome.reason is Reason.FENCED
+    assert alive(spec.marker) == []
+
+
+async def test_a_supervisor_that_cannot_write_the_output_says_so(tmp_path: Path) -> None:
+    spec = make_spec(tmp_path, "true")
+    spec.output.symlink_to(tmp_path / "elsewhere")  # never followed: a run could have planted it
+    with pytest.raises(Internal) as caught:
+        await start(execution_dir(spec.marker, 1, "agent"), spec)
+    assert caught.value.reason == "SUPERVISOR_FAILED"
+    assert "output.log" in caught.value.message
+    assert not (tmp_path / "elsewhere").exists()
