@@ -1,0 +1,118 @@
+"""Usage records through the whole service: over gRPC, checked, committed to SQLite by the one writer, acknowledged."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+import tempfile
+import time
+from pathlib import Path
+
+import structlog
+from autopack_api.common.v1.common_pb2 import TokenUsage
+from autopack_api.telemetry.v1 import telemetry_pb2 as pb
+from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
+from autopack_kit.testing import running
+from autopack_telemetry import Tokens, UsageRecord, create
+from autopack_telemetry.adapters.store import SqlStore
+from autopack_telemetry.adapters.tables import USAGE
+from autopack_telemetry.settings import TelemetrySettings
+
+__all__ = ["run"]
+
+BATCH = 512
+BATCHES = 80
+SENDERS = 4
+REPEATS = 3
+TARGET = "target: at least 20,000 on one core"
+
+
+def run() -> list[tuple[str, float, str, str]]:
+    """``(name, value, unit, note)`` of each number, the best of a few repeats."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    bare = max(_bare(number) for number in range(REPEATS))
+    store = max(asyncio.run(_store(number)) for number in range(REPEATS))
+    served = max(asyncio.run(_served(number)) for number in range(REPEATS))
+    beside = f"bare sqlite3 executemany, same rows and indexes: {bare:,.0f}"
+    return [
+        ("usage committed by the writer", store, "records/s", beside),
+        ("usage over gRPC, sender on the same cores", served, "records/s", TARGET),
+    ]
+
+
+def _bare(repeat: int) -> float:
+    """The least that SQLite needs for such rows."""
+    with tempfile.TemporaryDirectory() as directory:
+        asyncio.run(_make(directory))
+        names = [column.name for column in USAGE.columns if column.name != "id"]
+        marks = ",".join("?" * len(names))
+        statement = f"INSERT INTO usage ({','.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        values = {"tenant": "default", "run_id": "run-1", "failed": False, "model": "m", "role": "agent"}
+        connection = sqlite3.connect(Path(directory) / "t.sqlite3")
+        connection.execute("PRAGMA synchronous=NORMAL")
+        rows = [
+            tuple(f"{repeat}-{index}" if name == "usage_id" else values.get(name, 1) for name in names)
+            for index in range(BATCH * BATCHES)
+        ]
+        started = time.perf_counter()
+        for batch in range(BATCHES):
+            with connection:
+                connection.executemany(statement, rows[batch * BATCH : (batch + 1) * BATCH])
+        spent = time.perf_counter() - started
+        connection.close()
+    return len(rows) / spent
+
+
+async def _make(directory: str) -> None:
+    await (await asyncio.to_thread(_open, directory)).close()
+
+
+def _open(directory: str) -> SqlStore:
+    return SqlStore.open(f"sqlite:///{directory}/t.sqlite3", queue_rows=BATCH * BATCHES)
+
+
+async def _store(repeat: int) -> float:
+    with tempfile.TemporaryDirectory() as directory:
+        store = await asyncio.to_thread(_open, directory)
+        batches = [
+            [UsageRecord("run-1", f"{repeat}-{batch}-{index}", 1, Tokens(100, 20, 3, 40)) for index in range(BATCH)]
+            for batch in range(BATCHES)
+        ]
+        started = time.perf_counter()
+        await asyncio.gather(*(store.record_usage("default", records, 1) for records in batches))
+        spent = time.perf_counter() - started
+        await store.close()
+    return BATCH * BATCHES / spent
+
+
+async def _served(repeat: int) -> float:
+    requests = [
+        pb.RecordUsageRequest(
+            records=[
+                pb.UsageRecord(
+                    run_id="run-1",
+                    usage_id=f"{repeat}-{batch}-{index}",
+                    agent="claude-code",
+                    provider="anthropic",
+                    model="claude-sonnet",
+                    tokens=TokenUsage(input=100, cache_read=20, cache_write=3, output=40),
+                )
+                for index in range(BATCH)
+            ]
+        )
+        for batch in range(BATCHES)
+    ]
+    with tempfile.TemporaryDirectory() as directory:
+        settings = TelemetrySettings(database_url=f"sqlite:///{directory}/t.sqlite3")
+        async with running(create(settings)) as target:
+            stub = pb_grpc.TelemetryServiceStub(target.channel)
+
+            async def send(sender: int) -> None:
+                for request in requests[sender::SENDERS]:
+                    await stub.RecordUsage(request)
+
+            started = time.perf_counter()
+            await asyncio.gather(*(send(sender) for sender in range(SENDERS)))
+            spent = time.perf_counter() - started
+    return BATCH * BATCHES / spent
