@@ -294,7 +294,7 @@ class Applier:
         if added and not self._consent:
             shown = ", ".join(f"{one.entry.name} in {one.path}" for one in added[:5])
             yield f"it needs consent: the base commit does not declare {shown}"
-        if self._interactive:
+        if self._interactive and self._git.is_work_tree():
             modified = self._git.changed()
             for path in sorted({one.path for one in found if is_lock(one.path) and one.path in modified}):
                 yield f"{path} is modified; commit or stash it first"

@@ -38,12 +38,16 @@ class Git:
         self.workspace = workspace
 
     def is_work_tree(self) -> bool:
-        """Whether the workspace is in a work tree at all."""
+        """Whether the workspace is in a work tree, and git is there to say so."""
+        if shutil.which("git") is None:
+            return False
         result = self._run(["rev-parse", "--is-inside-work-tree"], 100)
         return result is not None and result.strip() == b"true"
 
     def commit(self, ref: str) -> str | None:
-        """The full id of the commit that ``ref`` names; None if there is none."""
+        """The full id of the commit that ``ref`` names; None if there is none, or no git."""
+        if not self.is_work_tree():
+            return None
         result = self._run(["rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}"], 200)
         return result.decode().strip() if result else None
 

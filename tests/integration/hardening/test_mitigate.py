@@ -279,6 +279,27 @@ async def test_outside_of_git_only_what_touches_nothing_is_applied(tmp_path: Pat
     assert (await one.apply(restore("package.json"), TEST)).state is State.REFUSED
 
 
+async def test_with_consent_an_install_outside_of_git_is_applied_and_nothing_can_be_undone(tmp_path: Path) -> None:
+    workspace = tmp_path / "plain"
+    workspace.mkdir()
+    (workspace / "package.json").write_text('{"dependencies": {"express": "4"}}')
+    mitigation = install()
+    del mitigation.actions[0].preconditions[:]
+    one = Applier(workspace, LocalRunner(tmp_path), facts=facts(INSTALL), consent=True, interactive=True)
+    outcome = await one.apply(mitigation, TEST)
+    assert (outcome.state, outcome.reasons) == (State.APPLIED, ())
+    assert await one.undo(outcome) == ()
+
+
+async def test_a_machine_without_git_gets_refusals_and_no_crash(
+    project: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    one = Applier(project.path, Recorder(), facts=facts(INSTALL), base_commit="HEAD", scope=("src/",))
+    assert (await one.apply(install(), TEST)).state is State.REFUSED
+    assert (await one.apply(restore("infra/main.tf"), TEST)).state is State.REFUSED
+
+
 def test_a_message_of_a_later_version_with_an_unknown_command_is_refused(project: Repository, tmp_path: Path) -> None:
     broken = install()
     broken.actions[0].install_declared.commands[0].CopyFrom(common_pb2.Command(cwd="."))
