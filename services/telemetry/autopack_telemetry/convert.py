@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from autopack_api.common.v1 import common_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_kit import paging
-from autopack_kit.errors import invalid_field
+from autopack_kit.errors import InvalidArgument, invalid_field
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -69,9 +69,12 @@ def phases_of(request: pb.RecordPhasesRequest, now: int) -> list[PhaseRecord]:
     check_batch(request.phases, MAX_PHASES, "phases")
     phases = []
     for index, message in enumerate(request.phases):
-        field = f"phases[{index}]"
-        phases.append(_phase(message, field))
-        check_phase(phases[-1], field, now)
+        try:
+            phase = _phase(message)
+            check_phase(phase, now)
+        except InvalidArgument as error:
+            raise _inside(f"phases[{index}]", error) from error
+        phases.append(phase)
     return phases
 
 
@@ -84,9 +87,12 @@ def usage_of(request: pb.RecordUsageRequest, now: int) -> list[UsageRecord]:
     check_batch(request.records, MAX_USAGE, "records")
     records = []
     for index, message in enumerate(request.records):
-        field = f"records[{index}]"
-        records.append(_usage(message, field, now))
-        check_usage(records[-1], field, now)
+        try:
+            record = _usage(message, now)
+            check_usage(record, now)
+        except InvalidArgument as error:
+            raise _inside(f"records[{index}]", error) from error
+        records.append(record)
     return records
 
 
@@ -156,16 +162,16 @@ def summary_response(summary: RunSummary) -> pb.GetRunSummaryResponse:
     )
 
 
-def _phase(message: pb.Phase, at: str) -> PhaseRecord:
+def _phase(message: pb.Phase) -> PhaseRecord:
     plain: dict[str, Any] = {field.name: value for field, value in message.ListFields() if field.name in _PLAIN}
     return PhaseRecord(
         run_id=message.run_id,
         phase_id=message.phase_id,
         kind=message.kind,
-        started_at=_time(message.start_time, f"{at}.start_time") if message.HasField("start_time") else None,
-        duration=_duration(message.duration, f"{at}.duration") if message.HasField("duration") else None,
-        outcome=_known(_OUTCOMES, message.outcome, f"{at}.outcome"),
-        avoided=_estimate(message.avoided, f"{at}.avoided") if message.HasField("avoided") else None,
+        started_at=_time(message.start_time, "start_time") if message.HasField("start_time") else None,
+        duration=_duration(message.duration, "duration") if message.HasField("duration") else None,
+        outcome=_known(_OUTCOMES, message.outcome, "outcome"),
+        avoided=_estimate(message.avoided) if message.HasField("avoided") else None,
         **plain,
     )
 
@@ -188,26 +194,26 @@ def _phase_message(phase: PhaseRecord) -> pb.Phase:
     return message
 
 
-def _usage(message: pb.UsageRecord, field: str, now: int) -> UsageRecord:
+def _usage(message: pb.UsageRecord, now: int) -> UsageRecord:
     tokens = message.tokens
     return UsageRecord(
         run_id=message.run_id,
         usage_id=message.usage_id,
-        time=_time(message.time, f"{field}.time") if message.HasField("time") else now,
+        time=_time(message.time, "time") if message.HasField("time") else now,
         tokens=Tokens(tokens.input, tokens.cache_read, tokens.cache_write, tokens.output, tokens.reasoning),
         phase_id=message.phase_id,
         agent=message.agent,
         provider=message.provider,
         model=message.model,
-        role=_known(_ROLES, message.role, f"{field}.role"),
-        model_class=_known(_CLASSES, message.model_class, f"{field}.model_class"),
+        role=_known(_ROLES, message.role, "role"),
+        model_class=_known(_CLASSES, message.model_class, "model_class"),
         cost_microusd=message.cost_microusd if message.HasField("cost_microusd") else None,
         failed=message.failed,
     )
 
 
-def _estimate(message: pb.Estimate, field: str) -> Estimate:
-    return Estimate(message.tokens, message.n, _known(_SOURCES, message.source, f"{field}.source"))
+def _estimate(message: pb.Estimate) -> Estimate:
+    return Estimate(message.tokens, message.n, _known(_SOURCES, message.source, "avoided.source"))
 
 
 def _estimate_message(estimate: Estimate) -> pb.Estimate:
@@ -222,6 +228,12 @@ def _tokens_message(tokens: Tokens) -> common_pb2.TokenUsage:
         output=tokens.output,
         reasoning=tokens.reasoning,
     )
+
+
+def _inside(item: str, error: InvalidArgument) -> InvalidArgument:
+    """The error of a field of ``item`` with its whole path; not built for the many items that are right."""
+    violation = error.violations[0]
+    return invalid_field(f"{item}.{violation.field}", violation.description)
 
 
 def _known(values: dict[int, T], number: int, field: str) -> T:

@@ -43,69 +43,71 @@ def check_batch(items: Sequence[T], limit: int, field: str) -> None:
         raise invalid_field(field, f"has {len(items)} items; send at most {limit} at once")
 
 
-def check_run_id(run_id: str, field: str = "run_id") -> None:
+def check_run_id(run_id: str) -> None:
     """The id of a run: it goes into variables and headers of agents, which bear no other characters."""
     if not _RUN_ID.fullmatch(run_id):
         raise invalid_field(
-            field, f"{run_id[:MAX_RUN_ID]!r} must be 1 to {MAX_RUN_ID} letters, digits, '.', '_' and '-'"
+            "run_id", f"{run_id[:MAX_RUN_ID]!r} must be 1 to {MAX_RUN_ID} letters, digits, '.', '_' and '-'"
         )
 
 
-def check_phase(phase: PhaseRecord, field: str, now: int) -> None:
+def check_phase(phase: PhaseRecord, now: int) -> None:
     """A phase that can be recorded at the time ``now``.
 
     Raises:
-        InvalidArgument: ``INVALID_FIELD``.
+        InvalidArgument: ``INVALID_FIELD``, naming the field within the phase.
     """
-    check_run_id(phase.run_id, f"{field}.run_id")
-    _text(phase.phase_id, f"{field}.phase_id", MAX_PHASE_ID, required=True)
-    _text(phase.kind, f"{field}.kind", MAX_KIND)
-    _text(phase.pattern_id or "", f"{field}.pattern_id", MAX_NAME)
-    _text(phase.drift_verdict or "", f"{field}.drift_verdict", MAX_NAME)
-    _number(phase.attempt, f"{field}.attempt", 1, MAX_COUNT)
+    check_run_id(phase.run_id)
+    _text(phase.phase_id, "phase_id", MAX_PHASE_ID, required=True)
+    _text(phase.kind, "kind", MAX_KIND)
+    _text(phase.pattern_id or "", "pattern_id", MAX_NAME)
+    _text(phase.drift_verdict or "", "drift_verdict", MAX_NAME)
+    _number(phase.attempt, "attempt", 1, MAX_COUNT)
     for name, count in (("context_bytes", phase.context_bytes), ("retries", phase.retries), ("errors", phase.errors)):
-        _number(count, f"{field}.{name}", 0, MAX_COUNT)
-    _number(phase.duration, f"{field}.duration", 0, MAX_DURATION, "microseconds")
-    _time(phase.started_at, f"{field}.start_time", now)
+        _number(count, name, 0, MAX_COUNT)
+    _number(phase.duration, "duration", 0, MAX_DURATION, "microseconds")
+    _time(phase.started_at, "start_time", now)
     if phase.drift_z is not None and not math.isfinite(phase.drift_z):
-        raise invalid_field(f"{field}.drift_z", "must be a finite number; leave it out if it is not known")
+        raise invalid_field("drift_z", "must be a finite number; leave it out if it is not known")
     if phase.avoided is not None:
-        _estimate(phase.avoided, f"{field}.avoided", skipped=bool(phase.doctor_skipped))
+        _estimate(phase.avoided, skipped=bool(phase.doctor_skipped))
 
 
-def check_usage(record: UsageRecord, field: str, now: int) -> None:
+def check_usage(record: UsageRecord, now: int) -> None:
     """Usage that can be recorded at the time ``now``.
 
     Raises:
-        InvalidArgument: ``INVALID_FIELD``.
+        InvalidArgument: ``INVALID_FIELD``, naming the field within the record.
     """
-    check_run_id(record.run_id, f"{field}.run_id")
-    _text(record.usage_id, f"{field}.usage_id", MAX_USAGE_ID, required=True)
-    _text(record.phase_id, f"{field}.phase_id", MAX_PHASE_ID)
+    check_run_id(record.run_id)
+    _text(record.usage_id, "usage_id", MAX_USAGE_ID, required=True)
+    _text(record.phase_id, "phase_id", MAX_PHASE_ID)
     for name, text in (("agent", record.agent), ("provider", record.provider), ("model", record.model)):
-        _text(text, f"{field}.{name}", MAX_NAME)
-    _tokens(record.tokens, f"{field}.tokens")
-    _number(record.cost_microusd, f"{field}.cost_microusd", 0, MAX_COST_MICROUSD)
-    _time(record.time, f"{field}.time", now)
+        _text(text, name, MAX_NAME)
+    _tokens(record.tokens)
+    _number(record.cost_microusd, "cost_microusd", 0, MAX_COST_MICROUSD)
+    _time(record.time, "time", now)
 
 
-def _tokens(tokens: Tokens, field: str) -> None:
+def _tokens(tokens: Tokens) -> None:
     for name in Tokens.__slots__:
-        _number(getattr(tokens, name), f"{field}.{name}", 0, MAX_TOKENS)
+        count = getattr(tokens, name)
+        if not 0 <= count <= MAX_TOKENS:
+            raise invalid_field(f"tokens.{name}", f"{count} must be 0 to {MAX_TOKENS}")
     if tokens.reasoning > tokens.output:
         raise invalid_field(
-            f"{field}.reasoning", f"{tokens.reasoning} is more than the output of {tokens.output}, which includes it"
+            "tokens.reasoning", f"{tokens.reasoning} is more than the output of {tokens.output}, which includes it"
         )
 
 
-def _estimate(estimate: Estimate, field: str, *, skipped: bool) -> None:
+def _estimate(estimate: Estimate, *, skipped: bool) -> None:
     if not skipped:
-        raise invalid_field(field, "needs doctor_skipped: nothing was avoided where the doctor was not skipped")
-    _number(estimate.tokens, f"{field}.tokens", 0, MAX_TOKENS)
+        raise invalid_field("avoided", "needs doctor_skipped: nothing was avoided where the doctor was not skipped")
+    _number(estimate.tokens, "avoided.tokens", 0, MAX_TOKENS)
     if estimate.source is EstimateSource.FALLBACK:
-        _number(estimate.n, f"{field}.n", 0, 0, "for a constant")
+        _number(estimate.n, "avoided.n", 0, 0, "for a constant")
     else:
-        _number(estimate.n, f"{field}.n", MIN_OBSERVATIONS, MAX_COUNT, "for a median")
+        _number(estimate.n, "avoided.n", MIN_OBSERVATIONS, MAX_COUNT, "for a median")
 
 
 def _number(value: int | None, field: str, low: int, high: int, what: str = "") -> None:
