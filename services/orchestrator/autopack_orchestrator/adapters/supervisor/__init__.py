@@ -1,19 +1,7 @@
 """Supervised execution of one command: :mod:`.client` has the calls, :mod:`.runner` is the program behind them."""
 
-from .client import (
-    ExecutionSpec,
-    Finished,
-    Gone,
-    Handle,
-    Outcome,
-    Progress,
-    Reason,
-    attach,
-    execution_dir,
-    read_outcome,
-    start,
-    sweep,
-)
+from .client import Handle, attach, execution_dir, read_outcome, start, sweep
+from .values import ExecutionSpec, Finished, Gone, Outcome, Progress, Reason
 
 __all__ = [
     "ExecutionSpec",
