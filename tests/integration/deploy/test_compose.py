@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import stat
@@ -18,9 +17,15 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from autopack_api.hardening.v1 import hardening_pb2
+from autopack_api.intention.v1 import intention_pb2
+from autopack_api.orchestrator.v1 import orchestrator_pb2
+from autopack_api.telemetry.v1 import telemetry_pb2
 from autopack_api.toolchain.v1 import toolchain_pb2
-from autopack_client import ClientTls, connect
-from autopack_kit.errors import Unauthenticated
+from autopack_client import AsyncClient, ClientTls, connect
+from autopack_kit.db.testing import postgres_url
+from autopack_kit.errors import AutopackError
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
@@ -107,22 +112,61 @@ def test_every_variable_of_the_compose_file_is_a_setting(
 
 
 @pytest.mark.parametrize("name", STATELESS)
-async def test_a_service_starts_with_its_command_and_takes_tokens_over_tls(
+async def test_a_stateless_service_starts_as_in_its_container(
     name: str, document: dict[str, Any], secrets: Path, tmp_path: Path
 ) -> None:
-    service = document["services"][name]
-    command = ["127.0.0.1:0" if word.startswith(("0.0.0.0:", "127.0.0.1:")) else word for word in service["command"]]
-    variables = {"AUTOPACK_DATA_DIR": str(tmp_path), **local(service["environment"], secrets)}
+    environment = document["services"][name]["environment"]
+    await starts(name, document, secrets, tmp_path, local(environment, secrets))
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", sorted(SERVICES - set(STATELESS)))
+async def test_a_stateful_service_starts_as_in_its_container_on_postgresql(
+    name: str, document: dict[str, Any], secrets: Path, tmp_path: Path
+) -> None:
+    environment = local(document["services"][name]["environment"], secrets)
+    with postgres_url() as url:
+        server = url.partition("//")[2]
+        own = {key: value.replace("autopack@postgres/autopack", server) for key, value in environment.items()}
+        assert own != environment
+        await starts(name, document, secrets, tmp_path, own)
+
+
+async def starts(
+    name: str, document: dict[str, Any], secrets: Path, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """The container's command serves: with its token over TLS, without it not, and health in the clear."""
+    command = document["services"][name]["command"]
+    own = ["127.0.0.1:0" if word.startswith(("0.0.0.0:", "127.0.0.1:")) else word for word in command]
+    variables = environment | {"AUTOPACK_DATA_DIR": str(tmp_path / "data")}
     tls = ClientTls(ca=secrets / "ca.pem")
-    with serving(command, variables) as address:
+    with serving(own, variables, tmp_path / "errors") as address:
         token = (secrets / "token").read_text().strip()
         async with connect(address, token=token, tls=tls) as client:
-            if name == "toolchain":
-                spec = await client.toolchain.GetSnapshotSpec(toolchain_pb2.GetSnapshotSpecRequest())
-                assert spec.max_files > 0
+            health = health_pb2_grpc.HealthStub(client.channel)
+            answer = await health.Check(
+                health_pb2.HealthCheckRequest(service=f"autopack.{name}.v1.{name.title()}Service")
+            )
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+            assert await reason_of_a_call(client, name) != "TOKEN_INVALID"
         async with connect(address, token="apk_wrong", tls=tls) as client:
-            with pytest.raises(Unauthenticated):
-                await client.toolchain.GetSnapshotSpec(toolchain_pb2.GetSnapshotSpecRequest())
+            assert await reason_of_a_call(client, name) == "TOKEN_INVALID"
+
+
+async def reason_of_a_call(client: AsyncClient, name: str) -> str:
+    """Why a call that needs a token failed; empty if it did not."""
+    calls: dict[str, Any] = {
+        "toolchain": lambda: client.toolchain.GetSnapshotSpec(toolchain_pb2.GetSnapshotSpecRequest()),
+        "hardening": lambda: client.hardening.ListPatterns(hardening_pb2.ListPatternsRequest()),
+        "intention": lambda: client.intention.BuildContext(intention_pb2.BuildContextRequest()),
+        "orchestrator": lambda: client.orchestrator.ListBatches(orchestrator_pb2.ListBatchesRequest()),
+        "telemetry": lambda: client.telemetry.ListPhases(telemetry_pb2.ListPhasesRequest(run_id="r")),
+    }
+    try:
+        await calls[name]()
+    except AutopackError as error:
+        return error.reason
+    return ""
 
 
 def test_the_image_context_builds_a_wheel_with_every_package_and_its_data(tmp_path: Path) -> None:
@@ -167,20 +211,17 @@ def autopack(words: list[str], variables: dict[str, str]) -> subprocess.Complete
 
 
 @contextmanager
-def serving(words: list[str], variables: dict[str, str]) -> Iterator[str]:
-    """A server in a process of its own; gives the address that it says it listens on."""
-    environment = outside() | variables | {"AUTOPACK_LOG_FORMAT": "json"}
-    process = subprocess.Popen([BIN / "autopack", *words], env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
+def serving(words: list[str], variables: dict[str, str], errors: Path) -> Iterator[str]:
+    """A server in a process of its own; gives the address that it prints once it answers."""
+    with errors.open("w") as stderr:
+        process = subprocess.Popen(
+            [BIN / "autopack", *words], env=outside() | variables, stdout=subprocess.PIPE, stderr=stderr, text=True
+        )
+    assert process.stdout is not None
     try:
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if '"serving"' in line:
-                yield str(json.loads(line)["address"])
-                break
-        else:
-            pytest.fail(f"it did not start: {''.join(seen)}")
+        address = process.stdout.readline().strip()
+        assert address, errors.read_text()
+        yield address
     finally:
         process.terminate()
         process.communicate(timeout=60)
