@@ -54,7 +54,8 @@ class BaseCommits:
             return batch.passed[key]
 
     async def _try(self, ctx: RunContext, command: Command, plan: StepPlan) -> bool:
-        name = f"{ctx.layout.workspace_id(ctx.run)}.base"
+        # With the epoch: whoever takes the run up must not wait until what a killed orchestrator left is removed.
+        name = f"{ctx.layout.workspace_id(ctx.run)}.base.{ctx.run.lease_epoch}"
         tree = await self.workspaces.create(
             ctx.worktree.mirror, ctx.run.base_commit, f"autopack-base/{name}", ctx.layout.workspaces / name, name
         )

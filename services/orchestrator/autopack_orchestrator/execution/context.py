@@ -45,6 +45,7 @@ class RunContext:
 
     Attributes:
         stop: why it is interrupted from outside; set before its task is cancelled.
+        ending: its end is being written or its branch delivered, which is not interrupted any more.
         tree: its worktree, once it exists.
         environment_paths: what preparing added to the worktree, which is no part of the change.
         variables: the environment of everything that it starts.
@@ -58,6 +59,7 @@ class RunContext:
     settings: OrchestratorSettings
     server_environment: Mapping[str, str]
     stop: Stop | None = None
+    ending: bool = False
     tree: git.Workspace | None = None
     environment_paths: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
@@ -82,7 +84,15 @@ class RunContext:
             LeaseLost: somebody else holds the run; nothing was written.
         """
         changed = replace(self.run.result, **result) if result else None
-        self.run = await self.store.update(self.run, to=to, activity=activity, result=changed, events=events)
+        writing = asyncio.ensure_future(
+            self.store.update(self.run, to=to, activity=activity, result=changed, events=events)
+        )
+        try:
+            self.run = await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The store may have committed already: whoever writes the run's end must know the state it is in.
+            self.run = await writing
+            raise
 
     async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
         """Store one event."""

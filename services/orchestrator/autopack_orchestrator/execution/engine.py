@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,8 @@ import structlog
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters.store import Store
-from autopack_orchestrator.core.model import TERMINAL, Run
+from autopack_orchestrator.core.model import Run
+from autopack_orchestrator.core.states import LEASED
 from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution.context import RunContext, Stop
 from autopack_orchestrator.execution.run import Worker
@@ -28,6 +30,7 @@ __all__ = ["LocalEngine"]
 
 TICK_S = 0.5  # how soon a cancel or a batch of another process is seen; one small query each
 LOCK_RETRY_S = 1.0
+ADOPT_AGAIN_S = 5.0  # a run whose end cannot be written is not worth more attention than this
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -53,7 +56,10 @@ class LocalEngine:
     _active: dict[str, _Active] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
+    _collecting: asyncio.Task[None] | None = None
     _stopping: bool = False
+    _abandoned: bool = False
+    _adopt_after: float = 0.0
 
     def start(self) -> None:
         """Begin to work, in a task of its own."""
@@ -71,14 +77,14 @@ class LocalEngine:
             await self._task
 
     async def _serve(self) -> None:
-        owner = await asyncio.to_thread(_identity, self.root)
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         while not self._stopping:
             lock = await asyncio.to_thread(_lock, self.root / "engine.lock")
             if lock is None:
                 await self._pause(LOCK_RETRY_S)
                 continue
             try:
-                await self._work(owner)
+                await self._work(await asyncio.to_thread(_identity, self.root))
             except AutopackError as error:
                 _log.error("the engine begins anew", error=str(error))
                 await self._pause(LOCK_RETRY_S)
@@ -90,16 +96,26 @@ class LocalEngine:
                 os.close(lock)
 
     async def _work(self, owner: str) -> None:
-        for run in await self.store.held_by(owner):
-            with contextlib.suppress(LeaseLost):
-                await self._begin(await self.store.adopt(run, owner), adopted=True)
-        await self.worker.collect_garbage(await self.store.held_by(owner))
+        held = await self.store.held_by(owner)
+        # What is garbage is decided before anything new is made; removing it must not keep runs waiting.
+        leftovers = await asyncio.to_thread(self.worker.leftovers, held)
+        await self._adopt(held, owner)
+        self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
         while not self._stopping:
             await self._claim(owner)
             await self._pause(TICK_S)
             self._reap()
+            if self._abandoned and time.monotonic() > self._adopt_after:
+                self._abandoned, self._adopt_after = False, time.monotonic() + ADOPT_AGAIN_S
+                await self._adopt(await self.store.held_by(owner), owner)
             for run_id in await self.store.cancel_requested(list(self._active)):
                 self._interrupt(self._active[run_id], Stop.CANCEL)
+
+    async def _adopt(self, held: list[Run], owner: str) -> None:
+        for run in held:
+            if run.run_id not in self._active:
+                with contextlib.suppress(LeaseLost):
+                    await self._begin(await self.store.adopt(run, owner), adopted=True)
 
     async def _claim(self, owner: str) -> None:
         while len(self._active) < self.limit and not self._stopping:
@@ -118,19 +134,25 @@ class LocalEngine:
         for run_id, active in list(self._active.items()):
             if active.task.done():
                 del self._active[run_id]
+                # Its end could not be written, for example because the database was read-only for a moment.
+                self._abandoned |= active.context.stop is None and active.context.run.state in LEASED
                 if not active.task.cancelled() and (error := active.task.exception()) is not None:
                     _log.error("a run's task failed", run_id=run_id, exc_info=error)
 
     def _interrupt(self, active: _Active, why: Stop) -> None:
-        # A run whose end is written only has its worktree to remove: it is quicker to let it.
-        if active.context.stop is None and active.context.run.state not in TERMINAL:
+        # What is ending only has its work to keep and its worktree to remove: half of that is worse than all of it.
+        if active.context.stop is None and not active.context.ending:
             active.context.stop = why
             active.task.cancel()
 
     async def _end_all(self, why: Stop) -> None:
         for active in self._active.values():
             self._interrupt(active, why)
-        await asyncio.gather(*(active.task for active in self._active.values()), return_exceptions=True)
+        tasks = [active.task for active in self._active.values()]
+        if self._collecting is not None:
+            self._collecting.cancel()
+            tasks.append(self._collecting)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._reap()
 
     async def _pause(self, seconds: float) -> None:
@@ -143,12 +165,11 @@ class LocalEngine:
 def _identity(root: Path) -> str:
     """Who leases runs: one name per directory, so that the next process knows which runs were this one's."""
     path = root / "engine.id"
-    root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.suppress(FileExistsError):
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(uuid.uuid4().hex)
-    return path.read_text().strip()
+    if not path.exists():  # the engine's lock is held, so nobody else makes it; renamed, so that it is never half there
+        temporary = path.with_suffix(".new")
+        temporary.write_text(uuid.uuid4().hex)
+        temporary.rename(path)
+    return path.read_text()
 
 
 def _lock(path: Path) -> int | None:

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
 from autopack_orchestrator.core.codec import dumps, loads
 from autopack_orchestrator.core.judge import Usage
-from autopack_orchestrator.core.model import EventKind, OnDrift, Run, RunError, RunState
+from autopack_orchestrator.core.model import TERMINAL, EventKind, OnDrift, Run, RunError, RunState
 from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.plan import StepPlan
 from autopack_orchestrator.errors import LeaseLost, RunFailed
@@ -240,6 +240,7 @@ class Worker:
 
     async def _deliver(self, ctx: RunContext) -> None:
         """Commit exactly the tree that was validated, keep its patch, and bring the branch to the user."""
+        ctx.ending = True  # a branch that was delivered belongs to a run that succeeded
         async with ctx.phase("deliver"):
             tree = ctx.result.tree_id
             message = f"{ctx.run.spec.intention.title}\n\nAutopack-Run: {ctx.run.run_id}\n"
@@ -258,6 +259,10 @@ class Worker:
 
     async def _end(self, ctx: RunContext, state: RunState, error: RunError) -> None:
         """End a run that did not succeed: nothing of it stays alive, and what it had changed stays as a patch."""
+        ctx.ending = True
+        if ctx.run.state in TERMINAL:  # it was interrupted while its end was being written
+            await self._remove(ctx, keep_branch=ctx.run.state is RunState.SUCCEEDED)
+            return
         try:
             size = await self._harvest(ctx)
             await self._finish(ctx, state, error=error, patch_bytes=size)
@@ -268,7 +273,7 @@ class Worker:
             _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
 
     async def _harvest(self, ctx: RunContext) -> int:
-        await supervisor.sweep(ctx.directory)
+        await supervisor.end_all(ctx.directory)
         if ctx.tree is None or not ctx.tree.ready:
             return 0
         try:
@@ -280,8 +285,15 @@ class Worker:
 
     async def _finish(self, ctx: RunContext, state: RunState, **result: Any) -> None:
         await ctx.write(to=state, **result)
-        if ctx.tree is not None:
-            await self.workspaces.remove(ctx.tree, delete_branch=state is not RunState.SUCCEEDED)
+        await self._remove(ctx, keep_branch=state is RunState.SUCCEEDED)
+
+    async def _remove(self, ctx: RunContext, *, keep_branch: bool) -> None:
+        if ctx.tree is None:
+            return
+        try:
+            await self.workspaces.remove(ctx.tree, delete_branch=not keep_branch)
+        except (AutopackError, OSError) as error:  # the collector tries again when the engine next starts
+            _log.warning("a worktree could not be removed", run_id=ctx.run.run_id, error=str(error))
 
     # ---- attempts whose process is gone ----
 
@@ -301,13 +313,14 @@ class Worker:
             if agent is None:
                 raise _Lost("The orchestrator ended, and the agent with it.")
         else:
-            await supervisor.sweep(ctx.directory)
+            await supervisor.end_all(ctx.directory)
         what = "the agent is still at work" if isinstance(agent, Handle) else "going on where it was left"
         await ctx.event(EventKind.STATE, f"taken up after a restart: {what}", attempt=ctx.run.attempt)
         return prepared, agent
 
     async def _lost(self, ctx: RunContext, why: str) -> None:
         """Queue the next attempt of a run whose process is gone, or end it."""
+        ctx.ending = True
         attempt = ctx.run.attempt + 1
         if attempt > ctx.run.spec.max_attempts:
             message = f"{why} No attempt is left of {ctx.run.spec.max_attempts}."
@@ -321,17 +334,26 @@ class Worker:
             tree = ctx.tree
             ctx.run = await self.store.requeue(ctx.run, attempt, name, event)
             if tree is not None:
-                await self.workspaces.remove(tree, delete_branch=False)
+                await self._remove(ctx, keep_branch=await git.branch_tip(tree) != tree.base)
         except LeaseLost as lost:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+        except AutopackError as failure:
+            _log.error("a lost run could not be queued again", run_id=ctx.run.run_id, error=str(failure))
 
     async def _siblings(self, ctx: RunContext) -> list[Run]:
         return await self.store.list_runs(ctx.run.tenant, batch_id=ctx.run.batch_id, limit=MAX_BATCH_RUNS)
 
-    async def collect_garbage(self, held: list[Run]) -> None:
-        """Remove worktrees that no run is worked on in; unfinished work in them is kept as a patch."""
-        keep = {name for run in held for name in (self.layout.workspace_id(run),)}
+    def leftovers(self, held: Sequence[Run]) -> frozenset[str]:
+        """The worktrees that exist and belong to none of the runs that are worked on. Blocks."""
+        keep = {self.layout.workspace_id(run) for run in held}
+        trees = (tree for mirror in self.mirrors.all() for tree in self.workspaces.existing(mirror))
+        return frozenset(tree.run_id for tree in trees if tree.run_id not in keep)
+
+    async def collect_garbage(self, leftovers: Collection[str]) -> None:
+        """Remove these worktrees; unfinished work in them is kept as a patch."""
         for mirror in self.mirrors.all():
+            # No await between this list and the collector's own: what is made meanwhile is in neither.
+            keep = {tree.run_id for tree in self.workspaces.existing(mirror)} - set(leftovers)
             report = await self.workspaces.gc(mirror, keep, self.layout.root / "harvested", min_age_s=0)
             for name, error in report.failed.items():
                 _log.warning("a worktree could not be removed", worktree=name, error=error)

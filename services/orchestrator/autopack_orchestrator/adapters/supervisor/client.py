@@ -24,7 +24,7 @@ from autopack_kit.errors import FailedPrecondition, Internal
 from . import runner
 from .values import ExecutionSpec, Finished, Gone, Outcome, Progress, Reason
 
-__all__ = ["Handle", "attach", "execution_dir", "read_outcome", "start", "sweep"]
+__all__ = ["Handle", "attach", "end_all", "execution_dir", "read_outcome", "start", "sweep"]
 
 START_LIMIT_S = 60.0  # a new interpreter on an overloaded machine; more means that it hangs
 ADOPT_LIMIT_S = 10.0  # between the supervisor's lock and its socket lie milliseconds
@@ -192,6 +192,18 @@ async def attach(exec_dir: Path) -> Handle | Finished | Gone:
             await asyncio.sleep(ADOPT_PAUSE_S)
 
 
+async def end_all(run_dir: Path) -> None:
+    """End every execution of a run whose orchestrator is gone, also one whose supervisor is only just starting."""
+    for exec_dir in sorted((run_dir / "exec").glob("*-*/")):
+        if read_outcome(exec_dir) is None:
+            with contextlib.suppress(TimeoutError):  # hanging in the kernel: what can be killed is swept below
+                found = await attach(exec_dir)
+                if isinstance(found, Handle):
+                    await found.cancel()
+                    await found.wait()
+    await sweep(run_dir)
+
+
 async def sweep(directory: Path) -> int:
     """Kill every process marked with this run or execution directory; returns how many there were."""
     return await asyncio.to_thread(runner.sweep, os.path.abspath(directory))
@@ -304,6 +316,7 @@ def _close_directory(exec_dir: Path) -> Gone | None:
         killed = runner.sweep(str(exec_dir))
         record = runner.format_json({"reason": Reason.LOST.value, "error": _LOST, "leftover": killed})
         runner.write_atomically(str(exec_dir / "status.json"), record.encode())
+        (exec_dir / "spec.json").unlink(missing_ok=True)  # it holds the environment; whoever was to delete it is gone
         return Gone(killed)
     except BlockingIOError:
         return None
