@@ -30,7 +30,7 @@ _INCLUDE = re.compile(r"(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
 _REQUIREMENTS_NAME = re.compile(
     r"(?:[\w.-]*(?:requirements|constraints)[\w.-]*|(?:.*/)?requirements/[\w.-]+)\.(?:txt|in)"
 )
-# npm runs these on install (docs.npmjs.com, "scripts", life cycle of npm ci and npm install).
+# npm runs these on install (its documentation of "scripts": life cycle of npm ci and npm install).
 _INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish")
 _NODE_TABLES = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 _OPAQUE = frozenset([".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", "pip.conf", "uv.toml", "poetry.toml"])
