@@ -1,0 +1,248 @@
+"""``autopack run``: a batch from its file or from options, shown until it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import uuid
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from autopack_api.orchestrator.v1 import batch_pb2, orchestrator_pb2
+from autopack_client import AsyncClient
+from autopack_kit.errors import AutopackError, InvalidArgument, invalid_field
+from rich.console import Console
+
+from autopack_cli import session as sessions
+from autopack_cli.batchfile import BatchFile, load
+from autopack_cli.batchvalues import parse_line, split_goal
+from autopack_cli.options import Address, Json, Scope
+from autopack_cli.progress import Board, fetch_runs, follow
+from autopack_cli.render import clean, console, err_console, print_json
+from autopack_cli.results import all_succeeded, avoided_tokens, print_problems, results_table
+from autopack_cli.session import INTERRUPTED, Needs, session
+from autopack_cli.yamlnodes import Problem
+
+__all__ = ["Interrupted", "register", "run_batches", "show_results"]
+
+MAX_RUNS = 1000
+EXIT_BAD_INPUT = 2
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Interrupted(Exception):
+    """The person asked for the end."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command."""
+    app.command("run")(run)
+
+
+def run(
+    batch: Annotated[Path | None, typer.Argument(metavar="[BATCH.yaml]", help="A batch file.")] = None,
+    repo: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of a file: the repository.")] = None,
+    goal: Annotated[str | None, typer.Option(metavar="TEXT", help="What is to be done.")] = None,
+    command: Annotated[str | None, typer.Option(metavar="LINE", help="What does it; no shell runs it.")] = None,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="Or a known agent: claude, codex, ...")] = None,
+    runs: Annotated[int, typer.Option(min=1, max=MAX_RUNS, help="So many runs of the same goal.")] = 1,
+    name: Annotated[str, typer.Option(help="Name of the batch and its runs.")] = "run",
+    ref: Annotated[str, typer.Option(help="What to start from.")] = "HEAD",
+    scope: Scope = None,
+    validate: Annotated[
+        list[str] | None, typer.Option(metavar="LINE", help="Validation instead of the detected one; repeatable.")
+    ] = None,
+    at_once: Annotated[int, typer.Option("--max-concurrent-runs", "-j", min=0, help="Runs at once; 0 = default.")] = 0,
+    check: Annotated[bool, typer.Option("--check", help="Only check the batch; start nothing.")] = False,
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Run agents, each in its own worktree, and collect branches, patches and logs.
+
+    Exit status: 0 all runs succeeded, 1 some did not, 2 bad input, 130 interrupted. Ctrl-C once cancels the batch and
+    waits until nothing runs; twice stops waiting.
+
+    \b
+    autopack run batch.yaml
+    autopack run --repo . --agent claude --goal "Fix the flaky login test" --runs 4
+    """
+    file = None
+    if batch is not None:
+        if repo or goal or command or agent or validate or scope:
+            raise invalid_field("BATCH.yaml", "give a file or options such as --goal, not both")
+        file = load(batch)
+        spec = file.spec
+    else:
+        spec = _spec_of_options(
+            repo=repo, goal=goal, command=command, agent=agent, count=runs, name=name, scope=scope, validate=validate
+        )
+        spec.ref = ref
+    if at_once:
+        spec.max_concurrent_runs = at_once
+    if file is not None and file.problems and not spec.runs:
+        _refuse(file, file.problems)
+    status = sessions.run(lambda: _run(spec, file, address, check=check, as_json=as_json))
+    raise typer.Exit(status)
+
+
+async def _run(
+    spec: batch_pb2.BatchSpec, file: BatchFile | None, address: str | None, *, check: bool, as_json: bool
+) -> int:
+    async with session(address, Needs(roots=[Path(spec.path)])) as client:
+        if file is not None and file.problems:
+            _refuse(file, [*file.problems, *await _server_problems(client, file)])
+        request = orchestrator_pb2.CreateBatchRequest(spec=spec, request_id=uuid.uuid4().hex, validate_only=check)
+        try:
+            response = await client.orchestrator.CreateBatch(request)
+        except InvalidArgument as error:
+            if file is None or not error.violations:
+                raise
+            _refuse(file, _located(file, error))
+        for warning in response.warnings:
+            err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
+        if check:
+            err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
+            return 0
+        return await _show(client, response.batch, as_json=as_json)
+
+
+async def _show(client: AsyncClient, batch: orchestrator_pb2.Batch, *, as_json: bool) -> int:
+    interrupted = await run_batches(client, [batch.batch_id], err_console())
+    found = await fetch_runs(client, batch.batch_id)
+    if as_json:
+        print_json(orchestrator_pb2.ListRunsResponse(runs=found))
+    else:
+        await show_results(client, found, console())
+        _say_where(console(), batch, found)
+    if interrupted:
+        return INTERRUPTED
+    return 0 if all_succeeded(found) else 1
+
+
+async def run_batches(client: AsyncClient, batch_ids: list[str], out: Console) -> bool:
+    """Shows batches until they have ended. An interrupt cancels them and waits; the second ends the waiting.
+
+    Returns:
+        Whether there was an interrupt.
+    """
+    board = Board(out)
+    interrupts: asyncio.Queue[int] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, interrupts.put_nowait, number)
+    interrupted = False
+
+    async def listen() -> None:
+        nonlocal interrupted
+        await interrupts.get()
+        interrupted = True
+        board.notice = "Cancelling. Press Ctrl-C again to stop waiting; what runs is then ended a little later."
+        if not out.is_terminal:
+            out.print(board.notice)
+        for batch_id in batch_ids:
+            request = orchestrator_pb2.CancelBatchRequest(batch_id=batch_id)
+            await client.orchestrator.CancelBatch(request)
+        await interrupts.get()
+        raise Interrupted
+
+    try:
+        await _first(follow(client, batch_ids, out, board), listen())
+    except Interrupted:
+        return True
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+    return interrupted
+
+
+async def _first(work: Coroutine[Any, Any, None], listener: Coroutine[Any, Any, None]) -> None:
+    """Until ``work`` has ended; what ``listener`` raises ends it."""
+    tasks = [asyncio.create_task(work), asyncio.create_task(listener)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def show_results(client: AsyncClient, runs: list[orchestrator_pb2.Run], out: Console) -> None:
+    """The table, and what is to be said about single runs."""
+    avoided = await avoided_tokens(client, runs)
+    out.print(results_table(runs, avoided))
+    print_problems(out, runs)
+
+
+def _say_where(out: Console, batch: orchestrator_pb2.Batch, runs: list[orchestrator_pb2.Run]) -> None:
+    lines = [f"branches: git -C {batch.repository} branch --list 'autopack/{batch.batch_id}/*'"]
+    if runs:
+        lines += [f"patch:    autopack runs patch {runs[0].run_id}", f"log:      autopack runs log {runs[0].run_id}"]
+    for line in lines:
+        out.print(line, style="dim", soft_wrap=True)
+
+
+async def _server_problems(client: AsyncClient, file: BatchFile) -> list[Problem]:
+    """What the server says of the rest of a file that is wrong already, so that all is told at once."""
+    request = orchestrator_pb2.CreateBatchRequest(spec=file.spec, validate_only=True)
+    try:
+        await client.orchestrator.CreateBatch(request)
+    except AutopackError as error:
+        known = {problem.place.line for problem in file.problems}
+        return [problem for problem in _located(file, error) if problem.place.line not in known]
+    return []
+
+
+def _located(file: BatchFile, error: AutopackError) -> list[Problem]:
+    return [Problem(file.place_of(item.field), f"{item.field}: {item.description}") for item in error.violations]
+
+
+def _refuse(file: BatchFile, problems: Any) -> None:
+    out = err_console()
+    found = sorted(set(problems))
+    for problem in found:
+        place = f"{file.path}:{problem.place.line}:{problem.place.column}"
+        out.print(f"{place}: {clean(problem.message)}", soft_wrap=True)
+    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
+    out.print(f"error: {count} in {file.path}; nothing was started", style="bold red", soft_wrap=True)
+    raise typer.Exit(EXIT_BAD_INPUT)
+
+
+def _spec_of_options(
+    *,
+    repo: Path | None,
+    goal: str | None,
+    command: str | None,
+    agent: str | None,
+    count: int,
+    name: str,
+    scope: list[str] | None,
+    validate: list[str] | None,
+) -> batch_pb2.BatchSpec:
+    if goal is None:
+        raise invalid_field("--goal", "is missing: give a batch file, or say what is to be done")
+    if (command is None) == (agent is None):
+        raise invalid_field("--command", "give exactly one of --command and --agent")
+    title, description = split_goal(goal)
+    spec = batch_pb2.BatchSpec(name=name, path=str((repo or Path()).expanduser().resolve()))
+    for number in range(1, count + 1):
+        item = spec.runs.add(name=name if count == 1 else f"{name}-{number}")
+        item.intention.title, item.intention.description = title, description
+        item.intention.scope.extend(scope or ())
+        if agent is not None:
+            item.agent.name = agent
+        else:
+            item.command.argv.words.extend(_words("--command", command or ""))
+        for line in validate or ():
+            item.validate.add().argv.words.extend(_words("--validate", line))
+    return spec
+
+
+def _words(option: str, line: str) -> list[str]:
+    try:
+        return parse_line(line)
+    except ValueError as error:
+        raise invalid_field(option, str(error)) from error

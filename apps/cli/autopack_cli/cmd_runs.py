@@ -1,0 +1,249 @@
+"""``autopack runs``: what was run, what it printed, what it changed."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+import typer
+from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
+from autopack_client import AsyncClient, get_patch, read_log
+from autopack_kit.errors import invalid_field
+from rich.text import Text
+
+from autopack_cli import session as sessions
+from autopack_cli.cmd_run import run_batches, show_results
+from autopack_cli.options import Address, Json
+from autopack_cli.progress import STATE_STYLES, fetch_runs
+from autopack_cli.render import (
+    clean,
+    command_line,
+    console,
+    elapsed,
+    enum_word,
+    err_console,
+    print_json,
+    seconds_of,
+    table,
+)
+from autopack_cli.results import all_succeeded, drift_word, print_problems, state_word, steps_words
+from autopack_cli.session import INTERRUPTED, Needs, session
+
+__all__ = ["register"]
+
+MAX_PAGE = 500
+TAIL_BYTES = 64 << 10
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id: <batch>.<name>.")]
+_STATES = {name.removeprefix("RUN_STATE_").lower(): number for name, number in pb.RunState.items() if number}
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands."""
+    group = typer.Typer(
+        help="What was run: list, show, log, patch, watch, cancel.", no_args_is_help=True, rich_markup_mode=None
+    )
+    for command in (show, log, patch, watch, cancel):
+        group.command(command.__name__)(command)
+    group.command("list")(list_runs)
+    app.add_typer(group, name="runs")
+
+
+def list_runs(
+    batch: Annotated[str, typer.Option(metavar="BATCH", help="Only of this batch.")] = "",
+    state: Annotated[list[str] | None, typer.Option(metavar="STATE", help="Only in this state; repeatable.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=MAX_PAGE, help="Runs at most.")] = 50,
+    page_token: Annotated[str, typer.Option(metavar="TOKEN", help="Go on after an earlier page.")] = "",
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """List runs, newest batch first.
+
+    \b
+    autopack runs list --state failed --state timed_out
+    """
+    unknown = next((word for word in state or () if word not in _STATES), None)
+    if unknown is not None:
+        raise invalid_field("--state", f"{unknown[:40]!r} is no state; use one of {', '.join(_STATES)}")
+    request = pb.ListRunsRequest(batch_id=batch, page_size=limit, page_token=page_token)
+    request.states.extend(pb.RunState.ValueType(_STATES[word]) for word in state or ())
+
+    async def work() -> pb.ListRunsResponse:
+        async with session(address, READ) as client:
+            return await client.orchestrator.ListRuns(request)
+
+    response = sessions.run(work)
+    if as_json:
+        print_json(response)
+        return
+    rows = table("run", "state", "doing", "branch", "files", "drift", "created")
+    for item in response.runs:
+        word = state_word(item)
+        rows.add_row(
+            Text(item.run_id),
+            Text(word.replace("_", " "), style=STATE_STYLES.get(word, "")),
+            Text(clean(item.activity)),
+            Text(item.branch if item.head_commit else "-"),
+            Text(str(len(item.changes))),
+            Text(drift_word(item)),
+            Text(item.create_time.ToDatetime().strftime("%Y-%m-%d %H:%M")),
+        )
+    console().print(rows if response.runs else "no runs")
+    if response.next_page_token:
+        err_console().print(f"more: --page-token {response.next_page_token}", style="dim", soft_wrap=True)
+
+
+def show(run_id: RunId, address: Address = None, as_json: Json = False) -> None:
+    """Show one run in full.
+
+    \b
+    autopack runs show nightly-7k2q9d.fix-login
+    """
+
+    async def work() -> pb.GetRunResponse:
+        async with session(address, READ) as client:
+            return await client.orchestrator.GetRun(pb.GetRunRequest(run_id=run_id))
+
+    response = sessions.run(work)
+    if as_json:
+        print_json(response)
+    else:
+        _print(response.run)
+
+
+def log(
+    run_id: RunId,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the attempt has ended.")] = False,
+    attempt: Annotated[int, typer.Option(min=0, help="The attempt; 0 = the latest.")] = 0,
+    offset: Annotated[int, typer.Option(help="Start at this byte; negative = so many before the end.")] = 0,
+    tail: Annotated[bool, typer.Option("--tail", help="The last 64 KiB.")] = False,
+    address: Address = None,
+) -> None:
+    """Print what a run's commands printed, byte for byte.
+
+    \b
+    autopack runs log -f nightly-7k2q9d.fix-login
+    """
+    start = -TAIL_BYTES if tail else offset
+
+    async def work() -> None:
+        async with session(address, READ) as client:
+            await _write(read_log(client, run_id, attempt=attempt, offset=start, follow=follow))
+
+    sessions.run(work)
+
+
+def patch(run_id: RunId, address: Address = None) -> None:
+    """Print a run's patch, for `git apply --binary`.
+
+    \b
+    autopack runs patch nightly-7k2q9d.fix-login | git apply --binary --check
+    """
+
+    async def work() -> None:
+        async with session(address, READ) as client:
+            await _write(get_patch(client, run_id))
+
+    sessions.run(work)
+
+
+def watch(
+    batch: Annotated[str, typer.Argument(metavar="BATCH", help="Its id.")],
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Show a batch until it has ended, as `run` does. Ctrl-C cancels it.
+
+    \b
+    autopack runs watch nightly-7k2q9d
+    """
+
+    async def work() -> int:
+        async with session(address, Needs()) as client:
+            interrupted = await run_batches(client, [batch], err_console())
+            found = await fetch_runs(client, batch)
+            if as_json:
+                print_json(pb.ListRunsResponse(runs=found))
+            else:
+                await show_results(client, found, console())
+            return INTERRUPTED if interrupted else int(not all_succeeded(found))
+
+    raise typer.Exit(sessions.run(work))
+
+
+def cancel(
+    target: Annotated[str, typer.Argument(metavar="RUN|BATCH", help="Id of a run, or of a batch.")],
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Cancel a run or a whole batch. Returns at once.
+
+    \b
+    autopack runs cancel nightly-7k2q9d
+    """
+
+    async def work() -> pb.CancelRunResponse | pb.CancelBatchResponse:
+        async with session(address, Needs()) as client:
+            return await _cancel(client, target)
+
+    response = sessions.run(work)
+    if as_json:
+        print_json(response)
+    elif isinstance(response, pb.CancelRunResponse):
+        console().print(f"{response.run.run_id}: {state_word(response.run).replace('_', ' ')}, cancelling")
+    else:
+        console().print(
+            f"{response.batch.batch_id}: {response.batch.run_count} runs, cancelling those that have not ended"
+        )
+
+
+READ = Needs(("orchestrator",))
+"""Commands that only look."""
+
+
+async def _cancel(client: AsyncClient, target: str) -> pb.CancelRunResponse | pb.CancelBatchResponse:
+    if "." in target:  # a batch's id has none
+        return await client.orchestrator.CancelRun(pb.CancelRunRequest(run_id=target))
+    return await client.orchestrator.CancelBatch(pb.CancelBatchRequest(batch_id=target))
+
+
+async def _write(pieces: AsyncIterator[bytes]) -> None:
+    async for piece in pieces:
+        sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+
+def _print(run: pb.Run) -> None:
+    out = console()
+    state = state_word(run)
+    out.print(Text.assemble((run.run_id, "bold"), "  ", (state.replace("_", " "), STATE_STYLES.get(state, ""))))
+    rows = table("", "")
+    for name, value in (
+        ("doing", clean(run.activity)),
+        ("attempt", str(run.attempt)),
+        ("branch", run.branch if run.head_commit else ""),
+        ("base", run.base_commit),
+        ("commit", run.head_commit),
+        ("drift", drift_word(run) + (f"  (z {', '.join(f'{z:.2f}' for z in run.drift_z)})" if run.drift_z else "")),
+        ("steps", steps_words(run)),
+        ("doctor calls", str(run.doctor_calls) if run.doctor_calls else ""),
+        ("patch", f"{run.patch_bytes:,} bytes" if run.patch_bytes else ""),
+    ):
+        if value:
+            rows.add_row(name, Text(value))
+    out.print(rows)
+    for change in run.changes:
+        out.print(Text(f"  {change.status} {clean(change.path)}"), soft_wrap=True)
+    for step in run.steps:
+        outcome = enum_word(pb.StepOutcome, step.outcome, "STEP_OUTCOME_")
+        pattern = f"  {step.pattern_id}" if step.pattern_id else ""
+        took = elapsed(seconds_of(step.duration))
+        out.print(
+            Text(f"  {outcome}: {clean(command_line(step.command))}  {took}, {step.tries} tries{pattern}"),
+            soft_wrap=True,
+        )
+    for item in run.mitigations:
+        fixed = "fixed" if item.fixed else "did not help"
+        out.print(Text(f"  {item.pattern_id}: {clean('; '.join(item.actions))} - {fixed}"), soft_wrap=True)
+    print_problems(out, [run])

@@ -1,0 +1,61 @@
+"""A server of our own for the duration of one command: services in this process, on a private UNIX socket."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from autopack_kit.bind import Bind
+from autopack_kit.kit_settings import KitSettings
+from autopack_kit.logs import LogLevel, configure
+from autopack_kit.main import server_options
+from autopack_kit.server import Server
+from autopack_kit.settings import load
+
+from autopack_cli.serve import SERVICES, check_environment, create
+
+__all__ = ["STOP_GRACE", "Needs", "embedded"]
+
+STOP_GRACE = 2.0
+"""Seconds for calls in flight: they are our own, and the command has its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a command asks of its server.
+
+    Attributes:
+        services: those that it calls, and those that they call.
+        roots: directories that the command was given; the embedded server may read these and no others.
+    """
+
+    services: Sequence[str] = tuple(SERVICES)
+    roots: Sequence[Path] = ()
+
+
+@asynccontextmanager
+async def embedded(needs: Needs) -> AsyncIterator[str]:
+    """Serves for the block and gives the address. State is where ``autopack serve`` keeps it, so that runs are found
+    again."""
+    check_environment()
+    settings = load(KitSettings, os.environ)
+    # A command is talked to on a terminal: it says what is wrong, not what it does.
+    configure(settings.log_format, settings.log_level if "AUTOPACK_LOG_LEVEL" in os.environ else LogLevel.ERROR)
+    roots = [root.resolve() for root in needs.roots]
+    directory = Path(tempfile.mkdtemp(prefix="autopack-"))
+    try:
+        bind = Bind.unix(directory / "socket")
+        services = [create(name, os.environ, allowed_roots=roots) for name in needs.services]
+        server = Server(services, bind, server_options(settings, bind))
+        await server.start()
+        try:
+            yield server.address
+        finally:
+            await server.stop(grace=STOP_GRACE)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,84 @@
+"""From names to running services: the only module of the apps that knows the services' packages."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from autopack_kit.errors import FailedPrecondition, InvalidArgument
+from autopack_kit.kit_settings import KitSettings
+from autopack_kit.server import Service
+from autopack_kit.settings import check_unknown, load, names
+
+__all__ = ["SERVICES", "check_environment", "create", "settings_classes"]
+
+SERVICES: Mapping[str, str] = {
+    "toolchain": "ToolchainSettings",
+    "hardening": "HardeningSettings",
+    "intention": "IntentionSettings",
+    "orchestrator": "OrchestratorSettings",
+    "telemetry": "TelemetrySettings",
+}
+"""Every service and the class of its settings; ``autopack_<name>.create(settings)`` makes it."""
+
+
+def create(name: str, environ: Mapping[str, str], *, allowed_roots: Sequence[Path] = (), **options: Any) -> Service:
+    """A service from its settings.
+
+    Args:
+        name: a key of :data:`SERVICES`.
+        environ: where its settings are read from.
+        allowed_roots: directories that it may read besides those of its settings, if it reads directories at all.
+        options: for its factory.
+
+    Raises:
+        InvalidArgument: a setting is wrong.
+        FailedPrecondition: ``SERVICE_NOT_INSTALLED``: the packages that it needs are not there.
+    """
+    settings = load(_settings_class(name), environ)
+    if allowed_roots and any(field.name == "allowed_roots" for field in fields(settings)):
+        settings = replace(settings, allowed_roots=(*settings.allowed_roots, *allowed_roots))
+    factory: Callable[..., Service] = _module(name, f"autopack_{name}").create
+    return factory(settings, **options)
+
+
+def settings_classes(services: Sequence[str] = tuple(SERVICES)) -> list[type[Any]]:
+    """The settings of the process and of these services."""
+    return [KitSettings, *(_settings_class(name) for name in services)]
+
+
+def check_environment(environ: Mapping[str, str] = os.environ) -> None:
+    """Refuses a variable that no service reads: a misspelt setting is one that silently does nothing.
+
+    Raises:
+        InvalidArgument: ``SETTING_UNKNOWN``.
+    """
+    check_unknown(environ, frozenset[str]().union(*(names(cls) for cls in settings_classes())))
+
+
+def _settings_class(name: str) -> type[Any]:
+    if name not in SERVICES:
+        raise InvalidArgument(
+            f"There is no service {name[:40]!r}.",
+            reason="SERVICE_UNKNOWN",
+            remedy=f"Use one of {', '.join(SERVICES)}, or --all.",
+            metadata={"service": name[:40]},
+        )
+    found: type[Any] = getattr(_module(name, f"autopack_{name}.settings"), SERVICES[name])
+    return found
+
+
+def _module(name: str, module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            f"The {name} service needs the package {error.name!r}, which is not installed.",
+            reason="SERVICE_NOT_INSTALLED",
+            remedy=f"Install it: pip install 'autopack[{name}]'.",
+            metadata={"service": name, "package": error.name or ""},
+        ) from error
