@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-import structlog
 from autopack_api.common.v1.common_pb2 import TokenUsage
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
-from autopack_kit.testing import running
-from autopack_telemetry import Tokens, UsageRecord, create
+from autopack_kit.channel import open_channel
+from autopack_telemetry import Tokens, UsageRecord
 from autopack_telemetry.adapters.store import SqlStore
 from autopack_telemetry.adapters.tables import USAGE
-from autopack_telemetry.settings import TelemetrySettings
 
 __all__ = ["run"]
 
@@ -25,19 +27,18 @@ BATCH = 512
 BATCHES = 80
 SENDERS = 4
 REPEATS = 3
-TARGET = "target: at least 20,000 on one core"
+TARGET = "target: at least 20,000; sender in another process"
 
 
 def run() -> list[tuple[str, float, str, str]]:
     """``(name, value, unit, note)`` of each number, the best of a few repeats."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     bare = max(_bare(number) for number in range(REPEATS))
     store = max(asyncio.run(_store(number)) for number in range(REPEATS))
     served = max(asyncio.run(_served(number)) for number in range(REPEATS))
     beside = f"bare sqlite3 executemany, same rows and indexes: {bare:,.0f}"
     return [
         ("usage committed by the writer", store, "records/s", beside),
-        ("usage over gRPC, sender on the same cores", served, "records/s", TARGET),
+        ("usage over gRPC, committed, acknowledged", served, "records/s", TARGET),
     ]
 
 
@@ -103,10 +104,9 @@ async def _served(repeat: int) -> float:
         )
         for batch in range(BATCHES)
     ]
-    with tempfile.TemporaryDirectory() as directory:
-        settings = TelemetrySettings(database_url=f"sqlite:///{directory}/t.sqlite3")
-        async with running(create(settings)) as target:
-            stub = pb_grpc.TelemetryServiceStub(target.channel)
+    with tempfile.TemporaryDirectory(prefix="ap-") as directory, _server(directory) as address:
+        async with open_channel(address) as channel:
+            stub = pb_grpc.TelemetryServiceStub(channel)
 
             async def send(sender: int) -> None:
                 for request in requests[sender::SENDERS]:
@@ -116,3 +116,17 @@ async def _served(repeat: int) -> float:
             await asyncio.gather(*(send(sender) for sender in range(SENDERS)))
             spent = time.perf_counter() - started
     return BATCH * BATCHES / spent
+
+
+@contextmanager
+def _server(directory: str) -> Iterator[str]:
+    """A server in a process of its own, as the sender's work must not count as its."""
+    command = [sys.executable, "-m", "autopack_telemetry", "--address", f"unix:{directory}/s"]
+    environment = {"PATH": os.environ["PATH"], "AUTOPACK_DATA_DIR": directory, "AUTOPACK_LOG_LEVEL": "warning"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.terminate()
+            process.wait(30)
