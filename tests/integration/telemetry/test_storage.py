@@ -105,7 +105,6 @@ async def test_full_queue_tells_the_sender_when_to_come_again_and_nothing_is_rec
         assert isinstance(store, SqlStore)
         async with _Held(store._database, weight=9):
             with pytest.raises(AioRpcError) as caught:
-                # Without the channel's own retries, which would wait as they are told.
                 await stub.RecordUsage(usage("a", "b"), timeout=5)
         error = from_rpc_error(caught.value)
         assert isinstance(error, ResourceExhausted)
