@@ -31,13 +31,13 @@ __all__ = [
     "write_bytes",
 ]
 
-NARROW = 100
-"""Columns when the output is no terminal: rich would cut tables to 80."""
+UNFOLDED = 240
+"""Columns when the output is no terminal: a table that is folded at 80 cannot be searched."""
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else NARROW
+    width = None if stream.isatty() or "COLUMNS" in os.environ else UNFOLDED
     # rich honours NO_COLOR and TERM=dumb by itself.
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False, soft_wrap=False, width=width)
 
