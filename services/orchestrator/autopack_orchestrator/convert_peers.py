@@ -13,6 +13,7 @@ from autopack_api.hardening.v1.hardening_pb2 import (
     DiagnoseRequest,
     DiagnoseResponse,
     Diagnosis,
+    Mitigation,
     ProjectFacts,
 )
 from autopack_api.intention.v1 import intention_pb2
@@ -47,6 +48,7 @@ __all__ = [
     "DiagnoseResponse",
     "Diagnosis",
     "Failure",
+    "Mitigation",
     "ProjectFacts",
     "SnapshotSpec",
     "action_words",
@@ -64,6 +66,7 @@ __all__ = [
     "summary_request",
     "total_tokens",
     "verdict_name",
+    "with_own_install",
 ]
 
 
@@ -173,6 +176,16 @@ def diagnose_request(failure: Failure) -> DiagnoseRequest:
     else:
         request.exit_code = failure.exit_code if failure.exit_code is not None else 1
     return request
+
+
+def with_own_install(facts: Sequence[ProjectFacts], install: Sequence[Command]) -> Sequence[ProjectFacts]:
+    """The facts with the run's own install commands, which then are the only ones a mitigation may run there."""
+    for project in facts:
+        own = [command_to_proto(command) for command in install if command.cwd == (project.workdir or ".")]
+        if own:
+            del project.install[:]
+            project.install.extend(own)
+    return facts
 
 
 def action_words(action: Action) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autopack_client.facts import project_facts, workspace_paths
@@ -18,12 +18,16 @@ from autopack_orchestrator.adapters.peers import Detection
 from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.model import EventKind, MitigationResult
 from autopack_orchestrator.core.records import PhaseRecord
+from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.commands import Finished, execute, log_path
 from autopack_orchestrator.execution.context import RunContext, make_event
 
 __all__ = ["Healer", "Remedy"]
 
 MAX_EXCERPT = 400
+MAX_MITIGATIONS = 20  # per run; each costs a run of the failed step
+MAX_CHANGED_PATHS = 100
+NOT_FOUND = 127  # what a shell exits with when there is no such program (POSIX)
 NO_EXIT_CODE = 1  # for a runner's caller, who wants a number: it did not succeed
 
 
@@ -38,7 +42,7 @@ class Remedy:
 
 @dataclass(slots=True)
 class Healer:
-    """The mitigations and doctor calls of one run: each pattern at most once, the doctor as often as it may.
+    """The mitigations and doctor calls of one run: the same actions at most once, the doctor as often as it may.
 
     Attributes:
         detection: the projects of the base commit; None if they are not known, and then nothing is installed.
@@ -50,12 +54,13 @@ class Healer:
     suggestions: tuple[str, ...] = ()
     last_pattern: str = ""
     last_title: str = ""
-    _used: set[str] = field(default_factory=set)
+    _used: set[tuple[str, tuple[bytes, ...]]] = field(default_factory=set)
 
     async def heal(
         self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
     ) -> Remedy | None:
         """Do something about a failure, or return None. Whether it helped, only running the command again can tell."""
+        self.suggestions, self.last_pattern, self.last_title = (), "", ""
         response = None if ctx.run.spec.no_mitigation else await self._diagnose(ctx, finished, command, output, record)
         if response is not None:
             for diagnosis in response.diagnoses:
@@ -67,28 +72,26 @@ class Healer:
     async def _diagnose(
         self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
     ) -> convert.DiagnoseResponse | None:
-        facts = await asyncio.to_thread(self._facts, ctx)
-        failure = convert.Failure(
-            command=command,
-            exit_code=finished.outcome.exit_code,
-            signal=finished.outcome.signal,
-            timed_out=finished.outcome.reason is Reason.TIMEOUT,
-            output=output,
-            facts=facts,
-            paths=await asyncio.to_thread(workspace_paths, ctx.workspace),
-            scope=ctx.run.spec.intention.scope,
-        )
         try:
+            failure = convert.Failure(
+                command=command,
+                exit_code=finished.outcome.exit_code,
+                signal=finished.outcome.signal,
+                timed_out=finished.outcome.reason is Reason.TIMEOUT,
+                output=output,
+                facts=await asyncio.to_thread(self._facts, ctx),
+                paths=await asyncio.to_thread(workspace_paths, ctx.workspace),
+                scope=ctx.run.spec.intention.scope,
+            )
             response = await ctx.peers.diagnose(failure)
-        except AutopackError as error:
-            await ctx.warn("hardening", f"A failure could not be diagnosed: {error.message}")
+        except (AutopackError, OSError) as error:
+            await ctx.warn("hardening", f"A failure could not be diagnosed: {error}")
             return None
         record.hardening_triggered = True
         await self._remember(ctx, response, record)
         return response
 
     async def _remember(self, ctx: RunContext, response: convert.DiagnoseResponse, record: PhaseRecord) -> None:
-        self.suggestions, self.last_pattern, self.last_title = (), "", ""
         for number, diagnosis in enumerate(response.diagnoses):
             advice = [f"{one.text} {one.risk}".strip() for one in diagnosis.mitigation.suggestions]
             self.suggestions += tuple(advice)
@@ -109,9 +112,22 @@ class Healer:
 
     async def _mitigate(self, ctx: RunContext, diagnosis: convert.Diagnosis, command: Command) -> Remedy | None:
         mitigation, pattern = diagnosis.mitigation, diagnosis.pattern_id
-        if pattern in self._used or not mitigation.actions or not mitigation.automatic:
+        # The same pattern may need other actions in another project; the same actions do not help a second time.
+        key = (pattern, tuple(action.SerializeToString(deterministic=True) for action in mitigation.actions))
+        if key in self._used or len(self._used) >= MAX_MITIGATIONS or not mitigation.automatic or not key[1]:
             return None
-        self._used.add(pattern)
+        self._used.add(key)
+        try:
+            outcome = await self._apply(ctx, mitigation, command)
+        except (AutopackError, OSError) as error:
+            await ctx.warn("hardening", f"A mitigation could not be applied: {error}")
+            return None
+        await self._report(ctx, diagnosis, outcome)
+        if outcome.state is not State.APPLIED:
+            return None
+        return Remedy(outcome.rerun, pattern, is_mitigation=True)
+
+    async def _apply(self, ctx: RunContext, mitigation: convert.Mitigation, command: Command) -> Outcome:
         applier = Applier(
             ctx.workspace,
             _Runner(ctx),
@@ -119,17 +135,14 @@ class Healer:
             base_commit=ctx.run.base_commit,
             scope=ctx.run.spec.intention.scope,
         )
-        outcome = await applier.apply(mitigation, command)
-        await self._report(ctx, diagnosis, outcome)
-        if outcome.state is not State.APPLIED:
-            return None
-        return Remedy(outcome.rerun, pattern, is_mitigation=True)
+        return await applier.apply(mitigation, command)
 
     async def _report(self, ctx: RunContext, diagnosis: convert.Diagnosis, outcome: Outcome) -> None:
-        actions = tuple(convert.action_words(action) for action in diagnosis.mitigation.actions)
+        actions = tuple(clean(convert.action_words(action)) for action in diagnosis.mitigation.actions)
         why = f": {'; '.join(outcome.reasons)}" if outcome.reasons else ""
         applied = outcome.state is State.APPLIED
-        result = MitigationResult(diagnosis.pattern_id, actions, changed_paths=outcome.changed)
+        changed = tuple(map(clean, outcome.changed[:MAX_CHANGED_PATHS]))
+        result = MitigationResult(diagnosis.pattern_id, actions, changed_paths=changed)
         await ctx.write(
             mitigations=(*ctx.result.mitigations, result) if applied else ctx.result.mitigations,
             events=(
@@ -155,13 +168,7 @@ class Healer:
         await asyncio.to_thread(self._write_diagnosis, file, command, output)
         await ctx.write(doctor_calls=calls)
         record.doctor_called = True
-        call = Command(
-            argv=doctor.command.argv,
-            script=doctor.command.script,
-            cwd=doctor.command.cwd,
-            env={**doctor.command.env, "AUTOPACK_DIAGNOSIS_FILE": str(file)},
-            timeout=doctor.command.timeout,
-        )
+        call = replace(doctor.command, env={**doctor.command.env, "AUTOPACK_DIAGNOSIS_FILE": str(file)})
         finished = await execute(ctx, "doctor", call, timeout_s=ctx.run.spec.timeout.total_seconds())
         return Remedy(command, "doctor", is_mitigation=False) if finished.ok else None
 
@@ -179,7 +186,8 @@ class Healer:
     def _facts(self, ctx: RunContext) -> Sequence[convert.ProjectFacts]:
         if self.detection is None:
             return ()
-        return project_facts(self.detection.response, ctx.workspace, ctx.run.base_commit)
+        facts = project_facts(self.detection.response, ctx.workspace, ctx.run.base_commit)
+        return convert.with_own_install(facts, ctx.run.spec.install)
 
 
 DOCTOR_OUTPUT = 64 << 10  # what a model can use; the whole is in the log
