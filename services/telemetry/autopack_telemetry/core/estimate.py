@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
+
 __all__ = [
     "GLOBAL_OBSERVATIONS",
     "MIN_OBSERVATIONS",
@@ -70,7 +72,7 @@ class Estimate:
 def median(values: Sequence[int]) -> int:
     """The median; of an even number of values the mean of the middle two, a half rounded to the even neighbour.
 
-    In whole numbers throughout, so that large ones stay exact. Rounding halves to even favours neither direction.
+    Rounding halves to even favours neither direction.
 
     Raises:
         ValueError: there are no values.
@@ -82,12 +84,7 @@ def median(values: Sequence[int]) -> int:
     """
     if not values:
         raise ValueError("the median of no values")
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    if len(ordered) % 2:
-        return ordered[middle]
-    half, odd = divmod(ordered[middle - 1] + ordered[middle], 2)
-    return half + (half & 1) if odd else half
+    return int(np.rint(np.median(values)))
 
 
 def estimate_of(observations: Sequence[int], source: EstimateSource) -> Estimate | None:
