@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 __all__ = ["BatchSpec", "Budget", "Doctor", "Intention", "RunSpec", "RunState", "check_batch", "create"]
 
 
-def create(settings: OrchestratorSettings | None = None, kit: KitSettings | None = None) -> OrchestratorService:
+def create(
+    settings: OrchestratorSettings | None = None, kit: KitSettings | None = None, *, carry_out: bool = True
+) -> OrchestratorService:
     """The service for a server of ``autopack_kit``; what is not given is read from the environment.
 
     Args:
         settings: of the orchestrator.
         kit: of the process: where its data and its signing key are.
+        carry_out: False for a server that only answers, such as the one of a command that lists runs.
     """
     # Imported here so that a user of the values alone needs neither grpc nor SQL.
     from autopack_kit.auth import ensure_signing_key, read_token
@@ -56,5 +59,6 @@ def create(settings: OrchestratorSettings | None = None, kit: KitSettings | None
         peers=peers,
         signing_key=ensure_signing_key(kit.signing_key_path),
         environment=os.environ,
+        carry_out=carry_out,
     )
     return OrchestratorService(orchestrator)

@@ -24,6 +24,7 @@ from autopack_kit.convert import (
 )
 from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_field
 
+from autopack_orchestrator.core.checks import MAX_RUNS, MAX_STEPS
 from autopack_orchestrator.core.model import (
     AgentPreset,
     Batch,
@@ -42,7 +43,6 @@ from autopack_orchestrator.core.model import (
     StepKind,
     StepResult,
 )
-from autopack_orchestrator.errors import spec_invalid
 
 __all__ = [
     "batch_spec_from_proto",
@@ -75,15 +75,14 @@ class _Reader:
 _ANY = Command.of("true")
 
 
-def batch_spec_from_proto(message: batch_pb2.BatchSpec) -> BatchSpec:
-    """The batch with its defaults filled in.
+def batch_spec_from_proto(message: batch_pb2.BatchSpec) -> tuple[BatchSpec, list[FieldViolation]]:
+    """The batch with its defaults filled in, and what could not be read of it; :mod:`.core.checks` judges the rest.
 
-    Raises:
-        InvalidArgument: values that cannot be read at all; :mod:`.core.checks` judges the rest.
+    One run and one step more than allowed are read, so that the check sees that there are too many.
     """
     reader = _Reader()
     default = BatchSpec(path="", runs=())
-    runs = tuple(_run(reader, run, f"runs[{index}]") for index, run in enumerate(message.runs))
+    runs = tuple(_run(reader, run, f"runs[{index}]") for index, run in enumerate(message.runs[: MAX_RUNS + 1]))
     spec = BatchSpec(
         path=message.path,
         runs=runs,
@@ -92,9 +91,7 @@ def batch_spec_from_proto(message: batch_pb2.BatchSpec) -> BatchSpec:
         max_concurrent_runs=message.max_concurrent_runs or default.max_concurrent_runs,
         budget=_budget(reader, message.budget, "budget"),
     )
-    if reader.violations:
-        raise spec_invalid(reader.violations)
-    return spec
+    return spec, reader.violations
 
 
 def spec_hash_input(message: batch_pb2.BatchSpec) -> bytes:
@@ -106,7 +103,7 @@ def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str) -> RunSpec:
     default = RunSpec(name="", intention=Intention(title=""))
     kinds = [
         kind
-        for index, value in enumerate(message.validate_kinds)
+        for index, value in enumerate(message.validate_kinds[:MAX_STEPS])
         if (kind := reader.read(None, _enum, StepKind, WireStepKind, value, f"{field}.validate_kinds[{index}]"))
     ]
     executor = message.WhichOneof("executor")
@@ -186,7 +183,8 @@ def _duration(reader: _Reader, message: object, name: str, field: str, default: 
 
 def _commands(reader: _Reader, messages: Sequence[object], field: str) -> tuple[Command, ...]:
     return tuple(
-        reader.read(_ANY, command_from_proto, message, f"{field}[{index}]") for index, message in enumerate(messages)
+        reader.read(_ANY, command_from_proto, message, f"{field}[{index}]")
+        for index, message in enumerate(messages[: MAX_STEPS + 1])
     )
 
 

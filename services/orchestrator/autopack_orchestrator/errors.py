@@ -7,6 +7,7 @@ from autopack_kit.errors import AlreadyExists, FailedPrecondition, FieldViolatio
 from autopack_orchestrator.core.model import RunError, RunState
 
 __all__ = [
+    "IdTaken",
     "LeaseLost",
     "RunFailed",
     "batch_not_found",
@@ -17,6 +18,14 @@ __all__ = [
     "run_not_found",
     "spec_invalid",
 ]
+
+
+MAX_VIOLATIONS = 100
+"""Bad fields named at once: a broken generator repeats itself a thousand times, and an error is a header."""
+
+
+class IdTaken(Exception):
+    """The id that was drawn for a batch is another batch's."""
 
 
 class LeaseLost(Exception):
@@ -34,6 +43,7 @@ class RunFailed(Exception):
 
 def spec_invalid(violations: list[FieldViolation]) -> InvalidArgument:
     """The batch has problems; all of them."""
+    shown = violations[:MAX_VIOLATIONS]
     first = violations[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     return InvalidArgument(
@@ -41,7 +51,7 @@ def spec_invalid(violations: list[FieldViolation]) -> InvalidArgument:
         reason="BATCH_INVALID",
         remedy="Correct the named fields; nothing was started.",
         metadata={"violations": str(len(violations))},
-        violations=violations,
+        violations=shown,
     )
 
 
@@ -76,9 +86,9 @@ def run_not_found(run_id: str) -> NotFound:
 
 
 def no_log(run_id: str, attempt: int) -> NotFound:
-    """The attempt has printed nothing, and will not."""
+    """There is no such attempt."""
     return NotFound(
-        f"Attempt {attempt} of run {run_id!r} has no log.",
+        f"Run {run_id!r} has no attempt {attempt}.",
         reason="LOG_NOT_FOUND",
         remedy="Ask for an attempt from 1 to the run's current one.",
         metadata={"run_id": run_id, "attempt": str(attempt)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -43,9 +44,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     async def CreateBatch(self, request: pb.CreateBatchRequest, context: Context) -> pb.CreateBatchResponse:
         """Checks a batch whole and queues its runs."""
         tenant = require(Scope.RUN).tenant
+        spec, problems = await asyncio.to_thread(convert.batch_spec_from_proto, request.spec)  # may have 1,000 runs
         created = await self._own.create_batch(
             tenant,
-            convert.batch_spec_from_proto(request.spec),
+            spec,
+            problems=problems,
             request_id=request.request_id,
             content=convert.spec_hash_input(request.spec),
             validate_only=request.validate_only,

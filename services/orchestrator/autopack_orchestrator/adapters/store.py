@@ -11,19 +11,18 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from autopack_kit.db import Database
-from sqlalchemy import Connection, and_, func, insert, or_, select, tuple_, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from autopack_orchestrator.adapters.rows import batch_from_row, event_from_row, run_from_row, run_values, to_micros
-from autopack_orchestrator.adapters.tables import BATCHES, EVENTS, RUNS
+from autopack_orchestrator.adapters import queries, writes
+from autopack_orchestrator.adapters.rows import run_from_row, run_values, to_micros
+from autopack_orchestrator.adapters.tables import BATCHES, RUNS
 from autopack_orchestrator.core.codec import dumps
 from autopack_orchestrator.core.model import (
     TERMINAL,
     Batch,
-    BatchState,
     Event,
     EventKind,
     NewEvent,
@@ -31,14 +30,21 @@ from autopack_orchestrator.core.model import (
     RunResult,
     RunState,
 )
-from autopack_orchestrator.core.states import ALLOWED, LEASED, batch_state
-from autopack_orchestrator.errors import LeaseLost, batch_not_found, request_id_reused, run_not_found
+from autopack_orchestrator.core.states import ALLOWED
+from autopack_orchestrator.errors import (
+    IdTaken,
+    LeaseLost,
+    batch_not_found,
+    request_id_reused,
+    run_not_found,
+)
 
-__all__ = ["Store"]
+__all__ = ["MIGRATIONS", "Store"]
 
 EVENTS_PER_READ = 500  # a watcher that is far behind catches up in pieces of about 100 KiB
+RUNS_PER_READ = 500
+MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _ENDED = [state.value for state in TERMINAL]
-_WORKED_ON = [state.value for state in LEASED]
 
 
 class Store:
@@ -51,8 +57,7 @@ class Store:
     @classmethod
     def open(cls, url: str) -> Store:
         """Open (and migrate) the database. Blocks."""
-        migrations = Path(__file__).parent.parent / "migrations"
-        return cls(Database.open(url, name="orchestrator", migrations=migrations))
+        return cls(Database.open(url, name="orchestrator", migrations=MIGRATIONS))
 
     async def close(self) -> None:
         """Write what waits and close."""
@@ -65,6 +70,7 @@ class Store:
 
         Raises:
             AlreadyExists: the request id was used for something else.
+            IdTaken: the batch's id is another batch's; draw another.
         """
 
         def work(connection: Connection) -> None:
@@ -85,14 +91,14 @@ class Store:
             connection.execute(insert(BATCHES).values(values))
             connection.execute(insert(RUNS), [run_values(run) for run in runs])
             message = f"batch of {len(runs)} runs created"
-            _add_events(connection, batch.batch_id, "", [NewEvent(EventKind.STATE, message, {"to": "active"})])
+            writes.add_events(connection, batch.batch_id, "", [NewEvent(EventKind.STATE, message, {"to": "active"})])
 
         try:
             await self._database.write(work, weight=len(runs))
-        except IntegrityError:
+        except IntegrityError as error:
             existing = await self.find_request(batch.tenant, request_id, request_hash) if request_id else None
             if existing is None:
-                raise  # the id of the batch itself was drawn twice; the caller draws again
+                raise IdTaken(batch.batch_id) from error
             return existing
         return await self.get_batch(batch.tenant, batch.batch_id)
 
@@ -126,29 +132,20 @@ class Store:
         Raises:
             NotFound: not in this tenant.
         """
-        batches = await self._batches(BATCHES.c.batch_id == batch_id, tenant=tenant, limit=1)
-        if not batches:
+        found = (
+            await self._database.read(lambda connection: queries.batches(connection, tenant, batch_id=batch_id))
+            if _may_exist(batch_id)
+            else []
+        )
+        if not found:
             raise batch_not_found(batch_id)
-        return batches[0]
+        return found[0]
 
     async def list_batches(self, tenant: str, after: tuple[int, str] | None, limit: int) -> list[Batch]:
         """Batches, newest first; ``after`` is the (creation in microseconds, id) of the last one seen."""
-        condition = True if after is None else tuple_(BATCHES.c.created_at, BATCHES.c.batch_id) < after
-        return await self._batches(condition, tenant=tenant, limit=limit)
-
-    async def _batches(self, condition: Any, *, tenant: str, limit: int) -> list[Batch]:
-        def work(connection: Connection) -> list[Batch]:
-            query = (
-                select(BATCHES)
-                .where(condition, BATCHES.c.tenant == tenant)
-                .order_by(BATCHES.c.created_at.desc(), BATCHES.c.batch_id.desc())
-                .limit(limit)
-            )
-            rows = connection.execute(query).mappings().all()
-            counts = _counts(connection, [row["batch_id"] for row in rows])
-            return [batch_from_row(dict(row), counts[row["batch_id"]]) for row in rows]
-
-        return await self._database.read(work)
+        return await self._database.read(
+            lambda connection: queries.batches(connection, tenant, after=after, limit=limit)
+        )
 
     async def get_run(self, tenant: str, run_id: str) -> Run:
         """One run.
@@ -158,9 +155,9 @@ class Store:
         """
 
         def work(connection: Connection) -> Run | None:
-            return _first_run(connection, RUNS.c.run_id == run_id, RUNS.c.tenant == tenant)
+            return queries.first_run(connection, RUNS.c.run_id == run_id, RUNS.c.tenant == tenant)
 
-        run = await self._database.read(work)
+        run = await self._database.read(work) if _may_exist(run_id) else None
         if run is None:
             raise run_not_found(run_id)
         return run
@@ -173,41 +170,35 @@ class Store:
         states: Sequence[RunState] = (),
         after: tuple[int, str, int] | None = None,
         limit: int,
-    ) -> list[Run]:
-        """Runs, newest batch first, in the order of the batch; ``after`` is (creation, batch, position) of the last."""
+    ) -> tuple[list[Run], bool]:
+        """Runs, newest batch first, in the order of the batch, and whether there are more.
 
-        def work(connection: Connection) -> list[Run]:
-            query = select(RUNS).where(RUNS.c.tenant == tenant)
-            if batch_id:
-                query = query.where(RUNS.c.batch_id == batch_id)
-            if states:
-                query = query.where(RUNS.c.state.in_([state.value for state in states]))
-            if after is not None:
-                created, batch, position = after
-                query = query.where(
-                    or_(
-                        tuple_(RUNS.c.created_at, RUNS.c.batch_id) < (created, batch),
-                        and_(RUNS.c.created_at == created, RUNS.c.batch_id == batch, RUNS.c.position > position),
-                    )
-                )
-            query = query.order_by(RUNS.c.created_at.desc(), RUNS.c.batch_id.desc(), RUNS.c.position).limit(limit)
-            return [run_from_row(dict(row)) for row in connection.execute(query).mappings()]
+        ``after`` is (creation, batch, position) of the last one seen. A page may have fewer than ``limit`` runs
+        although there are more: large results end it early.
+        """
+        if not _may_exist(batch_id):
+            return [], False
+        return await self._database.read(
+            lambda connection: queries.runs(
+                connection, tenant, batch_id=batch_id, states=states, after=after, limit=limit
+            )
+        )
 
-        return await self._database.read(work)
+    async def all_runs(self, tenant: str, batch_id: str) -> list[Run]:
+        """Every run of a batch."""
+        found: list[Run] = []
+        more = True
+        while more:
+            after = (to_micros(found[-1].create_time), batch_id, found[-1].position) if found else None
+            page, more = await self.list_runs(tenant, batch_id=batch_id, after=after, limit=RUNS_PER_READ)
+            found += page
+        return found
 
     async def events_after(self, batch_id: str, sequence: int) -> list[Event]:
         """The next events of a batch, in order, at most :data:`EVENTS_PER_READ`."""
-
-        def work(connection: Connection) -> list[Event]:
-            query = (
-                select(EVENTS)
-                .where(EVENTS.c.batch_id == batch_id, EVENTS.c.sequence > sequence)
-                .order_by(EVENTS.c.sequence)
-                .limit(EVENTS_PER_READ)
-            )
-            return [event_from_row(dict(row)) for row in connection.execute(query).mappings()]
-
-        return await self._database.read(work)
+        return await self._database.read(
+            lambda connection: queries.events(connection, batch_id, sequence, EVENTS_PER_READ)
+        )
 
     # ---- working on a run ----
 
@@ -216,28 +207,14 @@ class Store:
 
         A run may start when fewer than ``limit`` runs are worked on in all, and fewer than its batch allows. The oldest
         batch comes first, then the order of the batch.
+
+        Raises:
+            LeaseLost: it was cancelled or claimed by another process in between; ask again.
         """
 
         def work(connection: Connection) -> Run | None:
-            busy: dict[str, int] = dict(
-                connection.execute(
-                    select(RUNS.c.batch_id, func.count()).where(RUNS.c.state.in_(_WORKED_ON)).group_by(RUNS.c.batch_id)
-                )
-                .tuples()
-                .all()
-            )
-            if sum(busy.values()) >= limit:
-                return None
-            limits = select(BATCHES.c.batch_id, BATCHES.c.max_concurrent_runs).where(BATCHES.c.batch_id.in_(busy))
-            full = [batch for batch, most in connection.execute(limits).tuples() if busy[batch] >= most]
-            query = (
-                select(RUNS)
-                .where(RUNS.c.state == RunState.QUEUED.value, RUNS.c.batch_id.not_in(full))
-                .order_by(RUNS.c.created_at, RUNS.c.position)
-                .limit(1)
-            )
-            row = connection.execute(query).mappings().first()
-            return None if row is None else _lease(connection, run_from_row(dict(row)), owner, RunState.QUEUED)
+            run = queries.next_run(connection, limit)
+            return None if run is None else writes.lease(connection, run, owner, RunState.QUEUED)
 
         run = await self._database.write(work)
         if run is not None:
@@ -250,17 +227,13 @@ class Store:
         Raises:
             LeaseLost: somebody else was faster.
         """
-
-        def work(connection: Connection) -> Run:
-            return _lease(connection, run, owner, run.state)
-
-        return await self._database.write(work)
+        return await self._database.write(lambda connection: writes.lease(connection, run, owner, run.state))
 
     async def held_by(self, owner: str) -> list[Run]:
         """The runs that are leased to ``owner`` and not ended."""
 
         def work(connection: Connection) -> list[Run]:
-            query = select(RUNS).where(RUNS.c.lease_owner == owner, RUNS.c.state.in_(_WORKED_ON))
+            query = select(RUNS).where(RUNS.c.lease_owner == owner, RUNS.c.state.in_(queries.WORKED_ON))
             return [run_from_row(dict(row)) for row in connection.execute(query).mappings()]
 
         return await self._database.read(work)
@@ -283,45 +256,35 @@ class Store:
         """
         if to is not None and to not in ALLOWED[run.state]:
             raise LeaseLost(f"{run.run_id} is {run.state.value} and cannot become {to.value}")
-        values: dict[str, Any] = {}
         now = to_micros(datetime.now(UTC))
-        if to is not None:
-            values["state"] = to.value
-            values["lease_owner"] = RUNS.c.lease_owner if to in LEASED else ""
-            if to in TERMINAL:
-                values["ended_at"] = now
-                values["activity"] = ""
-        if activity is not None and "activity" not in values:
-            values["activity"] = activity
-        if result is not None:
-            values["result"] = dumps(result)
+        values = writes.changes(to, activity, result, now)
         values |= {name: value for name, value in (("attempt", attempt), ("branch", branch)) if value is not None}
         written = list(events)
         if to is not None:
-            written.append(_state_event(run, to, attempt or run.attempt, result))
+            written.append(writes.state_event(run, to, attempt or run.attempt, result))
 
         def work(connection: Connection) -> Run:
+            queries.lock_batch(connection, run.batch_id)
             guard = (
                 RUNS.c.run_id == run.run_id,
                 RUNS.c.lease_epoch == run.lease_epoch,
                 RUNS.c.state == run.state.value,
             )
             if values:
-                changed = connection.execute(update(RUNS).where(*guard).values(values)).rowcount
-                held = changed == 1
+                held = connection.execute(update(RUNS).where(*guard).values(values)).rowcount == 1
             else:
                 held = connection.execute(select(RUNS.c.run_id).where(*guard)).first() is not None
             if not held:
                 raise LeaseLost(f"{run.run_id} is not held under epoch {run.lease_epoch} any more")
-            _add_events(connection, run.batch_id, run.run_id, written)
+            writes.add_events(connection, run.batch_id, run.run_id, written)
             if to in TERMINAL:
-                _end_batch(connection, run.batch_id, now)
-            return _must(_first_run(connection, RUNS.c.run_id == run.run_id))
+                writes.end_batch(connection, run.batch_id, now)
+            return writes.stored(connection, run)
 
-        changed_run = await self._database.write(work, weight=1 + len(written))
+        changed = await self._database.write(work, weight=1 + len(written))
         if written:
             self._wake(run.batch_id)
-        return changed_run
+        return changed
 
     async def requeue(self, run: Run, attempt: int, branch: str, event: NewEvent) -> Run:
         """Queue the next attempt of a leased run; what was known of the last one is forgotten, but for its events.
@@ -339,6 +302,7 @@ class Store:
         """Ask for the end of a run, or of all runs of a batch. Queued ones end at once, others when they are told."""
 
         def work(connection: Connection) -> None:
+            queries.lock_batch(connection, batch_id)
             conditions = [RUNS.c.batch_id == batch_id, RUNS.c.tenant == tenant, RUNS.c.state.not_in(_ENDED)]
             if run_id:
                 conditions.append(RUNS.c.run_id == run_id)
@@ -347,15 +311,8 @@ class Store:
             ).mappings()
             now = to_micros(datetime.now(UTC))
             for row in rows.all():
-                run = run_from_row(dict(row))
-                values: dict[str, Any] = {"cancel_requested": True}
-                events = [NewEvent(EventKind.CANCEL_REQUESTED, "cancelling was asked for", {})]
-                if run.state is RunState.QUEUED:
-                    values |= {"state": RunState.CANCELLED.value, "ended_at": now}
-                    events.append(_state_event(run, RunState.CANCELLED, run.attempt, None))
-                connection.execute(update(RUNS).where(RUNS.c.run_id == run.run_id).values(values))
-                _add_events(connection, batch_id, run.run_id, events)
-            _end_batch(connection, batch_id, now)
+                writes.cancel(connection, run_from_row(dict(row)), now)
+            writes.end_batch(connection, batch_id, now)
 
         await self._database.write(work)
         self._wake(batch_id)
@@ -388,96 +345,6 @@ class Store:
             changed.set()
 
 
-def _lease(connection: Connection, run: Run, owner: str, expected: RunState) -> Run:
-    now = to_micros(datetime.now(UTC))
-    values: dict[str, Any] = {"lease_owner": owner, "lease_epoch": run.lease_epoch + 1}
-    events = []
-    if expected is RunState.QUEUED:
-        values["state"] = RunState.PREPARING.value
-        values["started_at"] = func.coalesce(RUNS.c.started_at, now)
-        events.append(_state_event(run, RunState.PREPARING, run.attempt, None))
-    changed = connection.execute(
-        update(RUNS)
-        .where(RUNS.c.run_id == run.run_id, RUNS.c.state == expected.value, RUNS.c.lease_epoch == run.lease_epoch)
-        .values(values)
-    )
-    if changed.rowcount != 1:
-        raise LeaseLost(f"{run.run_id} was taken by somebody else")
-    _add_events(connection, run.batch_id, run.run_id, events)
-    return _must(_first_run(connection, RUNS.c.run_id == run.run_id))
-
-
-def _add_events(connection: Connection, batch_id: str, run_id: str, events: Sequence[NewEvent]) -> None:
-    """Number the events: the batch's row is locked by the update, so that numbers are taken in order of commit."""
-    if not events:
-        return
-    connection.execute(
-        update(BATCHES)
-        .where(BATCHES.c.batch_id == batch_id)
-        .values(last_sequence=BATCHES.c.last_sequence + len(events))
-    )
-    last = connection.execute(select(BATCHES.c.last_sequence).where(BATCHES.c.batch_id == batch_id)).scalar_one()
-    now = to_micros(datetime.now(UTC))
-    rows = [
-        {
-            "batch_id": batch_id,
-            "sequence": last - len(events) + index,
-            "run_id": run_id,
-            "time": now,
-            "kind": event.kind.value,
-            "message": event.message,
-            "attributes": dumps(event.attributes),
-        }
-        for index, event in enumerate(events, start=1)
-    ]
-    connection.execute(insert(EVENTS), rows)
-
-
-def _end_batch(connection: Connection, batch_id: str, now: int) -> None:
-    """Write the batch's state once all of its runs have ended."""
-    state = batch_state(_counts(connection, [batch_id])[batch_id])
-    if state is BatchState.ACTIVE:
-        return
-    ended = connection.execute(
-        update(BATCHES)
-        .where(BATCHES.c.batch_id == batch_id, BATCHES.c.state == BatchState.ACTIVE.value)
-        .values(state=state.value, ended_at=now)
-    )
-    if ended.rowcount == 1:
-        event = NewEvent(EventKind.STATE, f"batch {state.value}", {"from": "active", "to": state.value})
-        _add_events(connection, batch_id, "", [event])
-
-
-def _counts(connection: Connection, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:
-    result: dict[str, dict[str, int]] = {batch_id: {} for batch_id in batch_ids}
-    if not batch_ids:
-        return result
-    query = (
-        select(RUNS.c.batch_id, RUNS.c.state, func.count())
-        .where(RUNS.c.batch_id.in_(batch_ids))
-        .group_by(RUNS.c.batch_id, RUNS.c.state)
-    )
-    for batch_id, state, count in connection.execute(query).tuples():
-        result[batch_id][state] = count
-    return result
-
-
-def _first_run(connection: Connection, *conditions: Any) -> Run | None:
-    row = connection.execute(select(RUNS).where(*conditions)).mappings().first()
-    return None if row is None else run_from_row(dict(row))
-
-
-def _must(run: Run | None) -> Run:
-    if run is None:
-        raise LeaseLost("the run is gone")
-    return run
-
-
-def _state_event(run: Run, to: RunState, attempt: int, result: RunResult | None) -> NewEvent:
-    reason = result.error.reason if result is not None and result.error is not None else ""
-    why = f": {result.error.message}" if result is not None and result.error is not None else ""
-    return NewEvent(
-        EventKind.STATE,
-        f"{run.name} {run.state.value} -> {to.value}{why}",
-        {"from": run.state.value, "to": to.value, "attempt": str(attempt), "reason": reason},
-    )
+def _may_exist(identifier: str) -> bool:
+    """PostgreSQL refuses NUL in text; nothing that is stored has one."""
+    return "\0" not in identifier

@@ -8,11 +8,12 @@ from pathlib import PurePosixPath
 
 from autopack_kit.commands import Command
 from autopack_kit.errors import FieldViolation
+from autopack_kit.globs import MalformedGlob, check_globs
 
-from autopack_orchestrator.core.model import BatchSpec, RunSpec
+from autopack_orchestrator.core.model import BatchSpec, Budget, RunSpec, StepKind
 from autopack_orchestrator.core.names import problem_with_batch_name, problem_with_run_name
 
-__all__ = ["check_batch"]
+__all__ = ["MAX_RUNS", "MAX_STEPS", "check_batch"]
 
 MAX_RUNS = 1000  # a larger batch is several batches
 MAX_CONCURRENT = 256
@@ -25,10 +26,15 @@ MAX_DESCRIPTION_BYTES = 16 << 10
 MAX_ITEMS = 100
 MAX_ITEM_BYTES = 2 << 10
 MAX_GLOBS = 200
+MAX_GLOB_BYTES = 1 << 10
+MAX_PASSED = 100
+MAX_PATH_BYTES = 4096  # PATH_MAX
 MIN_DRIFT_INTERVAL = timedelta(seconds=1)
 MAX_TIMEOUT = timedelta(hours=24)
 MAX_ATTEMPTS = 5
 MAX_DOCTOR_CALLS = 5
+#: Kinds of detected steps that may validate: the others install, or never end.
+VALIDATING = (StepKind.BUILD, StepKind.TEST, StepKind.LINT, StepKind.TYPECHECK, StepKind.FORMAT)
 
 
 def check_batch(spec: BatchSpec, *, agents: frozenset[str], passable_env: frozenset[str]) -> list[FieldViolation]:
@@ -50,37 +56,43 @@ def _batch(spec: BatchSpec, agents: frozenset[str], passable_env: frozenset[str]
         yield "name", problem
     if not spec.path:
         yield "path", "is required; give the absolute path of a git repository"
-    elif not PurePosixPath(spec.path).is_absolute():
-        yield "path", f"{spec.path!r} is not absolute"
+    elif not PurePosixPath(spec.path).is_absolute() or "\0" in spec.path or len(spec.path.encode()) > MAX_PATH_BYTES:
+        yield "path", f"{spec.path[:200]!r} is not an absolute path of at most {MAX_PATH_BYTES} bytes"
     if not 1 <= spec.max_concurrent_runs <= MAX_CONCURRENT:
         yield "max_concurrent_runs", f"must be from 1 to {MAX_CONCURRENT}"
     if not spec.runs:
         yield "runs", "must have at least one run"
     if len(spec.runs) > MAX_RUNS:
-        yield "runs", f"has {len(spec.runs)} runs; at most {MAX_RUNS}, split it into several batches"
+        yield "runs", f"has more than {MAX_RUNS} runs; split it into several batches"
         return
+    yield from _budget("budget", spec.budget)
     seen: dict[str, int] = {}
     for index, run in enumerate(spec.runs):
         first = seen.setdefault(run.name.lower(), index)
         if first != index and run.name:
-            yield f"runs[{index}].name", f"{run.name!r} is the name of runs[{first}] too (case does not count)"
+            yield f"runs[{index}].name", f"{run.name[:80]!r} is the name of runs[{first}] too (case does not count)"
         for field, problem in _run(run, agents, passable_env):
             yield f"runs[{index}].{field}", problem
 
 
 def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> Problems:
     if problem := problem_with_run_name(run.name):
-        yield "name", f"{run.name!r} {problem}"
+        yield "name", f"{run.name[:80]!r} {problem}"
     yield from _intention(run)
     chosen = [item for item in (run.command, run.agent, run.mock) if item is not None]
     if len(chosen) != 1:
         yield "executor", "needs exactly one of command, agent and mock"
-    if run.agent is not None and run.agent.name not in agents:
-        yield "agent.name", f"{run.agent.name!r} is not known; known are {', '.join(sorted(agents))}"
+    if run.agent is not None:
+        if run.agent.name not in agents:
+            yield "agent.name", f"{run.agent.name[:64]!r} is not known; known are {', '.join(sorted(agents))}"
+        yield from _words("agent.arguments", run.agent.arguments)
     if run.command is not None:
         yield from _command("command", run.command)
-    if run.mock is not None and not 0 <= run.mock.failure_rate <= 1:
-        yield "mock.failure_rate", "must be from 0 to 1"
+    if run.mock is not None:
+        if not 0 <= run.mock.failure_rate <= 1:
+            yield "mock.failure_rate", "must be from 0 to 1"
+        if not timedelta(0) <= run.mock.duration <= MAX_TIMEOUT:
+            yield "mock.duration", "must be from zero to 24 h"
     if run.doctor is not None:
         yield from _command("doctor.command", run.doctor.command)
         if not 1 <= run.doctor.max_calls <= MAX_DOCTOR_CALLS:
@@ -90,12 +102,18 @@ def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> 
             yield field, f"has {len(steps)} steps; at most {MAX_STEPS}"
         for index, command in enumerate(steps[:MAX_STEPS]):
             yield from _command(f"{field}[{index}]", command)
+    for index, kind in enumerate(run.validate_kinds):
+        if kind not in VALIDATING:
+            known = ", ".join(item.name for item in VALIDATING)
+            yield f"validate_kinds[{index}]", f"{kind.name} does not validate; use one of {known}"
     yield from _limits(run)
-    for index, name in enumerate(run.pass_env):
+    if len(run.pass_env) > MAX_PASSED:
+        yield "pass_env", f"has more than {MAX_PASSED} names"
+    for index, name in enumerate(run.pass_env[:MAX_PASSED]):
         if name not in passable_env:
             yield (
                 f"pass_env[{index}]",
-                f"{name!r} may not be passed to runs; allow it with AUTOPACK_ORCHESTRATOR_PASSABLE_ENV",
+                f"{name[:64]!r} may not be passed to runs; allow it with AUTOPACK_ORCHESTRATOR_PASSABLE_ENV",
             )
 
 
@@ -107,12 +125,15 @@ def _limits(run: RunSpec) -> Problems:
             yield field, "must be more than zero and at most 24 h"
     if not 1 <= run.max_attempts <= MAX_ATTEMPTS:
         yield "max_attempts", f"must be from 1 to {MAX_ATTEMPTS}"
-    for field, limit in (
-        ("budget.max_tokens", run.budget.max_tokens),
-        ("budget.max_cost_microusd", run.budget.max_cost_microusd),
-    ):
+    yield from _budget("budget", run.budget)
+
+
+def _budget(field: str, budget: Budget) -> Problems:
+    for name, limit in (("max_tokens", budget.max_tokens), ("max_cost_microusd", budget.max_cost_microusd)):
         if limit is not None and limit <= 0:
-            yield field, "must be more than zero; leave it out for no limit"
+            yield f"{field}.{name}", "must be more than zero; leave it out for no limit"
+    if budget.max_wall_time is not None and budget.max_wall_time <= timedelta(0):
+        yield f"{field}.max_wall_time", "must be more than zero; leave it out for no limit"
 
 
 def _intention(run: RunSpec) -> Problems:
@@ -123,21 +144,34 @@ def _intention(run: RunSpec) -> Problems:
         yield "intention.title", f"has more than {MAX_TITLE_BYTES} bytes; put the rest into the description"
     if len(intention.description.encode()) > MAX_DESCRIPTION_BYTES:
         yield "intention.description", "has more than 16 KiB"
+    for field in ("title", "description"):
+        if "\0" in getattr(intention, field):
+            yield f"intention.{field}", "must not have NUL characters"
     for field in ("constraints", "acceptance", "non_goals", "notes"):
         items: tuple[str, ...] = getattr(intention, field)
-        if len(items) > MAX_ITEMS or any(len(item.encode()) > MAX_ITEM_BYTES for item in items):
-            yield f"intention.{field}", f"must have at most {MAX_ITEMS} items of at most 2 KiB"
+        if len(items) > MAX_ITEMS or any(len(item.encode()) > MAX_ITEM_BYTES or "\0" in item for item in items):
+            yield f"intention.{field}", f"must have at most {MAX_ITEMS} items of at most 2 KiB, without NUL"
     for field in ("scope", "non_goal_globs"):
-        globs: tuple[str, ...] = getattr(intention, field)
-        if len(globs) > MAX_GLOBS or any(not glob.strip() for glob in globs):
-            yield f"intention.{field}", f"must have at most {MAX_GLOBS} globs, none of them empty"
+        yield from _globs(f"intention.{field}", getattr(intention, field))
+
+
+def _globs(field: str, globs: tuple[str, ...]) -> Problems:
+    if len(globs) > MAX_GLOBS or any(len(glob.encode()) > MAX_GLOB_BYTES for glob in globs):
+        yield field, f"must have at most {MAX_GLOBS} globs of at most 1 KiB"
+        return
+    try:
+        check_globs(globs)
+    except MalformedGlob as error:
+        yield f"{field}[{error.index}]", f"{error}; write it as in .gitignore, for example 'src/**'"
+
+
+def _words(field: str, words: tuple[str, ...]) -> Problems:
+    if len(words) > MAX_WORDS or any(len(word.encode()) > MAX_WORD_BYTES or "\0" in word for word in words):
+        yield field, f"must have at most {MAX_WORDS} words of at most 32 KiB, without NUL"
 
 
 def _command(field: str, command: Command) -> Problems:
-    if len(command.argv) > MAX_WORDS or any(len(word.encode()) > MAX_WORD_BYTES for word in command.argv):
-        yield f"{field}.argv", f"must have at most {MAX_WORDS} words of at most 32 KiB"
-    if any("\0" in word for word in command.argv):
-        yield f"{field}.argv", "must not have NUL characters"
+    yield from _words(f"{field}.argv", command.argv)
     if command.argv and not command.argv[0]:
         yield f"{field}.argv[0]", "is empty; name a program"
     if command.script is not None:
@@ -146,10 +180,10 @@ def _command(field: str, command: Command) -> Problems:
         if len(command.script.text.encode()) > MAX_SCRIPT_BYTES:
             yield f"{field}.script.text", "has more than 64 KiB"
     path = PurePosixPath(command.cwd)
-    if path.is_absolute() or ".." in path.parts:
+    if path.is_absolute() or ".." in path.parts or "\0" in command.cwd:
         yield f"{field}.cwd", f"{command.cwd!r} must be relative to the workspace and stay inside it"
-    for name in command.env:
-        if not name or "=" in name or "\0" in name or name.startswith("AUTOPACK_"):
-            yield f"{field}.env", f"{name!r} is not allowed as the name of a variable"
+    for name, value in command.env.items():
+        if not name or "=" in name or "\0" in name + value or name.startswith("AUTOPACK_"):
+            yield f"{field}.env", f"{name[:64]!r} is not allowed: a name has no '=', and AUTOPACK_* is ours"
     if command.timeout is not None and not timedelta(0) < command.timeout <= MAX_TIMEOUT:
         yield f"{field}.timeout", "must be more than zero and at most 24 h"

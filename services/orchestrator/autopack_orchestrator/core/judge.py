@@ -8,14 +8,26 @@ from dataclasses import dataclass
 from autopack_kit.globs import out_of_scope as _out_of_scope
 
 from autopack_orchestrator.core.model import Budget, FileChange, Intention
+from autopack_orchestrator.core.text import clean
 
 __all__ = ["Usage", "out_of_scope", "over_budget"]
 
 
 def out_of_scope(intention: Intention, changes: Sequence[FileChange]) -> tuple[str, ...]:
-    """Changed paths that the intention does not allow: both ends of a rename count, deletions too."""
-    touched = [path for change in changes for path in (change.path, change.old_path) if path]
-    return _out_of_scope(touched, intention.scope, intention.non_goal_globs)
+    """Changed paths that the intention does not allow: both ends of a rename count, deletions too.
+
+    The old end of a rename whose new end is not allowed is one of them wherever it is: reverting half of it would
+    delete the file.
+    """
+    names = {path: clean(path) for change in changes for path in (change.path, change.old_path) if path}
+    outside = set(_out_of_scope(list(names.values()), intention.scope, intention.non_goal_globs))
+    found: dict[str, None] = {}
+    for change in changes:
+        if names[change.path] in outside:
+            found |= dict.fromkeys(path for path in (change.path, change.old_path) if path)
+        elif change.old_path and names[change.old_path] in outside:
+            found[change.old_path] = None
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

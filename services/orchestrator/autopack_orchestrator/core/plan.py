@@ -33,8 +33,9 @@ class DetectedProject:
     steps: tuple[DetectedStep, ...]
 
     def best(self, kind: StepKind) -> Command | None:
-        """The first step of a kind that is sure enough; steps come best first."""
-        return next((s.command for s in self.steps if s.kind is kind and s.confidence >= MIN_CONFIDENCE), None)
+        """The surest step of a kind, if it is sure enough; the first of equals. The others are alternatives to it."""
+        steps = [step for step in self.steps if step.kind is kind and step.confidence >= MIN_CONFIDENCE]
+        return max(steps, key=lambda step: step.confidence).command if steps else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
 from autopack_orchestrator.core.judge import Usage, over_budget
 from autopack_orchestrator.core.model import EventKind, MockExecutor, OnDrift, RunState
-from autopack_orchestrator.execution.commands import Finished, finish, launch, log_header
+from autopack_orchestrator.execution.commands import Finished, finish_or_leave, launch, log_header
 from autopack_orchestrator.execution.context import RunContext, make_event
 from autopack_orchestrator.execution.drift import DriftWatch
 
@@ -25,6 +26,10 @@ __all__ = ["agent_command", "attend", "start_agent"]
 
 AGENT = "agent"
 BUDGET_INTERVAL_S = 5.0  # a model answers in seconds: closer looks see nothing new
+
+MIN_AGENT_S = 1.0  # a budget of wall time that is used up ends the agent at once, as any timeout
+
+PLACEHOLDER = re.compile(r"\{(?:context|goal|context_file)\}")
 
 BatchUsage = Callable[[], Awaitable[Usage]]
 
@@ -41,28 +46,33 @@ def agent_command(ctx: RunContext, context: str, context_file: Path) -> Command:
     if command.script is not None:
         return command
     values = {"{context}": context, "{goal}": spec.intention.title, "{context_file}": str(context_file)}
-    words = []
-    for word in command.argv:
-        for placeholder, value in values.items():
-            word = word.replace(placeholder, value)
-        words.append(word)
-    return Command(argv=tuple(words), cwd=command.cwd, env=command.env, timeout=command.timeout)
+    # In one pass: what a context says is not searched for placeholders again.
+    words = tuple(PLACEHOLDER.sub(lambda match: values[match[0]], word) for word in command.argv)
+    return replace(command, argv=words)
 
 
-async def start_agent(ctx: RunContext, command: Command) -> Handle:
-    """Start the agent under its supervisor."""
+async def start_agent(ctx: RunContext, command: Command, batch_start: datetime) -> Handle:
+    """Start the agent under its supervisor.
+
+    Args:
+        ctx: the run.
+        command: from :func:`agent_command`.
+        batch_start: when the first run of the batch began.
+    """
     await asyncio.to_thread(log_header, ctx, AGENT, command)
-    return await launch(ctx, AGENT, command, timeout_s=_time_left(ctx))
+    seconds = _time_left(ctx, command, batch_start)
+    return await launch(ctx, AGENT, replace(command, timeout=None), timeout_s=seconds)
 
 
-def _time_left(ctx: RunContext) -> float:
-    """Seconds that the agent may take: its own timeout, or what is left of the run's wall time."""
-    seconds = ctx.run.spec.timeout.total_seconds()
-    limit = ctx.run.spec.budget.max_wall_time
-    if limit is not None and ctx.run.start_time is not None:
-        used = (datetime.now(UTC) - ctx.run.start_time).total_seconds()
-        seconds = min(seconds, max(1.0, limit.total_seconds() - used))
-    return seconds
+def _time_left(ctx: RunContext, command: Command, batch_start: datetime) -> float:
+    """Seconds that the agent may take: the shortest of its own timeout, the run's, and what is left of wall times."""
+    limits = [ctx.run.spec.timeout]
+    if command.timeout is not None:
+        limits.append(command.timeout)
+    for budget, start in ((ctx.run.spec.budget, ctx.run.start_time), (ctx.batch.budget, batch_start)):
+        if budget.max_wall_time is not None and start is not None:
+            limits.append(budget.max_wall_time - (datetime.now(UTC) - start))
+    return max(MIN_AGENT_S, min(limits).total_seconds())
 
 
 async def find_agent(ctx: RunContext) -> Handle | Outcome | None:
@@ -87,6 +97,11 @@ class _Ending:
     reason: str = ""
     message: str = ""
 
+    def because(self, reason: str, message: str) -> None:
+        """The first reason counts."""
+        if not self.reason:
+            self.reason, self.message = reason, message
+
 
 async def attend(ctx: RunContext, handle: Handle, watch: DriftWatch, batch_usage: BatchUsage) -> Outcome:
     """Wait for the agent while its drift and its budget are watched; report how it ended.
@@ -99,7 +114,7 @@ async def attend(ctx: RunContext, handle: Handle, watch: DriftWatch, batch_usage
     if ctx.run.spec.budget.needs_telemetry or ctx.batch.budget.needs_telemetry:
         watchers.append(asyncio.create_task(_watch_budget(ctx, handle, batch_usage, ending)))
     try:
-        outcome = await finish(ctx, handle)
+        outcome = await finish_or_leave(ctx, handle)
     finally:
         for watcher in watchers:
             watcher.cancel()
@@ -161,30 +176,32 @@ def check_agent(ctx: RunContext, outcome: Outcome) -> None:
             raise ctx.fail("AGENT_FAILED", f"The agent {words}.", f"See `autopack runs log {ctx.run.run_id}`.")
 
 
-async def run_mock(ctx: RunContext, mock: MockExecutor) -> None:
+async def run_mock(ctx: RunContext, mock: MockExecutor) -> Outcome:
     """The imitation: waits, then writes one file, or fails; which is a matter of its seed and the run's name."""
-    await asyncio.sleep(mock.duration.total_seconds())
+    seconds = min(mock.duration, ctx.run.spec.timeout).total_seconds()
+    await asyncio.sleep(seconds)
+    if mock.duration > ctx.run.spec.timeout:
+        return Outcome(Reason.TIMEOUT, duration_s=seconds)
     chance = random.Random(f"{mock.seed}:{ctx.run.name}:{ctx.run.attempt}")  # noqa: S311  an imitation, not a secret
     if chance.random() < mock.failure_rate:
-        raise ctx.fail("AGENT_FAILED", "The mock agent failed, as its seed says.")
+        return Outcome(Reason.EXITED, exit_code=1, duration_s=seconds)
     path = ctx.workspace / f"mock-{ctx.run.name}.txt"
     await asyncio.to_thread(path.write_text, f"{ctx.run.spec.intention.title}\n{chance.random()}\n")
+    return Outcome(Reason.EXITED, exit_code=0, duration_s=seconds)
 
 
 async def _watch_drift(ctx: RunContext, handle: Handle, watch: DriftWatch, ending: _Ending) -> None:
     while True:
         await asyncio.sleep(ctx.run.spec.drift_interval.total_seconds())
         verdict = await watch.look(ctx, final=False)
-        if verdict == "drift" and ctx.run.spec.on_drift is OnDrift.STOP and not ending.reason:
-            ending.reason = "DRIFT"
-            ending.message = "The agent's last two steps are about something else than the goal; it was ended."
+        if verdict == "drift" and ctx.run.spec.on_drift is OnDrift.STOP:
+            ending.because("DRIFT", "The agent's last two steps are about something else than the goal; it was ended.")
             await handle.cancel()
             return
 
 
 async def _watch_budget(ctx: RunContext, handle: Handle, batch_usage: BatchUsage, ending: _Ending) -> None:
     while True:
-        await asyncio.sleep(BUDGET_INTERVAL_S)
         try:
             used = await ctx.peers.usage(ctx.run.run_id)
             over = over_budget(ctx.run.spec.budget, used)
@@ -192,8 +209,9 @@ async def _watch_budget(ctx: RunContext, handle: Handle, batch_usage: BatchUsage
                 over = over_budget(ctx.batch.budget, await batch_usage())
         except AutopackError as error:
             await ctx.warn("telemetry", f"The budget could not be checked: {error.message}")
-            continue
+            over = None
         if over is not None:
-            ending.reason, ending.message = "BUDGET", f"The budget is used up: {over}."
+            ending.because("BUDGET", f"The budget is used up: {over}.")
             await handle.cancel()
             return
+        await asyncio.sleep(BUDGET_INTERVAL_S)

@@ -7,11 +7,13 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from autopack_kit.commands import Command
-from autopack_kit.errors import AutopackError
+from autopack_kit.errors import AutopackError, FailedPrecondition
 
 from autopack_orchestrator.adapters import git
+from autopack_orchestrator.core.codec import dumps
 from autopack_orchestrator.core.plan import StepPlan
-from autopack_orchestrator.execution.commands import execute
+from autopack_orchestrator.errors import RunFailed
+from autopack_orchestrator.execution.commands import execute, shown
 from autopack_orchestrator.execution.context import RunContext
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs
 
@@ -43,13 +45,13 @@ class BaseCommits:
         batch = self._batches.setdefault(ctx.run.batch_id, _Batch())
         if len(self._batches) > MAX_BATCHES:
             self._batches.popitem(last=False)
-        key = f"{command.cwd}\n{command.line()}"
+        key = dumps(command)
         async with batch.lock:
             if key not in batch.passed:
                 try:
                     batch.passed[key] = await self._try(ctx, command, plan)
-                except AutopackError as error:
-                    await ctx.warn("base", f"The base commit could not be validated: {error.message}")
+                except (AutopackError, RunFailed) as error:
+                    await ctx.warn("base", f"The base commit could not be validated: {error}")
                     return True
             return batch.passed[key]
 
@@ -70,6 +72,11 @@ class BaseCommits:
         await make_virtualenvs(ctx, detection.projects if detection else ())
         timeout = ctx.run.spec.step_timeout.total_seconds()
         for install in plan.install:
-            if not (await execute(ctx, "base-install", install, timeout_s=timeout)).ok:
-                return False
+            finished = await execute(ctx, "base-install", install, timeout_s=timeout)
+            if not finished.ok:
+                raise FailedPrecondition(
+                    f"{shown(install)} {finished.words()} there.",
+                    reason="BASE_NOT_PREPARED",
+                    remedy="See the log.",
+                )
         return (await execute(ctx, "base-validate", command, timeout_s=timeout)).ok

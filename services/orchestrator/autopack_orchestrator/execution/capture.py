@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.core.judge import out_of_scope
 from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViolation
+from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, make_event
 
-__all__ = ["Captured", "capture", "environment_paths", "keep_patch"]
+__all__ = ["Captured", "added_paths", "capture", "environment_paths", "keep_patch", "literal"]
 
 MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
 MAX_PATHS_SHOWN = 20
@@ -35,7 +36,7 @@ async def capture(ctx: RunContext) -> Captured:
     captured = await _look(ctx)
     outside = out_of_scope(ctx.run.spec.intention, captured.changes)
     if outside:
-        shown = ", ".join(map(_shown, outside[:MAX_PATHS_SHOWN]))
+        shown = ", ".join(map(clean, outside[:MAX_PATHS_SHOWN]))
         if ctx.run.spec.on_scope_violation is OnScopeViolation.FAIL:
             raise ctx.fail(
                 "SCOPE_VIOLATION",
@@ -44,12 +45,12 @@ async def capture(ctx: RunContext) -> Captured:
             )
         await git.restore_paths(ctx.worktree, outside)
         captured = await _look(ctx)
-        reverted = tuple(dict.fromkeys((*ctx.result.reverted_paths, *map(_shown, outside))))
+        reverted = tuple(dict.fromkeys((*ctx.result.reverted_paths, *map(clean, outside))))
         await ctx.write(
             reverted_paths=reverted[:MAX_CHANGES_STORED],
             events=(make_event(EventKind.SCOPE, f"outside the scope and reverted: {shown}", reverted=shown),),
         )
-    changes = tuple(FileChange(c.status, _shown(c.path), _shown(c.old_path)) for c in captured.changes)
+    changes = tuple(FileChange(c.status, clean(c.path), clean(c.old_path)) for c in captured.changes)
     await ctx.write(changes=changes[:MAX_CHANGES_STORED], tree_id=captured.tree)
     return captured
 
@@ -70,10 +71,26 @@ async def environment_paths(ctx: RunContext) -> tuple[str, ...]:
     changed = [path for change in found if change.status != "A" for path in (change.path, change.old_path) if path]
     if changed:
         await git.restore_paths(ctx.worktree, changed)
-        shown = ", ".join(map(_shown, changed[:MAX_PATHS_SHOWN]))
+        shown = ", ".join(map(clean, changed[:MAX_PATHS_SHOWN]))
         await ctx.warn("prepare", f"Preparing the environment changed tracked files, which were put back: {shown}.")
+    return await _patterns(ctx, added)
+
+
+async def added_paths(ctx: RunContext, before: str, after: str) -> tuple[str, ...]:
+    """Pathspecs of what tree ``after`` has and tree ``before`` has not."""
+    found = await git.changes(ctx.worktree.mirror, before, after)
+    return tuple(literal(change.path) for change in found if change.kind is git.ChangeKind.ADDED)
+
+
+async def _patterns(ctx: RunContext, added: Sequence[str]) -> tuple[str, ...]:
     known = await git.directories(ctx.worktree.mirror, ctx.run.base_commit) if added else frozenset()
-    return tuple(dict.fromkeys(_topmost_new(path, known) for path in added))
+    return tuple(dict.fromkeys(literal(_topmost_new(path, known)) for path in added))
+
+
+def literal(path: str) -> str:
+    """A pathspec that matches ``path``, and is text: a byte that is not UTF-8 is matched as any one byte."""
+    escaped = "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in path)
+    return "".join("?" if "\udc80" <= letter <= "\udcff" else letter for letter in escaped)
 
 
 def _topmost_new(path: str, known: frozenset[str]) -> str:
@@ -88,8 +105,3 @@ async def keep_patch(ctx: RunContext, tree: str) -> int:
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
     await asyncio.to_thread(path.unlink, missing_ok=True)
     return await git.patch(ctx.worktree.mirror, ctx.run.base_commit, tree, path)
-
-
-def _shown(path: str) -> str:
-    """A path for people and for JSON: bytes that are not UTF-8 become escapes."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -13,11 +13,13 @@ from autopack_orchestrator.adapters import supervisor
 from autopack_orchestrator.adapters.supervisor import ExecutionSpec, Handle, Outcome, Reason
 from autopack_orchestrator.core.environment import with_tools
 from autopack_orchestrator.core.model import EventKind
+from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, Stop
 
-__all__ = ["Finished", "execute", "finish", "launch", "log_header", "read_tail"]
+__all__ = ["Finished", "execute", "finish_or_leave", "launch", "log_header", "log_path", "read_tail", "shown"]
 
 TAIL_BYTES = 1 << 20  # what Diagnose takes at most
+MAX_LINE = 500
 TERM_GRACE_S = 5.0  # agents save their session when asked to end; more would only delay a cancel
 
 
@@ -65,13 +67,15 @@ async def execute(ctx: RunContext, name: str, command: Command, *, timeout_s: fl
     """
     start = await asyncio.to_thread(log_header, ctx, name, command)
     handle = await launch(ctx, name, command, timeout_s=timeout_s)
-    outcome = await finish(ctx, handle)
-    finished = Finished(command, outcome, start)
+    finished = Finished(command, await finish(handle), start)
+    outcome = finished.outcome
+    if outcome.reason is Reason.SPAWN_FAILED:
+        await asyncio.to_thread(log_line, ctx, finished.words())
     await ctx.event(
         EventKind.COMMAND,
-        f"{command.line()} {finished.words()}",
+        f"{shown(command)} {finished.words()}",
         name=name,
-        command=command.line(),
+        command=shown(command),
         cwd=command.cwd,
         outcome=outcome.reason.value.lower(),
         exit_code="" if outcome.exit_code is None else outcome.exit_code,
@@ -109,8 +113,18 @@ async def launch(ctx: RunContext, name: str, command: Command, *, timeout_s: flo
     )
 
 
-async def finish(ctx: RunContext, handle: Handle) -> Outcome:
-    """Wait for an execution; when interrupted, end it, or leave it running if the run is handed off."""
+async def finish(handle: Handle) -> Outcome:
+    """Wait for an execution; when interrupted, end it first."""
+    try:
+        return await handle.wait()
+    except asyncio.CancelledError:
+        await handle.cancel()
+        await handle.wait()
+        raise
+
+
+async def finish_or_leave(ctx: RunContext, handle: Handle) -> Outcome:
+    """As :func:`finish`, but what is interrupted because the run is handed off works on, for whoever takes it up."""
     try:
         return await handle.wait()
     except asyncio.CancelledError:
@@ -145,11 +159,20 @@ def log_path(ctx: RunContext) -> Path:
 
 def log_header(ctx: RunContext, name: str, command: Command) -> int:
     """Write a line that announces a command; returns where its output will begin."""
-    path = log_path(ctx)
     place = "" if command.cwd in ("", ".") else f" (in {command.cwd})"
-    with path.open("ab") as file:
-        file.write(f"[autopack] {name}: {command.line()}{place}\n".encode(errors="surrogateescape"))
+    return log_line(ctx, f"{name}: {shown(command)}{place}")
+
+
+def log_line(ctx: RunContext, text: str) -> int:
+    """Write a line of ours; returns the size of the log after it. Blocking."""
+    with log_path(ctx).open("ab") as file:
+        file.write(f"[autopack] {text}\n".encode(errors="surrogateescape"))
         return file.tell()
+
+
+def shown(command: Command) -> str:
+    """A command as it stands in messages: scripts and long lines are cut."""
+    return clean(command.line(), MAX_LINE)
 
 
 def read_tail(ctx: RunContext, finished: Finished) -> bytes:

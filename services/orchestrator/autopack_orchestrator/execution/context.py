@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -19,11 +20,16 @@ from autopack_orchestrator.adapters.peers import Peers
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.core.model import Batch, EventKind, NewEvent, Run, RunError, RunResult, RunState
 from autopack_orchestrator.core.records import PhaseRecord
+from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.errors import RunFailed
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.settings import OrchestratorSettings
 
 __all__ = ["RunContext", "Stop", "make_event"]
+
+MAX_WARNINGS = 50  # kept with a run; one that has more has one cause, and it is among them
+MAX_WARNING = 1000
+MAX_SUGGESTIONS = 20
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -35,8 +41,6 @@ class Stop(Enum):
     """Cancelled on request: everything it started is ended."""
     HAND_OFF = "hand_off"
     """The server stops: the agent works on under its supervisor until somebody takes it up."""
-    LEASE_LOST = "lease_lost"
-    """Somebody else holds the run: nothing may be written any more."""
 
 
 @dataclass(slots=True)
@@ -46,6 +50,7 @@ class RunContext:
     Attributes:
         stop: why it is interrupted from outside; set before its task is cancelled.
         ending: its end is being written or its branch delivered, which is not interrupted any more.
+        keep_branch: the branch stays in the mirror although the run did not succeed: only bringing it home failed.
         tree: its worktree, once it exists.
         environment_paths: what preparing added to the worktree, which is no part of the change.
         variables: the environment of everything that it starts.
@@ -60,10 +65,13 @@ class RunContext:
     server_environment: Mapping[str, str]
     stop: Stop | None = None
     ending: bool = False
+    keep_branch: bool = False
     tree: git.Workspace | None = None
     environment_paths: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
     _phases: int = 0
+    _interrupted: PhaseRecord | None = None
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def result(self) -> RunResult:
@@ -83,6 +91,13 @@ class RunContext:
         Raises:
             LeaseLost: somebody else holds the run; nothing was written.
         """
+        # One after the other: the agent's watchers write too, and each result is the last one with something changed.
+        async with self._writing:
+            await self._store_change(to, activity, events, result)
+
+    async def _store_change(
+        self, to: RunState | None, activity: str | None, events: tuple[NewEvent, ...], result: dict[str, Any]
+    ) -> None:
         changed = replace(self.run.result, **result) if result else None
         writing = asyncio.ensure_future(
             self.store.update(self.run, to=to, activity=activity, result=changed, events=events)
@@ -91,7 +106,8 @@ class RunContext:
             self.run = await asyncio.shield(writing)
         except asyncio.CancelledError:
             # The store may have committed already: whoever writes the run's end must know the state it is in.
-            self.run = await writing
+            with contextlib.suppress(AutopackError):
+                self.run = await writing
             raise
 
     async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
@@ -100,12 +116,14 @@ class RunContext:
 
     async def warn(self, about: str, message: str) -> None:
         """Say something that the reader of the result should know; the run goes on. Once per message."""
-        if message in self.result.warnings:
-            return
-        _log.warning("run warning", run_id=self.run.run_id, about=about, message=message)
-        await self.write(
-            warnings=(*self.result.warnings, message), events=(make_event(EventKind.WARNING, message, about=about),)
-        )
+        message = clean(message, MAX_WARNING)
+        async with self._writing:
+            known = self.result.warnings
+            if message in known or len(known) >= MAX_WARNINGS:
+                return
+            _log.warning("run warning", run_id=self.run.run_id, about=about, message=message)
+            event = make_event(EventKind.WARNING, message, about=about)
+            await self._store_change(None, None, (event,), {"warnings": (*known, message)})
 
     @asynccontextmanager
     async def phase(self, kind: str) -> AsyncIterator[PhaseRecord]:
@@ -122,8 +140,9 @@ class RunContext:
         try:
             yield record
         except asyncio.CancelledError:
-            # Whoever interrupts the run writes its end; here only telemetry is still owed.
+            # Whether it is over, or goes on elsewhere, is for the one to say who ends the run.
             record.outcome = "cancelled"
+            self._interrupted = record
             raise
         except BaseException:
             record.outcome = record.outcome or "failed"
@@ -134,6 +153,12 @@ class RunContext:
             record.seconds = time.monotonic() - started
             if record.outcome != "cancelled":
                 await self._phase_ended(record)
+
+    async def end_interrupted_phase(self) -> None:
+        """The end of the phase in which the run was cancelled."""
+        record, self._interrupted = self._interrupted, None
+        if record is not None:
+            await self._phase_ended(record)
 
     async def _phase_ended(self, record: PhaseRecord) -> None:
         await self.event(
@@ -151,7 +176,8 @@ class RunContext:
     def fail(self, reason: str, message: str, *suggestions: str, state: RunState = RunState.FAILED) -> RunFailed:
         """The exception that ends the run with this error."""
         return RunFailed(
-            state, RunError(reason, message, tuple(suggestion for suggestion in suggestions if suggestion))
+            state,
+            RunError(reason, clean(message), tuple(clean(text) for text in suggestions[:MAX_SUGGESTIONS] if text)),
         )
 
     @property
@@ -182,5 +208,5 @@ class RunContext:
 
 
 def make_event(kind: EventKind, message: str, **attributes: object) -> NewEvent:
-    """A new event; attributes become text."""
-    return NewEvent(kind, message, {name: str(value) for name, value in attributes.items()})
+    """A new event; attributes become text that every database and every client can hold."""
+    return NewEvent(kind, clean(message), {name: clean(str(value)) for name, value in attributes.items()})

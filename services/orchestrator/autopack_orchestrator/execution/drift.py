@@ -31,8 +31,8 @@ class Profiles:
             try:
                 profile = await build_profile(mirror.path, ctx.run.base_commit)
                 self.ids[key] = await ctx.peers.put_profile(profile)
-            except AutopackError as error:
-                await ctx.warn("intention", f"The history could not be profiled: {error.message}")
+            except (AutopackError, OSError, ValueError) as error:
+                await ctx.warn("intention", f"The history could not be profiled: {error}")
                 return ""
         return self.ids[key]
 
@@ -69,12 +69,16 @@ class DriftWatch:
             for number, step in enumerate(steps, start=1):
                 self._single = step
                 await self._judge(ctx, step, earlier=ctx.result.drift_z, final=final and number == len(steps))
-                self.last = step.target
-        except AutopackError as error:
-            await ctx.warn("intention", f"Drift could not be judged: {error.message}")
+        except (AutopackError, OSError, ValueError) as error:
+            await ctx.warn("intention", f"Drift could not be judged: {error}")
         return ctx.result.drift_verdict
 
     async def _steps(self, ctx: RunContext) -> list[_Step]:
+        """Each commit since the last look, and what is not committed.
+
+        After a look that found work which was not committed, the next step is everything since then: a commit of the
+        same work must not be judged a second time.
+        """
         tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
         commits = await git.own_commits(ctx.worktree, self.last)
         steps, base = [], self.last
@@ -82,6 +86,9 @@ class DriftWatch:
             if await git.changes(ctx.worktree.mirror, base, target):
                 steps.append(_Step(base, target))
                 base = target
+        tip = await git.branch_tip(ctx.worktree)
+        clean = tip is not None and not await git.changes(ctx.worktree.mirror, tip, tree)
+        self.last = tip if tip is not None and clean else base
         return steps
 
     async def _judge(self, ctx: RunContext, step: _Step, *, earlier: tuple[float, ...], final: bool) -> None:

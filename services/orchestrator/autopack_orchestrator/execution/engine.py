@@ -119,7 +119,10 @@ class LocalEngine:
 
     async def _claim(self, owner: str) -> None:
         while len(self._active) < self.limit and not self._stopping:
-            run = await self.store.claim(owner, limit=self.limit)
+            try:
+                run = await self.store.claim(owner, limit=self.limit)
+            except LeaseLost:  # cancelled, or claimed by another process, while we looked
+                continue
             if run is None:
                 return
             await self._begin(run, adopted=False)

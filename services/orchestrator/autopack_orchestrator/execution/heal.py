@@ -72,10 +72,13 @@ class Healer:
     async def _diagnose(
         self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
     ) -> convert.DiagnoseResponse | None:
+        missing = finished.outcome.reason is Reason.SPAWN_FAILED
+        if missing:  # nobody was there to print it, and a pattern knows it by what a shell prints
+            output = f"sh: 1: {command.argv[0] if command.argv else 'script'}: not found\n".encode()
         try:
             failure = convert.Failure(
                 command=command,
-                exit_code=finished.outcome.exit_code,
+                exit_code=NOT_FOUND if missing else finished.outcome.exit_code,
                 signal=finished.outcome.signal,
                 timed_out=finished.outcome.reason is Reason.TIMEOUT,
                 output=output,

@@ -9,8 +9,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from autopack_kit.errors import FieldViolation
+from autopack_kit.errors import AutopackError, FailedPrecondition, FieldViolation, invalid_field
 from autopack_kit.paging import decode_token, encode_token, page_size
 
 from autopack_orchestrator.adapters import git
@@ -32,6 +33,7 @@ from autopack_orchestrator.core.model import (
 )
 from autopack_orchestrator.core.names import batch_id, branch, run_id
 from autopack_orchestrator.errors import (
+    IdTaken,
     no_log,
     no_patch,
     offset_beyond_end,
@@ -47,6 +49,8 @@ __all__ = ["Created", "Orchestrator"]
 
 WATCH_S = 0.5  # how soon events that another process wrote are seen
 MAX_REQUEST_ID = 128
+MAX_PAGE = 500  # runs and batches; as the contract says
+ID_DRAWS = 5  # one id in 729 million is taken by chance
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,7 @@ class Orchestrator:
         peers: where the other services are; an empty address means this server.
         signing_key: for the tokens inside runs; empty = runs get none.
         environment: of this server, of which runs see an allow-listed part.
+        carry_out: False to answer only: what is queued or was left behind is for another server.
     """
 
     def __init__(
@@ -76,20 +81,25 @@ class Orchestrator:
         peers: PeerAddresses,
         signing_key: bytes,
         environment: Mapping[str, str],
+        carry_out: bool = True,
     ) -> None:
         self._settings = settings
         self._layout = Layout(root)
         self._addresses = peers
         self._signing_key = signing_key
         self._environment = environment
+        self._carry_out = carry_out
         self._stack = contextlib.AsyncExitStack()
         self._mirrors = git.Mirrors(self._layout.mirrors, git.RepositoryLocks())
 
     async def start(self, address: str) -> None:
-        """Open the store and begin to work on what is queued."""
+        """Open the store and begin to work on what is queued.
+
+        Raises:
+            FailedPrecondition, Unavailable: the directory or the database cannot be used.
+        """
         root = self._layout.root
-        for directory in (root, self._layout.mirrors, self._layout.workspaces):
-            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_directories(root, self._layout.mirrors, self._layout.workspaces)
         url = self._settings.database_url or f"sqlite:///{root / 'orchestrator.sqlite3'}"
         self._store = await asyncio.to_thread(Store.open, url)
         self._stack.push_async_callback(self._store.close)
@@ -115,7 +125,8 @@ class Orchestrator:
         )
         self._engine = LocalEngine(self._store, worker, root, self._settings.max_concurrent_runs)
         self._stack.push_async_callback(self._engine.stop)
-        self._engine.start()
+        if self._carry_out:
+            self._engine.start()
 
     async def stop(self) -> None:
         """Hand runs off and close everything."""
@@ -124,9 +135,24 @@ class Orchestrator:
     # ---- batches ----
 
     async def create_batch(
-        self, tenant: str, spec: BatchSpec, *, request_id: str, content: bytes, validate_only: bool
+        self,
+        tenant: str,
+        spec: BatchSpec,
+        *,
+        problems: Sequence[FieldViolation] = (),
+        request_id: str,
+        content: bytes,
+        validate_only: bool,
     ) -> Created:
         """Check a batch whole, resolve its commit, and queue its runs.
+
+        Args:
+            tenant: whose it is.
+            spec: the batch.
+            problems: what could not even be read of it; reported together with what is wrong with the rest.
+            request_id: makes the call idempotent; empty for not.
+            content: what makes two batches the same under one request id.
+            validate_only: store nothing.
 
         Raises:
             InvalidArgument: every bad field.
@@ -134,26 +160,36 @@ class Orchestrator:
             AlreadyExists: the request id stands for another batch.
         """
         digest = hashlib.sha256(content).hexdigest()
-        if request_id and (existing := await self._store.find_request(tenant, request_id, digest)):
+        violations = _check_request_id(request_id)
+        if request_id and not violations and (existing := await self._store.find_request(tenant, request_id, digest)):
             return Created(existing, ())
-        violations = check_batch(
-            spec, agents=frozenset(known_agents()), passable_env=frozenset(self._settings.passable_env)
-        )
-        if len(request_id) > MAX_REQUEST_ID:
-            violations.append(FieldViolation("request_id", f"has more than {MAX_REQUEST_ID} characters"))
+        agents, passable = frozenset(known_agents()), frozenset(self._settings.passable_env)
+        found = await asyncio.to_thread(check_batch, spec, agents=agents, passable_env=passable)
+        violations += [*problems, *found]
         if violations:
             raise spec_invalid(violations)
         source = await git.open_source(Path(spec.path), self._settings.allowed_roots)
         base_commit = await git.resolve(source, spec.ref)
-        warnings = await git.uncommitted(source)
+        warnings = await _uncommitted(source)
         if validate_only:
             return Created(None, warnings)
         await self._mirrors.ensure(source, base_commit)
-        batch = _new_batch(tenant, spec, str(source.path), base_commit)
-        runs = [_new_run(batch, run, index) for index, run in enumerate(spec.runs)]
-        stored = await self._store.create_batch(batch, runs, request_id, digest)
+        stored = await self._store_batch(tenant, spec, str(source.path), base_commit, request_id, digest)
         self._engine.wake()
         return Created(stored, warnings)
+
+    async def _store_batch(
+        self, tenant: str, spec: BatchSpec, repository: str, base_commit: str, request_id: str, digest: str
+    ) -> Batch:
+        for draw in range(1, ID_DRAWS + 1):
+            batch = _new_batch(tenant, spec, repository, base_commit)
+            runs = [_new_run(batch, run, index) for index, run in enumerate(spec.runs)]
+            try:
+                return await self._store.create_batch(batch, runs, request_id, digest)
+            except IdTaken:
+                if draw == ID_DRAWS:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     async def get_batch(self, tenant: str, batch_id: str) -> Batch:
         """One batch."""
@@ -161,9 +197,9 @@ class Orchestrator:
 
     async def list_batches(self, tenant: str, size: int, token: str) -> tuple[list[Batch], str]:
         """A page of batches and the token of the next."""
-        limit = page_size(size)
-        key = decode_token(token, {"tenant": tenant})
-        after = None if key is None else (int(key[0]), str(key[1]))
+        limit = page_size(size, maximum=MAX_PAGE)
+        key = _page_key(token, {"tenant": tenant}, int, str)
+        after = None if key is None else (key[0], key[1])
         batches = await self._store.list_batches(tenant, after, limit + 1)
         more = len(batches) > limit
         batches = batches[:limit]
@@ -188,16 +224,15 @@ class Orchestrator:
         self, tenant: str, batch_id: str, states: Sequence[RunState], size: int, token: str
     ) -> tuple[list[Run], str]:
         """A page of runs and the token of the next."""
-        limit = page_size(size)
+        limit = page_size(size, maximum=MAX_PAGE)
         filters = {"tenant": tenant, "batch": batch_id, "states": sorted(state.value for state in states)}
-        key = decode_token(token, filters)
-        after = None if key is None else (int(key[0]), str(key[1]), int(key[2]))
-        runs = await self._store.list_runs(tenant, batch_id=batch_id, states=states, after=after, limit=limit + 1)
-        more = len(runs) > limit
-        runs = runs[:limit]
-        last = runs[-1] if more else None
-        key_of_last = (to_micros(last.create_time), last.batch_id, last.position) if last else ()
-        return runs, encode_token(key_of_last, filters) if last else ""
+        key = _page_key(token, filters, int, str, int)
+        after = None if key is None else (key[0], key[1], key[2])
+        runs, more = await self._store.list_runs(tenant, batch_id=batch_id, states=states, after=after, limit=limit)
+        if not more:
+            return runs, ""
+        last = runs[-1]
+        return runs, encode_token((to_micros(last.create_time), last.batch_id, last.position), filters)
 
     async def cancel_run(self, tenant: str, run_id: str) -> Run:
         """Ask for the end of one run."""
@@ -210,6 +245,8 @@ class Orchestrator:
 
     async def watch_batch(self, tenant: str, batch_id: str, after: int) -> AsyncIterator[Event]:
         """Events after a number, until the batch has ended and all were given out."""
+        if after < 0:
+            raise invalid_field("after_sequence", f"{after} is negative; use 0 for all events")
         await self._store.get_batch(tenant, batch_id)
         changed, release = self._store.watch(batch_id)
         try:
@@ -236,16 +273,20 @@ class Orchestrator:
         """Pieces of an attempt's log with their offsets."""
         run = await self._store.get_run(tenant, run_id)
         number = attempt or run.attempt
+        if not 1 <= number <= run.attempt:
+            raise no_log(run_id, number)
         path = self._layout.log(run.batch_id, run.name, number)
 
         async def ended() -> bool:
+            if not follow:
+                return True
             now = await self._store.get_run(tenant, run_id)
-            return not follow or now.state in TERMINAL or now.attempt > number
+            return now.state in TERMINAL or now.attempt > number
 
-        if not 1 <= number <= run.attempt or (not path.exists() and await ended()):
-            raise no_log(run_id, number)
-        if await ended() and offset > (size := path.stat().st_size):
-            raise offset_beyond_end(run_id, offset, size)
+        if await ended():
+            size = path.stat().st_size if path.exists() else 0
+            if offset > size:
+                raise offset_beyond_end(run_id, offset, size)
         async for piece in tail_file(path, offset, ended=ended):
             yield piece
 
@@ -257,6 +298,41 @@ class Orchestrator:
             raise no_patch(run_id, run.state)
         async for data in read_file(path):
             yield data
+
+
+def _make_directories(*directories: Path) -> None:
+    for directory in directories:
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise FailedPrecondition(
+                f"The directory {directory} cannot be made: {error.strerror}.",
+                reason="DATA_DIR_UNUSABLE",
+                remedy="Make it writable for the user of this service, or set AUTOPACK_DATA_DIR.",
+                metadata={"path": str(directory)},
+            ) from error
+
+
+def _check_request_id(request_id: str) -> list[FieldViolation]:
+    if len(request_id) > MAX_REQUEST_ID or (request_id and not request_id.isprintable()):
+        return [FieldViolation("request_id", f"must have at most {MAX_REQUEST_ID} printable characters")]
+    return []
+
+
+async def _uncommitted(source: git.Source) -> tuple[str, ...]:
+    """What no run will see; not worth failing a batch for."""
+    try:
+        return await git.uncommitted(source)
+    except AutopackError as error:
+        return (f"Whether there are uncommitted changes could not be found out: {error.message}",)
+
+
+def _page_key(token: str, filters: Mapping[str, object], *types: type) -> Any:
+    """The key of a page token, which a client may have made up."""
+    key = decode_token(token, filters)
+    if key is not None and [type(part) for part in key] != list(types):
+        raise invalid_field("page_token", "is not a token of this list; start again without one")
+    return key
 
 
 def _new_batch(tenant: str, spec: BatchSpec, repository: str, base_commit: str) -> Batch:

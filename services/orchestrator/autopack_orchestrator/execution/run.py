@@ -25,11 +25,12 @@ from autopack_orchestrator.core.judge import Usage
 from autopack_orchestrator.core.model import TERMINAL, EventKind, OnDrift, Run, RunError, RunState
 from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.plan import StepPlan
+from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.errors import LeaseLost, RunFailed
 from autopack_orchestrator.execution import agent as agents
 from autopack_orchestrator.execution.base import BaseCommits
 from autopack_orchestrator.execution.capture import environment_paths, keep_patch
-from autopack_orchestrator.execution.commands import execute
+from autopack_orchestrator.execution.commands import execute, shown
 from autopack_orchestrator.execution.context import RunContext, Stop, make_event
 from autopack_orchestrator.execution.drift import DriftWatch, Profiles
 from autopack_orchestrator.execution.heal import Healer
@@ -40,10 +41,13 @@ from autopack_orchestrator.settings import OrchestratorSettings
 
 __all__ = ["Worker"]
 
+CANCELLED = RunError("CANCELLED", "The run was cancelled on request.")
 IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
-MAX_BATCH_RUNS = 1000
+#: The repository was allowed when its batch was created. The settings of whoever carries the run out, perhaps after a
+#: restart with other roots, must not take that back when the work is done.
+APPROVED = (Path("/"),)
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -100,14 +104,14 @@ class Worker:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
         except asyncio.CancelledError:
             if ctx.stop is Stop.CANCEL:
-                await self._end(ctx, RunState.CANCELLED, RunError("CANCELLED", "The run was cancelled on request."))
+                await self._end(ctx, RunState.CANCELLED, CANCELLED)
         except _Lost as lost:
             await self._lost(ctx, str(lost))
         except RunFailed as failed:
             await self._end(ctx, failed.state, failed.error)
         except AutopackError as error:
-            remedy = (error.remedy,) if error.remedy else ()
-            await self._end(ctx, RunState.FAILED, RunError(error.reason, error.message, remedy))
+            remedy = (clean(error.remedy),) if error.remedy else ()
+            await self._end(ctx, RunState.FAILED, RunError(error.reason, clean(error.message), remedy))
         except Exception:
             correlation = uuid.uuid4().hex
             _log.exception("a run failed unexpectedly", run_id=ctx.run.run_id, correlation_id=correlation)
@@ -130,7 +134,7 @@ class Worker:
 
     async def _prepare(self, ctx: RunContext) -> _Prepared:
         async with ctx.phase("prepare"):
-            source = await git.open_source(Path(ctx.batch.repository), self.settings.allowed_roots)
+            source = await git.open_source(Path(ctx.batch.repository), APPROVED)
             mirror = await self.mirrors.ensure(source, ctx.run.base_commit)
             ctx.tree = await self.workspaces.create(
                 mirror,
@@ -157,7 +161,7 @@ class Worker:
             if not finished.ok:
                 raise ctx.fail(
                     "PREPARE_FAILED",
-                    f"The dependencies could not be installed: {command.line()} {finished.words()}.",
+                    f"The dependencies could not be installed: {shown(command)} {finished.words()}.",
                     f"See `autopack runs log {ctx.run.run_id}`; give other `install` steps, or `prepare: none`.",
                 )
 
@@ -193,8 +197,8 @@ class Worker:
             profile = await self.profiles.get(ctx, ctx.worktree.mirror)
             watch = DriftWatch(profile, ctx.result.drift_tree or ctx.run.base_commit)
             if ctx.run.spec.mock is not None:
-                await agents.run_mock(ctx, ctx.run.spec.mock)
-                outcome = Outcome(Reason.EXITED, exit_code=0)
+                outcome = await agents.run_mock(ctx, ctx.run.spec.mock)
+                await agents.report_agent(ctx, outcome)
             else:
                 outcome = await self._agent(ctx, found, watch)
             if outcome.reason in (Reason.FENCED, Reason.LOST):
@@ -217,14 +221,14 @@ class Worker:
         if found is None:
             context_file = Path(ctx.variables["AUTOPACK_CONTEXT_FILE"])
             command = agents.agent_command(ctx, ctx.variables["AUTOPACK_CONTEXT"], context_file)
-            found = await agents.start_agent(ctx, command)
+            starts = [run.start_time for run in await self._siblings(ctx) if run.start_time is not None]
+            found = await agents.start_agent(ctx, command, min(starts, default=ctx.batch.create_time))
         return await agents.attend(ctx, found, watch, functools.partial(self._batch_usage, ctx))
 
     async def _batch_usage(self, ctx: RunContext) -> Usage:
         """What all runs of the batch have used so far."""
         total = Usage()
-        runs = await self.store.list_runs(ctx.run.tenant, batch_id=ctx.run.batch_id, limit=MAX_BATCH_RUNS)
-        for run in runs:
+        for run in await self._siblings(ctx):
             if run.start_time is not None:
                 total += await self.peers.usage(run.run_id)
         return total
@@ -234,20 +238,17 @@ class Worker:
     async def _validate(self, ctx: RunContext, prepared: _Prepared) -> None:
         healer = Healer(await detect(ctx))
         base = functools.partial(self.base_commits.passes, plan=prepared.plan)
-        validation = Validation(prepared.plan.validate, healer, base)
-        captured = await validation.run(ctx)
-        await ctx.write(activity="deliver", tree_id=captured.tree)
+        await Validation(prepared.plan.validate, healer, base).run(ctx)
 
     async def _deliver(self, ctx: RunContext) -> None:
         """Commit exactly the tree that was validated, keep its patch, and bring the branch to the user."""
         ctx.ending = True  # a branch that was delivered belongs to a run that succeeded
         async with ctx.phase("deliver"):
             tree = ctx.result.tree_id
-            message = f"{ctx.run.spec.intention.title}\n\nAutopack-Run: {ctx.run.run_id}\n"
+            message = f"{ctx.run.spec.intention.title.strip()}\n\nAutopack-Run: {ctx.run.run_id}\n"
             commit = await git.commit(ctx.worktree, tree, message, IDENTITY)
             size = await keep_patch(ctx, tree)
-            source = await git.open_source(Path(ctx.batch.repository), self.settings.allowed_roots)
-            await self.mirrors.publish(ctx.worktree.mirror, ctx.run.branch, source)
+            await self._publish(ctx)
         result = make_event(
             EventKind.RESULT,
             f"{ctx.run.branch} is at {commit[:12]}",
@@ -257,6 +258,14 @@ class Worker:
         )
         await self._finish(ctx, RunState.SUCCEEDED, head_commit=commit, patch_bytes=size, events=(result,))
 
+    async def _publish(self, ctx: RunContext) -> None:
+        try:
+            source = await git.open_source(Path(ctx.batch.repository), APPROVED)
+            await self.mirrors.publish(ctx.worktree.mirror, ctx.run.branch, source)
+        except AutopackError:
+            ctx.keep_branch = True  # the work is done: whoever reads the error can still fetch it
+            raise
+
     async def _end(self, ctx: RunContext, state: RunState, error: RunError) -> None:
         """End a run that did not succeed: nothing of it stays alive, and what it had changed stays as a patch."""
         ctx.ending = True
@@ -264,28 +273,33 @@ class Worker:
             await self._remove(ctx, keep_branch=ctx.run.state is RunState.SUCCEEDED)
             return
         try:
-            size = await self._harvest(ctx)
-            await self._finish(ctx, state, error=error, patch_bytes=size)
+            kept = await self._harvest(ctx)
+            await ctx.end_interrupted_phase()
+            await self._finish(ctx, state, error=error, **kept)
         except LeaseLost as lost:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
         except AutopackError as failure:
             # The store cannot be written: the run keeps its lease and is taken up when the engine starts again.
             _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
 
-    async def _harvest(self, ctx: RunContext) -> int:
+    async def _harvest(self, ctx: RunContext) -> dict[str, Any]:
+        """End everything that is alive, and keep what was changed: its tree and the size of its patch.
+
+        What was validated is kept as it was validated; else everything that is there.
+        """
         await supervisor.end_all(ctx.directory)
         if ctx.tree is None or not ctx.tree.ready:
-            return 0
+            return {}
         try:
-            tree = await git.worktree_tree(ctx.tree, ctx.environment_paths)
-            return await keep_patch(ctx, tree)
+            tree = ctx.result.tree_id or await git.worktree_tree(ctx.tree, ctx.environment_paths)
+            return {"tree_id": tree, "patch_bytes": await keep_patch(ctx, tree)}
         except (AutopackError, OSError) as error:
             _log.warning("a run's work could not be kept", run_id=ctx.run.run_id, error=str(error))
-            return 0
+            return {}
 
     async def _finish(self, ctx: RunContext, state: RunState, **result: Any) -> None:
         await ctx.write(to=state, **result)
-        await self._remove(ctx, keep_branch=state is RunState.SUCCEEDED)
+        await self._remove(ctx, keep_branch=state is RunState.SUCCEEDED or ctx.keep_branch)
 
     async def _remove(self, ctx: RunContext, *, keep_branch: bool) -> None:
         if ctx.tree is None:
@@ -321,6 +335,9 @@ class Worker:
     async def _lost(self, ctx: RunContext, why: str) -> None:
         """Queue the next attempt of a run whose process is gone, or end it."""
         ctx.ending = True
+        if ctx.run.cancel_requested:
+            await self._end(ctx, RunState.CANCELLED, CANCELLED)
+            return
         attempt = ctx.run.attempt + 1
         if attempt > ctx.run.spec.max_attempts:
             message = f"{why} No attempt is left of {ctx.run.spec.max_attempts}."
@@ -341,7 +358,7 @@ class Worker:
             _log.error("a lost run could not be queued again", run_id=ctx.run.run_id, error=str(failure))
 
     async def _siblings(self, ctx: RunContext) -> list[Run]:
-        return await self.store.list_runs(ctx.run.tenant, batch_id=ctx.run.batch_id, limit=MAX_BATCH_RUNS)
+        return await self.store.all_runs(ctx.run.tenant, ctx.run.batch_id)
 
     def leftovers(self, held: Sequence[Run]) -> frozenset[str]:
         """The worktrees that exist and belong to none of the runs that are worked on. Blocks."""

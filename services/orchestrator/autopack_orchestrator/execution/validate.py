@@ -17,8 +17,8 @@ from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.model import EventKind, StepOutcome, StepResult
 from autopack_orchestrator.core.records import PhaseRecord
-from autopack_orchestrator.execution.capture import Captured, capture
-from autopack_orchestrator.execution.commands import Finished, execute, read_tail
+from autopack_orchestrator.execution.capture import Captured, added_paths, capture
+from autopack_orchestrator.execution.commands import Finished, execute, read_tail, shown
 from autopack_orchestrator.execution.context import RunContext, make_event
 from autopack_orchestrator.execution.heal import Healer, Remedy
 
@@ -44,6 +44,7 @@ class Validation:
     healer: Healer
     passes_on_base: BaseOutcome
     _adjusted: dict[int, Command] = field(default_factory=dict)
+    _healed_files: bool = False
 
     async def run(self, ctx: RunContext) -> Captured:
         """Capture and validate until nothing changes any more; returns what passed.
@@ -55,7 +56,7 @@ class Validation:
             captured = await capture(ctx)
             if not captured.changes:
                 raise _no_changes(ctx)
-            if await self._round(ctx, captured):
+            if await self._round(ctx, captured.tree):
                 return captured
         raise ctx.fail(
             "VALIDATION_UNSTABLE",
@@ -63,28 +64,25 @@ class Validation:
             "See the log: two steps seem to undo each other's changes.",
         )
 
-    async def _round(self, ctx: RunContext, captured: Captured) -> bool:
-        """Every step once; False as soon as a fix changed the tree, so that all must run again."""
+    async def _round(self, ctx: RunContext, tree: str) -> bool:
+        """Every step once; False as soon as a fix changed files, so that all must run again."""
         results: list[StepResult] = []
+        self._healed_files = False
         for index, command in enumerate(self.commands):
             async with ctx.phase(f"validate {index + 1}/{len(self.commands)}") as record:
-                result = await self._step(ctx, index, command, record)
+                result = await self._step(ctx, index, command, tree, record)
                 record.outcome = "failed" if result.outcome is StepOutcome.FAILED else "succeeded"
             results.append(result)
             await ctx.write(steps=tuple(results))
-            if result.outcome in (StepOutcome.FIXED, StepOutcome.FAILED):
-                tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
-                if result.outcome is StepOutcome.FIXED and tree != captured.tree:
-                    await ctx.event(
-                        EventKind.MITIGATION, "the fix changed tracked files: everything is validated again"
-                    )
-                    return False
             if result.outcome is StepOutcome.FAILED:
                 await self._skip_rest(ctx, results)
                 raise self._failed(ctx, result)
+            if self._healed_files:
+                await ctx.event(EventKind.MITIGATION, "the fix changed files: everything is validated again")
+                return False
         return True
 
-    async def _step(self, ctx: RunContext, index: int, command: Command, record: PhaseRecord) -> StepResult:
+    async def _step(self, ctx: RunContext, index: int, command: Command, tree: str, record: PhaseRecord) -> StepResult:
         current = self._adjusted.get(index, command)
         name = f"validate-{index + 1}"
         timeout = ctx.run.spec.step_timeout.total_seconds()
@@ -102,7 +100,12 @@ class Validation:
             _end_if_lost(ctx, finished)
             record.errors = tries
             output = await asyncio.to_thread(read_tail, ctx, finished)
+            before = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
             next_remedy = await self.healer.heal(ctx, finished, current, output, record)
+            if await git.worktree_tree(ctx.worktree, ctx.environment_paths) != before:
+                self._healed_files = True
+                # What the steps themselves left lying about (reports, coverage) is no part of the next capture.
+                ctx.environment_paths += await added_paths(ctx, tree, before)
             if next_remedy is None:
                 return await self._unhealed(ctx, command, current, result)
             remedy, current = next_remedy, next_remedy.rerun
@@ -133,8 +136,8 @@ class Validation:
         result = replace(result, pattern_id=self.healer.last_pattern)
         if await self.passes_on_base(ctx, command):
             return result
-        message = f"{current.line()} fails on the base commit too"
-        await ctx.event(EventKind.COMMAND, message, name="base", command=current.line(), outcome="failed")
+        message = f"{shown(current)} fails on the base commit too"
+        await ctx.event(EventKind.COMMAND, message, name="base", command=shown(current), outcome="failed")
         if ctx.run.spec.fail_on_pre_existing:
             return result
         return replace(result, outcome=StepOutcome.PRE_EXISTING)
@@ -148,7 +151,7 @@ class Validation:
         code = f"exit code {result.exit_code}" if result.exit_code is not None else "no exit code"
         return ctx.fail(
             "VALIDATION_FAILED",
-            f"{result.command.line()} failed with {code}{why}.",
+            f"{shown(result.command)} failed with {code}{why}.",
             *self.healer.suggestions,
             f"See `autopack runs log {ctx.run.run_id}`, and what the agent changed: `autopack runs patch`.",
         )
@@ -167,7 +170,7 @@ def _result(command: Command, finished: Finished, tries: int) -> StepResult:
 def _end_if_lost(ctx: RunContext, finished: Finished) -> None:
     """A step whose supervisor is gone says nothing about the change."""
     if finished.outcome.reason in (Reason.LOST, Reason.FENCED, Reason.CANCELLED):
-        raise ctx.fail("STEP_LOST", f"{finished.command.line()} {finished.words()}.", "Run it again.")
+        raise ctx.fail("STEP_LOST", f"{shown(finished.command)} {finished.words()}.", "Run it again.")
 
 
 def _no_changes(ctx: RunContext) -> Exception:

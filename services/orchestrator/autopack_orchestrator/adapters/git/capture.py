@@ -110,7 +110,10 @@ async def worktree_tree(workspace: Workspace, exclude: Sequence[str] = ()) -> st
         await _on_tree(workspace, index, "read-tree", "--reset", head)
         for attempt in range(1, ADD_ATTEMPTS + 1):
             try:
-                await _on_tree(workspace, index, "add", "--all", "--", ":/", *omitted)
+                # On stdin: what preparing has left can be more names than a command line holds.
+                paths = b"\0".join(map(os.fsencode, (":/", *omitted)))
+                words = ("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul")
+                await _on_tree(workspace, index, *words, stdin=paths)
                 break
             except GitError as error:
                 embedded = _EMBEDDED.findall(error.result.stderr)

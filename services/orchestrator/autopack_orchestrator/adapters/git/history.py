@@ -15,14 +15,12 @@ MAX_COMMITS = 1000  # a run with more is not judged commit by commit
 
 
 async def own_commits(workspace: Workspace, since: str) -> list[str]:
-    """Commits on the run's branch after ``since`` (a commit; a tree, which is no commit, counts as the base), oldest
-    first, along first parents."""
+    """Commits on the run's branch after the commit ``since``, oldest first, along first parents; none after a tree."""
     mirror = workspace.mirror
-    start = since if await mirror.sha(since) else workspace.base
     tip = await mirror.sha(f"refs/heads/{workspace.branch}")
-    if tip is None or tip == start:
+    if tip is None or tip == since or await mirror.sha(since) is None:
         return []
-    words = ("rev-list", "--first-parent", f"--max-count={MAX_COMMITS}", tip, f"^{start}")
+    words = ("rev-list", "--first-parent", f"--max-count={MAX_COMMITS}", tip, f"^{since}")
     result = await run_git(*words, git_dir=mirror.path, check=False)
     return result.text.split()[::-1] if result.returncode == 0 else []
 
