@@ -88,7 +88,7 @@ async def _demo(directory: Path, *, as_json: bool) -> int:
         await asyncio.to_thread(_MAKERS[name], directory / "repositories" / name)
     if no_node:
         out.print(Text(f"node-missing-dependency: skipped, {no_node}; a Python run takes its place.", style="yellow"))
-    async with session(None, Needs(roots=[directory])) as client:
+    async with session(None, Needs(roots=[directory], carry_out=True)) as client:
         created = [await _create(client, directory, batch) for batch in chosen]
         if await run_batches(client, [batch.batch_id for batch in created], err_console()):
             return INTERRUPTED

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import uuid
 from collections.abc import Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from autopack_api.orchestrator.v1 import batch_pb2, orchestrator_pb2
 from autopack_client import AsyncClient
+from autopack_client.evidence import run_git
 from autopack_kit.errors import AutopackError, InvalidArgument, invalid_field
 from rich.console import Console
 
@@ -28,6 +31,7 @@ from autopack_cli.yamlnodes import Problem
 __all__ = ["Interrupted", "register", "run_batches", "show_results"]
 
 MAX_RUNS = 1000
+MAX_GIT_PATH = 8192
 EXIT_BAD_INPUT = 2
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -90,7 +94,8 @@ def run(
 async def _run(
     spec: batch_pb2.BatchSpec, file: BatchFile | None, address: str | None, *, check: bool, as_json: bool
 ) -> int:
-    async with session(address, Needs(roots=[Path(spec.path)])) as client:
+    roots = [Path(spec.path), *await _git_directory(Path(spec.path))]
+    async with session(address, Needs(roots=roots, carry_out=not check)) as client:
         if file is not None and file.problems:
             _refuse(file, [*file.problems, *await _server_problems(client, file)])
         request = orchestrator_pb2.CreateBatchRequest(spec=spec, request_id=uuid.uuid4().hex, validate_only=check)
@@ -106,6 +111,15 @@ async def _run(
             err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
             return 0
         return await _show(client, response.batch, as_json=as_json)
+
+
+async def _git_directory(path: Path) -> list[Path]:
+    """Where a linked worktree has its repository: who names the worktree means both."""
+    with suppress(AutopackError, OSError):
+        arguments = ("rev-parse", "--path-format=absolute", "--git-common-dir")
+        found = await run_git(path, arguments, max_bytes=MAX_GIT_PATH)
+        return [Path(os.fsdecode(found).rstrip("\n"))]
+    return []
 
 
 async def _show(client: AsyncClient, batch: orchestrator_pb2.Batch, *, as_json: bool) -> int:

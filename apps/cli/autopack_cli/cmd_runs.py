@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from typing import Annotated
@@ -15,7 +16,7 @@ from rich.text import Text
 from autopack_cli import session as sessions
 from autopack_cli.cmd_run import run_batches, show_results
 from autopack_cli.options import Address, Json
-from autopack_cli.progress import STATE_STYLES, fetch_runs
+from autopack_cli.progress import STATE_STYLES, TERMINAL, fetch_runs
 from autopack_cli.render import (
     clean,
     command_line,
@@ -28,12 +29,14 @@ from autopack_cli.render import (
     table,
 )
 from autopack_cli.results import all_succeeded, drift_word, print_problems, state_word, steps_words
-from autopack_cli.session import INTERRUPTED, Needs, session
+from autopack_cli.session import INTERRUPTED, Needs, running_address, session
 
 __all__ = ["register"]
 
 MAX_PAGE = 500
 TAIL_BYTES = 64 << 10
+POLL_SECONDS = 0.2
+"""Between looks at a cancel that this command itself carries out."""
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Its id: <batch>.<name>.")]
 _STATES = {name.removeprefix("RUN_STATE_").lower(): number for name, number in pb.RunState.items() if number}
@@ -160,7 +163,7 @@ def watch(
     """
 
     async def work() -> int:
-        async with session(address, Needs()) as client:
+        async with session(address, Needs(carry_out=True)) as client:
             interrupted = await run_batches(client, [batch], err_console())
             found = await fetch_runs(client, batch)
             if as_json:
@@ -177,25 +180,30 @@ def cancel(
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Cancel a run or a whole batch. Returns at once.
+    """Cancel a run or a whole batch. Returns at once if a server runs, else when everything of it has ended.
 
     \b
     autopack runs cancel nightly-7k2q9d
     """
+    own = address is None and running_address() is None
 
     async def work() -> pb.CancelRunResponse | pb.CancelBatchResponse:
-        async with session(address, Needs()) as client:
-            return await _cancel(client, target)
+        async with session(address, Needs(carry_out=True)) as client:
+            response = await _cancel(client, target)
+            while own and not _ended(response):
+                await asyncio.sleep(POLL_SECONDS)
+                response = await _cancel(client, target)
+            return response
 
     response = sessions.run(work)
     if as_json:
         print_json(response)
     elif isinstance(response, pb.CancelRunResponse):
-        console().print(f"{response.run.run_id}: {state_word(response.run).replace('_', ' ')}, cancelling")
+        word = state_word(response.run).replace("_", " ")
+        console().print(f"{response.run.run_id}: {word}" + ("" if _ended(response) else ", cancelling"))
     else:
-        console().print(
-            f"{response.batch.batch_id}: {response.batch.run_count} runs, cancelling those that have not ended"
-        )
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(response.batch.runs_by_state.items()))
+        console().print(f"{response.batch.batch_id}: {counts}" + ("" if _ended(response) else ", cancelling the rest"))
 
 
 READ = Needs(("orchestrator",))
@@ -206,6 +214,12 @@ async def _cancel(client: AsyncClient, target: str) -> pb.CancelRunResponse | pb
     if "." in target:  # a batch's id has none
         return await client.orchestrator.CancelRun(pb.CancelRunRequest(run_id=target))
     return await client.orchestrator.CancelBatch(pb.CancelBatchRequest(batch_id=target))
+
+
+def _ended(response: pb.CancelRunResponse | pb.CancelBatchResponse) -> bool:
+    if isinstance(response, pb.CancelRunResponse):
+        return state_word(response.run) in TERMINAL
+    return response.batch.state != pb.BATCH_STATE_ACTIVE
 
 
 async def _write(pieces: AsyncIterator[bytes]) -> None:

@@ -32,10 +32,12 @@ class Needs:
     Attributes:
         services: those that it calls, and those that they call.
         roots: directories that the command was given; the embedded server may read these and no others.
+        carry_out: whether runs are carried out; a command that only looks must not start an agent that was left behind.
     """
 
     services: Sequence[str] = tuple(SERVICES)
     roots: Sequence[Path] = ()
+    carry_out: bool = False
 
 
 @asynccontextmanager
@@ -50,7 +52,15 @@ async def embedded(needs: Needs) -> AsyncIterator[str]:
     directory = Path(tempfile.mkdtemp(prefix="autopack-"))
     try:
         bind = Bind.unix(directory / "socket")
-        services = [create(name, os.environ, allowed_roots=roots) for name in needs.services]
+        services = [
+            create(
+                name,
+                os.environ,
+                allowed_roots=roots,
+                **({"carry_out": needs.carry_out} if name == "orchestrator" else {}),
+            )
+            for name in needs.services
+        ]
         server = Server(services, bind, server_options(settings, bind))
         await server.start()
         try:

@@ -34,6 +34,12 @@ __all__ = [
 UNFOLDED = 240
 """Columns when the output is no terminal: a table that is folded at 80 cannot be searched."""
 
+_REMEDIES = {
+    "RPC_UNAVAILABLE": "Check --address, that a server runs there, and whether it wants TLS (--tls-ca before the command).",
+    "RPC_UNIMPLEMENTED": "The server at this address does not run that service; give the address of one that does.",
+}
+"""For errors that come from gRPC itself and bring no remedy of their own."""
+
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
@@ -74,8 +80,9 @@ def print_error(error: AutopackError) -> None:
         line = f"{item.field}: {item.description}"
         if line not in error.message:
             out.print(Text(f"  {clean(line)}"), soft_wrap=True)
-    if error.remedy:
-        out.print(Text.assemble(("  what to do: ", "bold"), clean(error.remedy)), soft_wrap=True)
+    remedy = error.remedy or _REMEDIES.get(error.reason, "")
+    if remedy:
+        out.print(Text.assemble(("  what to do: ", "bold"), clean(remedy)), soft_wrap=True)
     out.print(Text(f"  reason: {error.reason}", style="dim"), soft_wrap=True)
 
 
