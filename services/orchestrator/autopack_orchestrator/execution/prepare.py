@@ -14,6 +14,7 @@ from autopack_kit.errors import AutopackError
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.adapters.peers import Detection
+from autopack_orchestrator.adapters.virtualenv import bundled_wheels, unpack
 from autopack_orchestrator.core.environment import base_environment
 from autopack_orchestrator.core.model import Prepare
 from autopack_orchestrator.core.plan import DetectedProject, StepPlan, plan_steps
@@ -65,7 +66,9 @@ async def make_virtualenvs(ctx: RunContext, projects: Sequence[DetectedProject])
         directory = ctx.workspace / project.workdir
         if (directory / ".venv").exists():
             continue
-        command = Command.of(sys.executable, "-m", "venv", ".venv", cwd=project.workdir)
+        wheels = bundled_wheels()
+        options = ["--without-pip"] if wheels else []
+        command = Command.of(sys.executable, "-m", "venv", *options, ".venv", cwd=project.workdir)
         finished = await execute(ctx, "venv", command, timeout_s=VENV_TIMEOUT_S)
         if not finished.ok:
             raise ctx.fail(
@@ -73,6 +76,8 @@ async def make_virtualenvs(ctx: RunContext, projects: Sequence[DetectedProject])
                 f"The virtual environment of {project.workdir!r} could not be made: {finished.words()}.",
                 "See the log; Debian needs the package python3-venv.",
             )
+        if wheels:
+            await asyncio.to_thread(unpack, directory / ".venv", wheels)
 
 
 def should_install(ctx: RunContext) -> bool:

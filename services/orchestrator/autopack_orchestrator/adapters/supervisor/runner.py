@@ -42,6 +42,7 @@ TAIL_BYTES = 64 << 10  # the end of a cut output usually holds the error
 LEFTOVER_SETTLE_S = (
     0.2  # `tee` behind a process substitution, test workers: most end by themselves right after their parent
 )
+FENCED_TERM_S = 0.5  # instead of the full grace: somebody else may begin the next attempt two seconds after the fence
 KILL_LIMIT_S = (
     10.0  # processes that survive SIGKILL this long hang in the kernel or belong to another user: report, do not wait
 )
@@ -388,8 +389,10 @@ class Supervisor:
 
     def _wait(self) -> None:
         limit = self.until
-        if self.phase == "RUNNING" and self.lonely_since is not None:
-            limit = min(limit, self.lonely_since + self.spec.fence_grace_s)
+        if self.phase == "RUNNING":
+            limit = min(limit, self._fence())
+        if self.phase == "TERMINATING":
+            limit = min(limit, self._fence() + FENCED_TERM_S)
         if self.phase == "KILLING":
             limit = time.monotonic() + KILL_PAUSE_S
         pause_ms = max(0.0, min(limit - time.monotonic(), LONGEST_POLL_S)) * 1000 + 1  # poll() rounds down
@@ -440,7 +443,7 @@ class Supervisor:
             self.phase = "DONE"
         elif self.phase == "SETTLING" and now >= self.until:
             self._terminate(now)
-        elif self.phase == "TERMINATING" and now >= self.until:
+        elif self.phase == "TERMINATING" and now >= min(self.until, self._fence() + FENCED_TERM_S):
             self.phase, self.until = "KILLING", now + KILL_LIMIT_S
         if self.phase == "KILLING":
             victims = descendants(os.getpid())
@@ -456,8 +459,11 @@ class Supervisor:
             return "CANCELLED"
         if now >= self.until:
             return "TIMEOUT"
-        lonely = self.lonely_since is not None and now >= self.lonely_since + self.spec.fence_grace_s
-        return "FENCED" if lonely or self.stop_requests else ""
+        return "FENCED" if now >= self._fence() or self.stop_requests else ""
+
+    def _fence(self) -> float:
+        """When the tree has to end for want of an orchestrator."""
+        return float("inf") if self.lonely_since is None else self.lonely_since + self.spec.fence_grace_s
 
     def _terminate(self, now: float) -> None:
         """Ask everybody politely, once: the group as a whole, and each of those who left it."""
