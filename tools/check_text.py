@@ -19,7 +19,7 @@ MAX_BYTES = 2_000_000
 RULES = (
     ("a path of someone's machine", re.compile(r"(?<![\w.$}-])/(?:home|Users|root)/[\w.-]+")),
     ("a package index", re.compile(r"\b(?:pypi|pythonhosted|npmjs|crates)\.(?:org|com|io)\b")),
-    ("a package index", re.compile(r"--(?:extra-)?index-url|--find-links|\b_authToken\b")),
+    ("a package index", re.compile(r"--(?:extra-)?index-url|\b_authToken\b")),
 )
 ANY_ADDRESS = ("an address; pins hold names, versions and hashes", re.compile(r"://|^-(?!-hash)", re.MULTILINE))
 PINS = ("constraints.txt", "deploy/docker/requirements.txt")

@@ -1,8 +1,9 @@
 """Errors that carry their own remedy.
 
-Every error a user can meet is an :class:`AutopackError`: a sentence that says what was wrong, a stable machine-readable
-``reason`` (UPPER_SNAKE, AIP-193), a ``remedy`` that says what to do, and metadata with everything dynamic in the sentence.
-The subclass chooses the gRPC status; :mod:`autopack_kit.interceptors` does the mapping, so no servicer catches anything.
+Every error a user can meet is an :class:`AutopackError`: a sentence that says what was wrong, a stable ``reason`` for
+programs (UPPER_SNAKE, AIP-193), a ``remedy`` that says what to do, and metadata with everything dynamic in the
+sentence. The subclass chooses the gRPC status; :mod:`autopack_kit.interceptors` does the mapping, so no servicer
+catches anything.
 
 This module is pure: ``core/`` packages may import it.
 """

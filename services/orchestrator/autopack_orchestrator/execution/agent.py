@@ -162,7 +162,7 @@ def check_agent(ctx: RunContext, outcome: Outcome) -> None:
         case Reason.TIMEOUT:
             raise ctx.fail(
                 "TIMEOUT",
-                f"The agent {words} and was ended with everything it had started.",
+                f"The agent {words}, with everything it had started.",
                 "Give it more time with `timeout`, or a smaller goal. What it had changed is in the patch.",
                 state=RunState.TIMED_OUT,
             )

@@ -49,7 +49,7 @@ class Finished:
             case Reason.EXITED:
                 return f"exited with code {self.outcome.exit_code}"
             case Reason.TIMEOUT:
-                return f"did not end within {self.outcome.duration_s:.0f} s"
+                return f"did not end in time and was stopped after {self.outcome.duration_s:.0f} s"
             case Reason.SPAWN_FAILED:
                 return f"could not be started: {self.outcome.error}"
             case Reason.FENCED:
