@@ -35,7 +35,7 @@ UNFOLDED = 240
 """Columns when the output is no terminal: a table that is folded at 80 cannot be searched."""
 
 _REMEDIES = {
-    "RPC_UNAVAILABLE": "Check --address, that a server runs there, and whether it wants TLS (--tls-ca before the command).",
+    "RPC_UNAVAILABLE": "Check --address, that a server runs there, and whether it wants TLS (`autopack --tls-ca ...`).",
     "RPC_UNIMPLEMENTED": "The server at this address does not run that service; give the address of one that does.",
 }
 """For errors that come from gRPC itself and bring no remedy of their own."""

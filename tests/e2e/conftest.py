@@ -1,0 +1,136 @@
+"""The real binary, with a data directory and a home of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+AUTOPACK = Path(sys.executable).with_name("autopack")
+TIMEOUT = 120.0
+"""Seconds; only against hanging."""
+
+
+@dataclass(frozen=True)
+class Cli:
+    """Runs ``autopack``."""
+
+    home: Path
+
+    @property
+    def data(self) -> Path:
+        """Its data directory; short, because a socket's path is."""
+        return self.home / "data"
+
+    def environment(self, **variables: str) -> dict[str, str]:
+        """What the command sees: nothing of the developer's own settings."""
+        own = {
+            name: value for name, value in os.environ.items() if not name.startswith(("AUTOPACK_", "GIT_", "NO_COLOR"))
+        }
+        return {**own, "HOME": str(self.home), "AUTOPACK_DATA_DIR": str(self.data), **variables}
+
+    def __call__(
+        self,
+        *words: str | Path,
+        input: bytes = b"",
+        cwd: Path | None = None,
+        env: dict[str, str] | None = None,
+        timeout: float = TIMEOUT,
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs it to its end."""
+        done = subprocess.run(
+            [AUTOPACK, *words], input=input, cwd=cwd or self.home, env=self.environment(**(env or {})),
+            capture_output=True, timeout=timeout, check=False,
+        )  # fmt: skip
+        out, err = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+        assert "Traceback" not in err, err
+        return subprocess.CompletedProcess(done.args, done.returncode, out, err)
+
+    def start(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+        """Starts it; whoever starts it ends it."""
+        return subprocess.Popen(
+            [AUTOPACK, *words], cwd=self.home, env=self.environment(**(env or {})), text=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def cli() -> Iterator[Cli]:
+    """The command with an empty home."""
+    home = Path(tempfile.mkdtemp(prefix="ape-"))
+    yield Cli(home)
+    shutil.rmtree(home, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that runs in its own process."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+
+class Servers:
+    """Starts servers and ends them."""
+
+    def __init__(self, cli: Cli) -> None:
+        self._cli = cli
+        self._running: list[subprocess.Popen[str]] = []
+
+    def start(self, *words: str | Path, env: dict[str, str] | None = None) -> Serving:
+        """``autopack serve ...``, once it answers."""
+        process = self._cli.start("serve", *words, env=env)
+        self._running.append(process)
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        if not address:
+            _, errors = process.communicate(timeout=TIMEOUT)
+            raise AssertionError(f"the server did not start: {errors}")
+        return Serving(process, address)
+
+    def stop(self) -> None:
+        """Ends all of them as an orderly shutdown does."""
+        for process in self._running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        for process in self._running:
+            process.communicate(timeout=TIMEOUT)
+
+
+@pytest.fixture
+def servers(cli: Cli) -> Iterator[Servers]:
+    """Servers for one test."""
+    found = Servers(cli)
+    yield found
+    found.stop()
+
+
+def git(path: Path, *words: str) -> str:
+    """What git prints, with nobody's configuration."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    env |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.org")
+    done = subprocess.run(
+        ["git", *identity, *words], cwd=path, env=env, capture_output=True, check=True, timeout=TIMEOUT
+    )
+    return done.stdout.decode("utf-8", "replace").strip()
+
+
+@pytest.fixture
+def repository(cli: Cli) -> Path:
+    """A repository that no toolchain knows, so that its runs prepare nothing."""
+    path = cli.home / "repository"
+    path.mkdir()
+    git(path, "init", "--quiet", "--initial-branch=main")
+    (path / "notes.txt").write_text("one\n")
+    git(path, "add", ".")
+    git(path, "commit", "--quiet", "--message", "Begin the notes")
+    return path
