@@ -12,7 +12,7 @@ from autopack_client import AsyncClient, read_log, watch_batch
 
 from tests.robustness.processes import HANG_LIMIT_S
 
-__all__ = ["History", "Sighting", "event_of", "finish", "log_of", "runs_of", "sightings"]
+__all__ = ["History", "Sighting", "event_of", "finish", "log_of", "runs_of", "sightings", "taken_up"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,18 @@ async def event_of(client: AsyncClient, batch_id: str, kind: pb.EventKind.ValueT
             if event.kind == kind and all(event.attributes.get(name) == value for name, value in attributes.items()):
                 return event
     raise AssertionError(f"the batch ended without an event {attributes}")
+
+
+async def taken_up(client: AsyncClient, batch_id: str, *names: str) -> None:
+    """Wait until each of these runs was adopted with its agent alive."""
+    waiting = {f"{batch_id}.{name}" for name in names}
+    async with asyncio.timeout(HANG_LIMIT_S):
+        async for event in watch_batch(client, batch_id):
+            if event.run_id in waiting and "taken up after a restart: the agent is still at work" in event.message:
+                waiting.remove(event.run_id)
+                if not waiting:
+                    return
+    raise AssertionError(f"the batch ended, and these were not taken up: {waiting}")
 
 
 async def runs_of(client: AsyncClient, batch_id: str) -> list[pb.Run]:

@@ -8,8 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from autopack_client import AsyncClient, connect
 
@@ -17,10 +19,10 @@ from tests.robustness import failpoints
 from tests.robustness.processes import HANG_LIMIT_S, end_marked
 from tests.robustness.traffic import make_repository
 
-__all__ = ["FENCE_GRACE_S", "Machine", "Server"]
+__all__ = ["FENCE_GRACE_S", "PROGRAM", "Machine", "Server"]
 
 FENCE_GRACE_S = 5.0
-_PROGRAM = Path(sys.executable).with_name("autopack")
+PROGRAM = Path(sys.executable).with_name("autopack")
 _INHERITED = ("PATH", "PYTHONPATH", "LANG", "TMPDIR", "LD_LIBRARY_PATH")
 
 
@@ -92,7 +94,7 @@ class Machine:
         """What all servers wrote."""
         return self.root / "server.log"
 
-    def environment(self, **settings: str) -> dict[str, str]:
+    def environment(self, settings: Mapping[str, str] = MappingProxyType({})) -> dict[str, str]:
         """The environment of the product on this machine."""
         return {
             **{name: os.environ[name] for name in _INHERITED if name in os.environ},
@@ -105,26 +107,29 @@ class Machine:
             **settings,
         }
 
-    async def serve(self, failpoint: str = "", *, answers: bool = True, **settings: str) -> Server:
+    async def serve(
+        self, failpoint: str = "", *, answers: bool = True, only: str = "", settings: Mapping[str, str] | None = None
+    ) -> Server:
         """Start a server and wait until it answers.
 
         Args:
             failpoint: where it dies, ``POINT`` or ``POINT:N``; see :mod:`.failpoints`.
+            only: the one service that it serves, instead of all.
             answers: False not to wait.
             settings: environment variables.
         """
-        server = self._start(failpoint, settings)
+        server = self._start(failpoint, only or "--all", settings or {})
         if answers:
             await server.ready()
         return server
 
-    def _start(self, failpoint: str, settings: dict[str, str]) -> Server:
-        program = [sys.executable, failpoints.__file__, failpoint] if failpoint else [str(_PROGRAM)]
+    def _start(self, failpoint: str, what: str, settings: Mapping[str, str]) -> Server:
+        program = [sys.executable, failpoints.__file__, failpoint] if failpoint else [str(PROGRAM)]
         address = f"unix:{self.root}/{len(self.servers)}.s"
         with self.log.open("ab") as log:
             process = subprocess.Popen(
-                [*program, "serve", "--all", "--address", address],
-                env=self.environment(**settings),
+                [*program, "serve", what, "--address", address],
+                env=self.environment(settings),
                 cwd=self.root,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,

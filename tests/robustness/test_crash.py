@@ -9,12 +9,11 @@ import signal
 import pytest
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import PREPARE_AUTO
-from autopack_client import AsyncClient, watch_batch
 
 from tests.robustness.failpoints import PASSED_BY_A_RUN
-from tests.robustness.history import event_of, finish, log_of, sightings
+from tests.robustness.history import event_of, finish, log_of, sightings, taken_up
 from tests.robustness.machine import FENCE_GRACE_S, Machine
-from tests.robustness.processes import HANG_LIMIT_S, alive, marked, until
+from tests.robustness.processes import alive, marked, until
 from tests.robustness.traffic import agent, batch, gated, gated_step, run, submit
 from tests.robustness.validators import fingerprint, nothing_is_left, validate
 
@@ -102,8 +101,7 @@ async def test_a_restart_within_the_grace_takes_the_agents_up(machine: Machine) 
     assert all(map(alive, pids))
     server = await machine.serve()
     async with server.client() as client:
-        for name in names:
-            await taken_up(client, batch_id, name)
+        await taken_up(client, batch_id, *names)
         machine.gate.touch()
         history = await finish(client, batch_id, machine.witness)
         for name, start in zip(names, before, strict=True):
@@ -141,20 +139,6 @@ async def test_a_step_at_work_when_the_server_was_killed_never_works_beside_its_
     one, two = sorted(steps(machine).values())
     assert one[-1] < two[0]
     await nothing_is_left(machine, history)
-
-
-async def taken_up(client: AsyncClient, batch_id: str, name: str) -> None:
-    """Wait until a run was adopted with its agent alive."""
-
-    async def seen() -> bool:
-        async with asyncio.timeout(HANG_LIMIT_S):
-            async for event in watch_batch(client, batch_id):
-                if event.run_id == f"{batch_id}.{name}" and "taken up" in event.message:
-                    assert "still at work" in event.message
-                    return True
-        return False
-
-    assert await seen()
 
 
 def steps(machine: Machine) -> dict[int, list[int]]:

@@ -1,0 +1,49 @@
+"""Many runs at once, from two servers on one data directory, on one repository."""
+
+from __future__ import annotations
+
+import asyncio
+
+from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
+
+from tests.robustness.history import finish, sightings, taken_up
+from tests.robustness.machine import Machine
+from tests.robustness.processes import parent, supervisors, until
+from tests.robustness.traffic import agent, batch, gated, run, submit
+from tests.robustness.validators import fingerprint, nothing_is_left, validate
+
+
+async def test_64_runs_from_two_servers_on_one_repository_all_succeed_at_the_first_attempt(machine: Machine) -> None:
+    before = fingerprint(machine.repo)
+    many = {"AUTOPACK_ORCHESTRATOR_MAX_CONCURRENT_RUNS": "64"}
+    first, second = await asyncio.gather(machine.serve(settings=many), machine.serve(settings=many))
+    specs = [
+        batch(machine.repo, [run(f"{side}{n}", agent(1), witness=machine.witness) for n in range(32)]) for side in "ab"
+    ]
+    async with first.client() as one, second.client() as two:
+        ids = await asyncio.gather(submit(one, specs[0]), submit(two, specs[1]))
+        histories = await asyncio.gather(finish(one, ids[0], machine.witness), finish(two, ids[1], machine.witness))
+    for history in histories:
+        validate(history)
+        assert [(one.state, one.attempt) for one in history.runs] == [(pb.RUN_STATE_SUCCEEDED, 1)] * 32
+        assert [list(one.warnings) for one in history.runs] == [[]] * 32
+    await nothing_is_left(machine, *histories)
+    assert fingerprint(machine.repo) == before
+
+
+async def test_of_two_servers_one_works_and_the_other_takes_over_when_it_is_killed(machine: Machine) -> None:
+    first = await machine.serve()
+    second = await machine.serve()
+    names = ("one", "two")
+    spec = batch(machine.repo, [run(name, gated(), witness=machine.witness, gate=machine.gate) for name in names])
+    async with second.client() as client:
+        batch_id = await submit(client, spec)
+        await until(lambda: len({seen.run for seen in sightings(machine.witness)}) == 2, "both agents are at work")
+        assert {parent(pid) for pid in supervisors(machine.data)} == {first.pid}
+        await first.kill()
+        await taken_up(client, batch_id, *names)
+        machine.gate.touch()
+        history = await finish(client, batch_id, machine.witness)
+    validate(history, crashes=1)
+    assert [(one.state, one.attempt) for one in history.runs] == [(pb.RUN_STATE_SUCCEEDED, 1)] * 2
+    await nothing_is_left(machine, history)
