@@ -11,23 +11,20 @@ from typing import ClassVar
 
 from autopack_kit.settings import setting
 
+from autopack_orchestrator.adapters.agents import known_agents
+
 __all__ = ["OrchestratorSettings"]
 
-#: Keys that the known agents need; nothing else of the server's environment is ever offered to a run by default.
-AGENT_KEYS = (
-    "ANTHROPIC_API_KEY",
-    "ANTHROPIC_BASE_URL",
-    "AZURE_OPENAI_API_KEY",
-    "CLAUDE_CODE_OAUTH_TOKEN",
-    "DEEPSEEK_API_KEY",
-    "GEMINI_API_KEY",
-    "GOOGLE_API_KEY",
-    "GROQ_API_KEY",
-    "MISTRAL_API_KEY",
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-    "OPENROUTER_API_KEY",
+#: Keys of model providers that agents other than the known ones use; nothing else of the server's environment is ever
+#: offered to a run by default.
+PROVIDER_KEYS = frozenset(
+    {"AZURE_OPENAI_API_KEY", "DEEPSEEK_API_KEY", "GROQ_API_KEY", "MISTRAL_API_KEY", "OPENROUTER_API_KEY"}
 )
+
+
+def _passable_env(_: Mapping[str, str]) -> tuple[str, ...]:
+    known = {name for agent in known_agents().values() for name in agent.pass_env}
+    return tuple(sorted(known | PROVIDER_KEYS))
 
 
 def _concurrency(_: Mapping[str, str]) -> int:
@@ -52,7 +49,8 @@ class OrchestratorSettings:
     )
     output_cap_bytes: int = setting(64 << 20, help="Bytes kept of what one command prints.")
     passable_env: tuple[str, ...] = setting(
-        AGENT_KEYS, help="Variables of this server that a batch may pass to its runs by name."
+        derive=_passable_env,
+        help="Variables of this server that a batch may pass to its runs by name; default: what the known agents need.",
     )
     toolchain_address: str = setting("", help="Address of the toolchain service; default: this server.")
     hardening_address: str = setting("", help="Address of the hardening service; default: this server.")
