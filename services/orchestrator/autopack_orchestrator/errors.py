@@ -10,6 +10,7 @@ __all__ = [
     "IdTaken",
     "LeaseLost",
     "RunFailed",
+    "StoreFailed",
     "batch_not_found",
     "no_log",
     "no_patch",
@@ -39,6 +40,10 @@ class RunFailed(Exception):
         super().__init__(error.message)
         self.state = state
         self.error = error
+
+
+class StoreFailed(Exception):
+    """What became of a run cannot be written down now. It says nothing about the run, which is taken up again."""
 
 
 def spec_invalid(violations: list[FieldViolation]) -> InvalidArgument:

@@ -13,7 +13,7 @@ from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViola
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, make_event
 
-__all__ = ["Captured", "added_paths", "capture", "environment_paths", "keep_patch", "literal"]
+__all__ = ["Captured", "added_paths", "capture", "environment_paths", "keep_patch", "literal", "restore_captured"]
 
 MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
 MAX_PATHS_SHOWN = 20
@@ -53,6 +53,16 @@ async def capture(ctx: RunContext) -> Captured:
     changes = tuple(FileChange(c.status, clean(c.path), clean(c.old_path)) for c in captured.changes)
     await ctx.write(changes=changes[:MAX_CHANGES_STORED], tree_id=captured.tree)
     return captured
+
+
+async def restore_captured(ctx: RunContext) -> None:
+    """Put the worktree back as it was last captured: what an interrupted validation wrote is no part of the change."""
+    if ctx.result.tree_id:
+        tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
+        found = await git.changes(ctx.worktree.mirror, ctx.result.tree_id, tree)
+        await git.restore_paths(
+            ctx.worktree, [path for change in found for path in change.paths], to=ctx.result.tree_id
+        )
 
 
 async def _look(ctx: RunContext) -> Captured:

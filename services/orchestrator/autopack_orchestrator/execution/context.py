@@ -21,7 +21,7 @@ from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.core.model import Batch, EventKind, NewEvent, Run, RunError, RunResult, RunState
 from autopack_orchestrator.core.records import PhaseRecord
 from autopack_orchestrator.core.text import clean
-from autopack_orchestrator.errors import RunFailed
+from autopack_orchestrator.errors import RunFailed, StoreFailed
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.settings import OrchestratorSettings
 
@@ -90,6 +90,7 @@ class RunContext:
 
         Raises:
             LeaseLost: somebody else holds the run; nothing was written.
+            StoreFailed: the store could not be written.
         """
         # One after the other: the agent's watchers write too, and each result is the last one with something changed.
         async with self._writing:
@@ -109,6 +110,8 @@ class RunContext:
             with contextlib.suppress(AutopackError):
                 self.run = await writing
             raise
+        except AutopackError as error:
+            raise StoreFailed(str(error)) from error
 
     async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
         """Store one event."""

@@ -138,7 +138,7 @@ class LocalEngine:
             if active.task.done():
                 del self._active[run_id]
                 # Its end could not be written, for example because the database was read-only for a moment.
-                self._abandoned |= active.context.stop is None and active.context.run.state in LEASED
+                self._abandoned |= active.context.stop is not Stop.HAND_OFF and active.context.run.state in LEASED
                 if not active.task.cancelled() and (error := active.task.exception()) is not None:
                     _log.error("a run's task failed", run_id=run_id, exc_info=error)
 

@@ -26,10 +26,10 @@ from autopack_orchestrator.core.model import TERMINAL, EventKind, OnDrift, Run, 
 from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.plan import StepPlan
 from autopack_orchestrator.core.text import clean
-from autopack_orchestrator.errors import LeaseLost, RunFailed
+from autopack_orchestrator.errors import LeaseLost, RunFailed, StoreFailed
 from autopack_orchestrator.execution import agent as agents
 from autopack_orchestrator.execution.base import BaseCommits
-from autopack_orchestrator.execution.capture import environment_paths, keep_patch
+from autopack_orchestrator.execution.capture import environment_paths, keep_patch, restore_captured
 from autopack_orchestrator.execution.commands import execute, shown
 from autopack_orchestrator.execution.context import RunContext, Stop, make_event
 from autopack_orchestrator.execution.drift import DriftWatch, Profiles
@@ -102,6 +102,9 @@ class Worker:
             await self._attempt(ctx, adopted=adopted)
         except LeaseLost as lost:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+        except StoreFailed as failure:
+            # Nothing is lost: the run keeps its lease, its agent works on, and the engine takes it up again.
+            _log.error("a run could not be stored", run_id=ctx.run.run_id, error=str(failure))
         except asyncio.CancelledError:
             if ctx.stop is Stop.CANCEL:
                 await self._end(ctx, RunState.CANCELLED, CANCELLED)
@@ -278,8 +281,7 @@ class Worker:
             await self._finish(ctx, state, error=error, **kept)
         except LeaseLost as lost:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
-        except AutopackError as failure:
-            # The store cannot be written: the run keeps its lease and is taken up when the engine starts again.
+        except StoreFailed as failure:
             _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
 
     async def _harvest(self, ctx: RunContext) -> dict[str, Any]:
@@ -328,6 +330,7 @@ class Worker:
                 raise _Lost("The orchestrator ended, and the agent with it.")
         else:
             await supervisor.end_all(ctx.directory)
+            await restore_captured(ctx)
         what = "the agent is still at work" if isinstance(agent, Handle) else "going on where it was left"
         await ctx.event(EventKind.STATE, f"taken up after a restart: {what}", attempt=ctx.run.attempt)
         return prepared, agent
@@ -354,7 +357,7 @@ class Worker:
                 await self._remove(ctx, keep_branch=await git.branch_tip(tree) != tree.base)
         except LeaseLost as lost:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
-        except AutopackError as failure:
+        except (AutopackError, StoreFailed) as failure:
             _log.error("a lost run could not be queued again", run_id=ctx.run.run_id, error=str(failure))
 
     async def _siblings(self, ctx: RunContext) -> list[Run]:

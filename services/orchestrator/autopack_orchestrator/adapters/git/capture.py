@@ -203,19 +203,20 @@ async def commit(workspace: Workspace, tree: str, message: str, identity: Identi
     return sha
 
 
-async def restore_paths(workspace: Workspace, paths: Iterable[str]) -> None:
-    """Put ``paths`` (of :class:`Change`, never from a user) back to the base commit; everything else stays as it is.
+async def restore_paths(workspace: Workspace, paths: Iterable[str], to: str = "") -> None:
+    """Put ``paths`` (of :class:`Change`, never from a user) back to the tree or commit ``to``, by default the base
+    commit; everything else stays as it is.
 
-    What the base does not have is deleted; what it has is written anew: content, mode, type.
+    What it does not have is deleted; what it has is written anew: content, mode, type.
     """
     wanted = sorted(set(paths))
     async with _private_index(workspace, keep=False) as index:
-        await _on_tree(workspace, index, "read-tree", "--reset", workspace.base)
+        await _on_tree(workspace, index, "read-tree", "--reset", to or workspace.base)
         listed = await _on_tree(workspace, index, "ls-files", "-z")
-        in_base = set(listed.stdout.split(b"\0"))
-        gone = [path for path in wanted if os.fsencode(path) not in in_base]
+        known = set(listed.stdout.split(b"\0"))
+        gone = [path for path in wanted if os.fsencode(path) not in known]
         await asyncio.to_thread(_delete, workspace.path, gone)
-        back = [os.fsencode(path) for path in wanted if os.fsencode(path) in in_base]
+        back = [os.fsencode(path) for path in wanted if os.fsencode(path) in known]
         if back:
             words = ("checkout-index", "--force", "-z", "--stdin")
             await _on_tree(workspace, index, *words, stdin=b"\0".join(back) + b"\0")
