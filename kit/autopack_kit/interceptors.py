@@ -30,7 +30,7 @@ from autopack_kit.errors import (
     Unavailable,
 )
 from autopack_kit.identity import Principal, Scope, as_principal, require
-from autopack_kit.status import DETAILS_KEY, to_status
+from autopack_kit.status import DETAILS_KEY, STREAM_ENDED, to_status
 
 __all__ = ["REQUEST_ID_KEY", "CallInterceptor", "CallLimits", "MethodRules"]
 
@@ -293,7 +293,7 @@ class _Deadline:
             if self._streaming:
                 raise Unavailable(
                     "This stream has reached the longest time of a stream, or the server is stopping.",
-                    reason="STREAM_ENDED_BY_SERVER",
+                    reason=STREAM_ENDED,
                     remedy="Open it again from the last position received.",
                     metadata=metadata,
                 ) from expired

@@ -16,10 +16,13 @@ from google.rpc import error_details_pb2, status_pb2
 from autopack_kit import errors
 from autopack_kit.errors import AutopackError, FieldViolation
 
-__all__ = ["DETAILS_KEY", "code_of", "from_rpc_error", "to_status"]
+__all__ = ["DETAILS_KEY", "STREAM_ENDED", "code_of", "from_rpc_error", "to_status"]
 
 DETAILS_KEY = "grpc-status-details-bin"
 """The trailer that all gRPC libraries read the rich status from."""
+
+STREAM_ENDED = "STREAM_ENDED_BY_SERVER"
+"""Reason of a stream that the server ended for its age or because it stops: the client opens it again."""
 
 # gRPC's default limit for all headers of a response is 8 KiB (the details travel in base64, the sentence
 # percent-encoded): a status over it would reach the client as an unrelated error.

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_kit.errors import Unavailable
+from autopack_kit.status import STREAM_ENDED
 
 from autopack_client.client import AsyncClient
 
@@ -19,8 +20,6 @@ LONGEST_DELAY = 5.0
 """Seconds: a server that restarts is found again within this time."""
 PATIENCE = 12
 """Attempts in a row without a message: about 35 seconds, more than an orderly restart takes."""
-AGED_OUT = "STREAM_AGED_OUT"
-"""Reason of a stream that the server ended because of its age alone."""
 
 
 class _Backoff:
@@ -34,9 +33,8 @@ class _Backoff:
 
     async def wait(self, error: Unavailable) -> None:
         """Waits, or raises ``error`` when there were too many."""
-        if error.reason == AGED_OUT:
-            self.reset()
-            return
+        if error.reason == STREAM_ENDED:
+            self.reset()  # it was there and ended the stream in good order; but never without any delay
         self._failures += 1
         if self._failures >= PATIENCE:
             raise error

@@ -15,7 +15,9 @@ from autopack_api.orchestrator.v1.orchestrator_pb2_grpc import (
 )
 from autopack_client import AutopackError, connect, connect_sync, get_patch, read_log, watch_batch
 from autopack_kit.errors import InvalidArgument, NotFound, Unavailable, invalid_field
-from autopack_kit.server import ServiceContext
+from autopack_kit.interceptors import CallLimits
+from autopack_kit.server import ServerOptions, ServiceContext
+from autopack_kit.status import STREAM_ENDED
 from autopack_kit.testing import running
 
 LAST = 5
@@ -58,20 +60,22 @@ class Scripted(OrchestratorServiceServicer):
                 await asyncio.Event().wait()
             finally:
                 self.cancelled.set()
+        if request.batch_id == "quiet" and len(self.asked_after) < 5:
+            await asyncio.Event().wait()
         if request.batch_id == "away":
             raise Unavailable("Away.", reason="AWAY")
         first = request.after_sequence + 1
         for sequence in range(first, min(first + 2, LAST + 1)):
             yield pb.WatchBatchResponse(event=pb.Event(sequence=sequence))
         if first + 2 <= LAST:
-            raise Unavailable("Old.", reason="STREAM_AGED_OUT")
+            raise Unavailable("Old.", reason=STREAM_ENDED)
 
     async def ReadLog(self, request: Any, context: Any) -> AsyncIterator[pb.ReadLogResponse]:
         self.asked_offsets.append((request.attempt, request.offset))
         start = request.offset if request.offset >= 0 else len(self.log) + request.offset
         yield pb.ReadLogResponse(data=self.log[start : start + 4], offset=start)
         if start + 4 < len(self.log):
-            raise Unavailable("Old.", reason="STREAM_AGED_OUT")
+            raise Unavailable("Old.", reason=STREAM_ENDED)
 
     async def _not_scripted(self, request: Any, context: Any) -> Any:
         raise AssertionError("no test calls this")
@@ -134,6 +138,18 @@ async def test_watch_gives_up_when_the_server_stays_away(monkeypatch: pytest.Mon
         with pytest.raises(Unavailable) as error:
             _ = [event async for event in watch_batch(client, "away")]
     assert error.value.reason == "AWAY"
+
+
+async def test_watch_of_a_quiet_batch_outlives_any_number_of_streams_that_the_server_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("autopack_client.watch.FIRST_DELAY", 0.0001)
+    monkeypatch.setattr("autopack_client.watch.PATIENCE", 2)
+    service, limits = Scripted(), CallLimits(max_deadline=0.2)
+    async with running(service, options=ServerOptions(limits=limits)) as target, connect(target.address) as client:
+        seen = [event.sequence async for event in watch_batch(client, "quiet", after=3)]
+    assert seen == [4, 5]
+    assert service.asked_after == [3] * 5
 
 
 async def test_stream_is_cancelled_on_the_server_when_its_reader_is_cancelled() -> None:
