@@ -103,6 +103,45 @@ runs:
     assert "reverted, outside the scope: other.txt" in done.stdout
 
 
+CLAUDE = """#!/bin/sh
+printf '%s\\n' "$@" > "$HOME/words"
+env > "$HOME/variables"
+echo two >> notes.txt
+"""
+
+
+def test_preset_starts_the_agent_with_its_context_and_its_keys_only(cli: Cli, repository: Path) -> None:
+    program = cli.home / "bin/claude"
+    program.parent.mkdir()
+    program.write_text(CLAUDE)
+    program.chmod(0o755)
+    env = {"PATH": f"{program.parent}:{os.environ['PATH']}", "ANTHROPIC_API_KEY": "k", "DATABASE_URL": "secret"}
+    done = cli("run", "--repo", repository, "--agent", "claude", "--goal", "Write more notes", *PASSES, env=env)
+    assert done.returncode == 0, done.stdout + done.stderr
+    words = (cli.home / "words").read_text()
+    assert words.startswith("-p\n")
+    assert "Goal: Write more notes" in words
+    assert "--permission-mode\nacceptEdits" in words
+    variables = (cli.home / "variables").read_text()
+    assert "ANTHROPIC_API_KEY=k" in variables
+    assert "secret" not in variables
+
+
+def test_run_in_a_linked_worktree_finds_its_repository(cli: Cli, repository: Path) -> None:
+    git(repository, "worktree", "add", "--quiet", "--detach", str(cli.home / "linked"))
+    done = cli("run", "--repo", "linked", *WRITES, *PASSES)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_reader_that_has_seen_enough_is_no_error(cli: Cli) -> None:
+    process = cli.start("config")
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == ""
+    process.wait(timeout=60)
+
+
 def started(process: subprocess.Popen[str]) -> str:
     """Waits until the agent runs; returns what was told so far."""
     assert process.stderr is not None

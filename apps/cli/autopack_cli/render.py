@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from autopack_api.common.v1 import common_pb2
@@ -23,12 +23,13 @@ __all__ = [
     "command_line",
     "console",
     "elapsed",
+    "enum_word",
     "err_console",
     "print_error",
     "print_json",
     "print_messages",
+    "seconds_of",
     "table",
-    "write_bytes",
 ]
 
 UNFOLDED = 240
@@ -120,13 +121,6 @@ def elapsed(seconds: float) -> str:
 def seconds_of(duration: Duration) -> float:
     """Seconds of a protobuf duration."""
     return duration.seconds + duration.nanos / 1e9
-
-
-def write_bytes(pieces: Iterable[bytes]) -> None:
-    """Bytes as they are: a log or a patch need not be text."""
-    for piece in pieces:
-        sys.stdout.buffer.write(piece)
-    sys.stdout.buffer.flush()
 
 
 def enum_word(enum: Any, number: int, prefix: str) -> str:

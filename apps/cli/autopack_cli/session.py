@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 from autopack_client import AsyncClient, ClientTls, connect
 from autopack_kit.auth import read_token
 from autopack_kit.bind import Bind
-from autopack_kit.errors import AutopackError, FailedPrecondition
+from autopack_kit.errors import AutopackError
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.settings import load
 
 from autopack_cli.embedded import Needs, embedded
 
-__all__ = ["Connection", "Needs", "connection", "default_address", "run", "session"]
+__all__ = ["INTERRUPTED", "Connection", "Needs", "connection", "default_address", "run", "running_address", "session"]
 
 T = TypeVar("T")
 
@@ -104,13 +104,3 @@ def _is_ours(address: str) -> bool:
         return Bind.parse(address).loopback
     except AutopackError:
         return False
-
-
-def no_server(address: str) -> FailedPrecondition:
-    """For commands that only make sense with a server that runs."""
-    return FailedPrecondition(
-        f"No server answers at {address}.",
-        reason="NO_SERVER",
-        remedy="Start one with `autopack serve --all`, or give --address.",
-        metadata={"address": address},
-    )
