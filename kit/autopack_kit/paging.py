@@ -11,6 +11,7 @@ import binascii
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from autopack_kit.errors import InvalidArgument, invalid_field
 
@@ -22,7 +23,8 @@ MAX_PAGE_SIZE = 1000
 MAX_TOKEN = 2048
 """Characters of a token; ours have under 200."""
 
-Key = tuple[str | int | float, ...]
+Key = tuple[Any, ...]
+"""The parts of a sort key, each of the type that the caller of :func:`decode_token` asked for."""
 
 
 def page_size(requested: int, *, default: int = DEFAULT_PAGE_SIZE, maximum: int = MAX_PAGE_SIZE) -> int:
@@ -38,7 +40,7 @@ def page_size(requested: int, *, default: int = DEFAULT_PAGE_SIZE, maximum: int 
     return min(requested, maximum) if requested else default
 
 
-def encode_token(key: Sequence[str | int | float], filters: Mapping[str, object]) -> str:
+def encode_token(key: Sequence[str | int], filters: Mapping[str, object]) -> str:
     """A ``next_page_token`` that continues after the item with sort key ``key``.
 
     Args:
@@ -49,8 +51,13 @@ def encode_token(key: Sequence[str | int | float], filters: Mapping[str, object]
     return base64.urlsafe_b64encode(document.encode()).rstrip(b"=").decode()
 
 
-def decode_token(token: str, filters: Mapping[str, object]) -> Key | None:
+def decode_token(token: str, filters: Mapping[str, object], *types: type[str | int]) -> Key | None:
     """The sort key after which the page starts; None for the first page (an empty token).
+
+    Args:
+        token: as the client sent it, which may have made it up.
+        filters: as for :func:`encode_token`.
+        types: of the parts of the key.
 
     Raises:
         InvalidArgument: ``PAGE_TOKEN_INVALID``; ``PAGE_TOKEN_OTHER_FILTERS`` when the request changed in between.
@@ -58,6 +65,8 @@ def decode_token(token: str, filters: Mapping[str, object]) -> Key | None:
     if not token:
         return None
     digest, key = _parse(token)
+    if tuple(type(part) for part in key) != types or not all(map(_storable, key)):
+        raise _invalid()
     if digest != _digest(filters):
         raise invalid_field(
             "page_token",
@@ -76,10 +85,14 @@ def _parse(token: str) -> tuple[str, Key]:
         raise _invalid() from error
     if not isinstance(document, list) or not document or not isinstance(document[0], str):
         raise _invalid()
-    key = document[1:]
-    if not all(isinstance(part, str | int | float) and not isinstance(part, bool) for part in key):
-        raise _invalid()
-    return document[0], tuple(key)
+    return document[0], tuple(document[1:])
+
+
+def _storable(part: str | int) -> bool:
+    """Whether every database can compare with it: 64 bits, and text without NUL and lone surrogates."""
+    if isinstance(part, int):
+        return -(2**63) <= part < 2**63
+    return "\0" not in part and not any("\ud800" <= letter <= "\udfff" for letter in part)
 
 
 def _invalid() -> InvalidArgument:

@@ -64,7 +64,7 @@ class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: Context) -> pb.ListPatternsResponse:
         """The patterns by priority, then by id."""
         size = page_size(request.page_size, maximum=MAX_PAGE_SIZE)
-        after = decode_token(request.page_token, {})
+        after = decode_token(request.page_token, {}, int, str)
         rest = [one for one in self._core.patterns if after is None or (one.priority, one.id) > after]
         more = encode_token((rest[size - 1].priority, rest[size - 1].id), {}) if len(rest) > size else ""
         return pb.ListPatternsResponse(patterns=map(convert.pattern_to_proto, rest[:size]), next_page_token=more)

@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from autopack_kit.errors import AutopackError, FailedPrecondition, FieldViolation, invalid_field
 from autopack_kit.paging import decode_token, encode_token, page_size
@@ -198,7 +197,7 @@ class Orchestrator:
     async def list_batches(self, tenant: str, size: int, token: str) -> tuple[list[Batch], str]:
         """A page of batches and the token of the next."""
         limit = page_size(size, maximum=MAX_PAGE)
-        key = _page_key(token, {"tenant": tenant}, int, str)
+        key = decode_token(token, {"tenant": tenant}, int, str)
         after = None if key is None else (key[0], key[1])
         batches = await self._store.list_batches(tenant, after, limit + 1)
         more = len(batches) > limit
@@ -226,7 +225,7 @@ class Orchestrator:
         """A page of runs and the token of the next."""
         limit = page_size(size, maximum=MAX_PAGE)
         filters = {"tenant": tenant, "batch": batch_id, "states": sorted(state.value for state in states)}
-        key = _page_key(token, filters, int, str, int)
+        key = decode_token(token, filters, int, str, int)
         after = None if key is None else (key[0], key[1], key[2])
         runs, more = await self._store.list_runs(tenant, batch_id=batch_id, states=states, after=after, limit=limit)
         if not more:
@@ -325,14 +324,6 @@ async def _uncommitted(source: git.Source) -> tuple[str, ...]:
         return await git.uncommitted(source)
     except AutopackError as error:
         return (f"Whether there are uncommitted changes could not be found out: {error.message}",)
-
-
-def _page_key(token: str, filters: Mapping[str, object], *types: type) -> Any:
-    """The key of a page token, which a client may have made up."""
-    key = decode_token(token, filters)
-    if key is not None and [type(part) for part in key] != list(types):
-        raise invalid_field("page_token", "is not a token of this list; start again without one")
-    return key
 
 
 def _new_batch(tenant: str, spec: BatchSpec, repository: str, base_commit: str) -> Batch:
