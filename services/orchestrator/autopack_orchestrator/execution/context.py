@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -100,18 +99,15 @@ class RunContext:
         self, to: RunState | None, activity: str | None, events: tuple[NewEvent, ...], result: dict[str, Any]
     ) -> None:
         changed = replace(self.run.result, **result) if result else None
-        writing = asyncio.ensure_future(
-            self.store.update(self.run, to=to, activity=activity, result=changed, events=events)
-        )
-        try:
-            self.run = await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            # The store may have committed already: whoever writes the run's end must know the state it is in.
-            with contextlib.suppress(AutopackError):
-                self.run = await writing
-            raise
-        except AutopackError as error:
-            raise StoreFailed(str(error)) from error
+
+        async def update() -> None:
+            try:
+                self.run = await self.store.update(self.run, to=to, activity=activity, result=changed, events=events)
+            except AutopackError as error:
+                raise StoreFailed(str(error)) from error
+
+        # The store may have committed already: whoever writes the run's end must know the state it is in.
+        await _unbroken(update())
 
     async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
         """Store one event."""
@@ -155,7 +151,7 @@ class RunContext:
         finally:
             record.seconds = time.monotonic() - started
             if record.outcome != "cancelled":
-                await self._phase_ended(record)
+                await _unbroken(self._phase_ended(record))  # else its event would be there and its record not
 
     async def end_interrupted_phase(self) -> None:
         """The end of the phase in which the run was cancelled."""
@@ -208,6 +204,18 @@ class RunContext:
     def directory(self) -> Path:
         """Where this attempt keeps what it produces."""
         return self.layout.attempt(self.run)
+
+
+async def _unbroken(work: Coroutine[Any, Any, None]) -> None:
+    """Do ``work`` to its end even if we are cancelled meanwhile; only then is that raised."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if (error := task.exception()) is not None:
+            _log.warning("interrupted, and it had failed", error=str(error))
+        raise
 
 
 def make_event(kind: EventKind, message: str, **attributes: object) -> NewEvent:
