@@ -12,7 +12,10 @@ Pure functions and values for Python users; the gRPC service is :func:`create`::
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+from autopack_kit.settings import load
 
 from autopack_hardening.adapters.registry import diagnostician
 from autopack_hardening.core.model import (
@@ -37,10 +40,10 @@ from autopack_hardening.core.model import (
     Suggestion,
 )
 from autopack_hardening.core.patterns import Pattern, PatternError
-from autopack_hardening.settings import HardeningSettings
 
 if TYPE_CHECKING:
     from autopack_hardening.service import HardeningService
+    from autopack_hardening.settings import HardeningSettings
 
 __all__ = [
     "Action",
@@ -53,7 +56,6 @@ __all__ = [
     "Ending",
     "Failure",
     "FileExists",
-    "HardeningSettings",
     "InstallDeclared",
     "Mitigation",
     "Outcome",
@@ -85,7 +87,9 @@ def patterns() -> tuple[Pattern, ...]:
 
 
 def create(settings: HardeningSettings | None = None) -> HardeningService:
-    """The gRPC service, for :func:`autopack_kit.server.serve`; imports grpc only now."""
-    from autopack_hardening.service import create as create_service
+    """The service for a server of ``autopack_kit``; without settings they are read from the environment."""
+    # Imported here so that a user of diagnose() alone needs neither grpc nor the stubs.
+    from autopack_hardening.service import HardeningService
+    from autopack_hardening.settings import HardeningSettings
 
-    return create_service(settings)
+    return HardeningService(settings or load(HardeningSettings, os.environ))

@@ -13,11 +13,10 @@ from autopack_kit.server import ServiceContext
 
 from autopack_hardening import convert
 from autopack_hardening.adapters.registry import diagnostician
-from autopack_hardening.core.diagnosing import Diagnostician
 from autopack_hardening.errors import unknown_pattern
 from autopack_hardening.settings import HardeningSettings
 
-__all__ = ["HardeningService", "create"]
+__all__ = ["HardeningService"]
 
 MAX_PAGE_SIZE = 500
 """Patterns of a page; the contract's limit."""
@@ -25,24 +24,24 @@ MAX_PAGE_SIZE = 500
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
-def create(settings: HardeningSettings | None = None) -> HardeningService:
-    """The service, with its patterns loaded and proven.
+class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
+    """``autopack.hardening.v1.HardeningService`` as a service of the kit. Stateless; executes and touches nothing.
+
+    Its patterns are loaded and proven when it is made.
+
+    Args:
+        settings: which patterns are off.
 
     Raises:
         PatternError: a packaged pattern is broken; names file and id.
         InvalidArgument: the settings disable a pattern that does not exist.
     """
-    return HardeningService(diagnostician((settings or HardeningSettings()).disabled_patterns))
-
-
-class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
-    """``autopack.hardening.v1.HardeningService`` as a service of the kit. Stateless; executes and touches nothing."""
 
     name = "hardening"
     full_names = (pb.DESCRIPTOR.services_by_name["HardeningService"].full_name,)
 
-    def __init__(self, core: Diagnostician) -> None:
-        self._core = core
+    def __init__(self, settings: HardeningSettings) -> None:
+        self._core = diagnostician(settings.disabled_patterns)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the servicer."""

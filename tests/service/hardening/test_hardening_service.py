@@ -8,7 +8,8 @@ import pytest
 from autopack_api.common.v1.common_pb2 import Argv, Command
 from autopack_api.hardening.v1 import hardening_pb2 as pb
 from autopack_client import AsyncClient, connect
-from autopack_hardening import HardeningSettings, create
+from autopack_hardening import create
+from autopack_hardening.settings import HardeningSettings
 from autopack_kit.errors import InvalidArgument, NotFound, ResourceExhausted
 from autopack_kit.testing import running
 
@@ -133,3 +134,9 @@ async def test_a_disabled_pattern_does_not_match() -> None:
 def test_disabling_an_unknown_pattern_is_an_error_that_names_the_known() -> None:
     with pytest.raises(InvalidArgument, match="python_missing_dep"):
         create(HardeningSettings(disabled_patterns=("python_missing",)))
+
+
+def test_a_service_made_without_settings_reads_them_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AUTOPACK_HARDENING_DISABLED_PATTERNS", "nonsense")
+    with pytest.raises(InvalidArgument, match="nonsense"):
+        create()
