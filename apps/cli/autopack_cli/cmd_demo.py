@@ -71,14 +71,14 @@ def demo(
         )
     try:
         with _own_environment(directory / "data"):
-            status = sessions.run(lambda: _demo(directory, as_json=as_json))
+            status = sessions.run(lambda: _demo(directory, as_json=as_json, kept=not clean_up))
     finally:
         if clean_up:
             shutil.rmtree(directory, ignore_errors=True)
     raise typer.Exit(status)
 
 
-async def _demo(directory: Path, *, as_json: bool) -> int:
+async def _demo(directory: Path, *, as_json: bool, kept: bool) -> int:
     out, started = err_console() if as_json else console(), time.monotonic()
     no_node = await asyncio.to_thread(_why_no_node)
     chosen = batches(with_node=not no_node)
@@ -100,7 +100,12 @@ async def _demo(directory: Path, *, as_json: bool) -> int:
         await _keep(client, directory / "results", results)
         if as_json:
             print_json(pb.ListRunsResponse(runs=[result.run for result in results]))
-        await _report(client, out, directory, names, results)
+        await _report(client, out, results)
+    if kept:
+        for name in names:
+            repository = directory / "repositories" / name
+            out.print(f"branches: git -C {repository} branch --list 'autopack/*'", style="dim", soft_wrap=True)
+        out.print(f"patches and logs: {directory / 'results'}", style="dim", soft_wrap=True)
     out.print(f"took {elapsed(time.monotonic() - started)}", style="dim")
     return int(any(result.problem for result in results))
 
@@ -158,9 +163,7 @@ async def _keep(client: AsyncClient, directory: Path, results: Sequence[_Result]
             stem.with_suffix(".patch").write_bytes(patch)
 
 
-async def _report(
-    client: AsyncClient, out: Console, directory: Path, repositories: Sequence[str], results: Sequence[_Result]
-) -> None:
+async def _report(client: AsyncClient, out: Console, results: Sequence[_Result]) -> None:
     runs = [result.run for result in results]
     avoided = await avoided_tokens(client, runs)
     out.print(results_table(runs, avoided))
@@ -170,10 +173,6 @@ async def _report(
     _print_expectations(out, results)
     out.print()
     out.print(await _avoided_words(client, runs, avoided), soft_wrap=True)
-    for name in repositories:
-        repository = directory / "repositories" / name
-        out.print(f"branches: git -C {repository} branch --list 'autopack/*'", style="dim", soft_wrap=True)
-    out.print(f"patches and logs: {directory / 'results'}", style="dim", soft_wrap=True)
 
 
 def _print_expectations(out: Console, results: Sequence[_Result]) -> None:

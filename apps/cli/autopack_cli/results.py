@@ -43,11 +43,11 @@ def state_word(run: pb.Run) -> str:
 
 
 def drift_word(run: pb.Run) -> str:
-    """The verdict on drift."""
+    """The verdict on drift; ``unclear`` where there was too little to judge."""
     if run.drift_verdict == intention_pb2.VERDICT_UNSPECIFIED:
         return "-"
     word = enum_word(intention_pb2.Verdict, run.drift_verdict, "VERDICT_")
-    return "too little to judge" if word == "insufficient evidence" else word
+    return "unclear" if word == "insufficient evidence" else word
 
 
 def steps_words(run: pb.Run) -> str:
@@ -90,7 +90,7 @@ def results_table(runs: Sequence[pb.Run], avoided: Mapping[str, telemetry_pb2.Av
         state = state_word(run)
         estimate = avoided.get(run.run_id)
         rows.add_row(
-            Text(clean(run.name)),
+            Text(clean(run.name), no_wrap=True),
             Text(state.replace("_", " "), style=STATE_STYLES.get(state, "")),
             Text(run.branch if run.head_commit else "-"),
             Text(str(len(run.changes))),
