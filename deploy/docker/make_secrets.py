@@ -12,8 +12,9 @@ import sys
 from pathlib import Path
 
 from autopack_kit import certs
-from autopack_kit.auth import ensure_signing_key, write_secret
+from autopack_kit.auth import ensure_signing_key
 from autopack_kit.errors import AutopackError
+from autopack_kit.secret_files import write_secret
 
 HERE = Path(__file__).resolve().parent
 

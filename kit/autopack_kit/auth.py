@@ -4,8 +4,9 @@
 - With an ``authorization: Bearer ...`` header the token alone decides, on every transport.
 - On TCP a token is always needed, TLS or not.
 
-Two kinds of token: those of the tokens file (long-lived, revoked by removing their entry and restarting), and run
-tokens (signed, stateless, bound to one run, scope ``ingest`` only: what an agent inside a run may hold).
+Three kinds of token: those of the tokens file (long-lived, revoked by removing their entry and restarting), and two
+that are signed with the key that all services of an installation share: run tokens (bound to one run, scope ``ingest``
+only: what an agent inside a run may hold), and service tokens (one service asks another on behalf of a tenant).
 """
 
 from __future__ import annotations
@@ -14,14 +15,11 @@ import base64
 import hashlib
 import hmac
 import json
-import os
 import re
 import secrets
-import stat
 import time
 import tomllib
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -31,6 +29,7 @@ import structlog
 
 from autopack_kit.errors import AlreadyExists, FailedPrecondition, Unauthenticated
 from autopack_kit.identity import DEFAULT_TENANT, Principal, Scope
+from autopack_kit.secret_files import read_secret, unreadable, write_secret
 
 __all__ = [
     "LOCAL_PRINCIPAL",
@@ -41,10 +40,9 @@ __all__ = [
     "ensure_tokens_file",
     "load_tokens",
     "mint_run_token",
-    "read_secret",
+    "mint_service_token",
     "read_token",
-    "verify_run_token",
-    "write_secret",
+    "verify_signed_token",
 ]
 
 _log = structlog.get_logger("autopack.auth")
@@ -52,8 +50,6 @@ _log = structlog.get_logger("autopack.auth")
 #: The owner of the UNIX socket.
 LOCAL_PRINCIPAL = Principal("local", DEFAULT_TENANT, frozenset({Scope.ADMIN}))
 
-MAX_SECRET_FILE = 1 << 20
-"""Bytes read of any secret file; 1,000 tokens need about 150 KB."""
 MAX_TOKENS = 1000
 """Entries of a tokens file: all are compared at each call, in about 0.2 microseconds each."""
 MAX_HEADER = 4096
@@ -63,6 +59,10 @@ SIGNING_KEY_BYTES = 32
 
 _ACCESS_PREFIX = "apk_"
 _RUN_PREFIX = "apr1."
+_SERVICE_PREFIX = "aps1."
+_SERVICE_SCOPES = frozenset({Scope.READ, Scope.INGEST})
+SERVICE_TOKEN_SECONDS = 300
+"""Life of a service token: it is made anew for each call, and clocks of two machines differ."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -86,10 +86,10 @@ class Authenticator:
     """Turns the metadata of a call into its principal.
 
     Args:
-        tokens: entries of the tokens file; empty = only the UNIX socket and run tokens are accepted.
-        signing_key: verifies run tokens; None = none are accepted.
+        tokens: entries of the tokens file; empty = only the UNIX socket and signed tokens are accepted.
+        signing_key: verifies signed tokens; None = none are accepted.
         local: who a caller on the UNIX socket without a header is; None = a token is needed there too.
-        clock: seconds since the epoch, for the expiry of run tokens.
+        clock: seconds since the epoch, for the expiry of signed tokens.
     """
 
     def __init__(
@@ -128,10 +128,10 @@ class Authenticator:
         )
 
     def _by_token(self, token: str) -> Principal:
-        if token.startswith(_RUN_PREFIX):
+        if token.startswith((_RUN_PREFIX, _SERVICE_PREFIX)):
             if self._signing_key is None:
                 raise _invalid_token()
-            return verify_run_token(self._signing_key, token, now=self._clock())
+            return verify_signed_token(self._signing_key, token, now=self._clock())
         digest = hashlib.sha256(token.encode()).hexdigest().encode()
         found = None
         for known, principal in self._tokens:
@@ -152,30 +152,44 @@ def mint_run_token(key: bytes, run_id: str, tenant: str, expires: float) -> str:
         tenant: the tenant of the run.
         expires: seconds since the epoch after which it is refused.
     """
-    payload = _encode(
-        json.dumps({"run": run_id, "tenant": tenant, "exp": int(expires)}, separators=(",", ":")).encode()
-    )
-    return f"{_RUN_PREFIX}{payload}.{_encode(_sign(key, payload))}"
+    return _signed(key, _RUN_PREFIX, {"run": run_id, "tenant": tenant, "exp": int(expires)})
 
 
-def verify_run_token(key: bytes, token: str, *, now: float) -> Principal:
-    """The run-bound principal of a token made by :func:`mint_run_token`.
+def mint_service_token(key: bytes, name: str, tenant: str, *, now: float | None = None) -> str:
+    """A token with which the service ``name`` may ask and record for one tenant, for five minutes.
+
+    Args:
+        key: the signing key, shared by all services.
+        name: who asks, for logs.
+        tenant: for whom; what is asked and recorded is this tenant's.
+        now: seconds since the epoch; default: the clock's.
+    """
+    expires = (time.time() if now is None else now) + SERVICE_TOKEN_SECONDS
+    return _signed(key, _SERVICE_PREFIX, {"name": name, "tenant": tenant, "exp": int(expires)})
+
+
+def verify_signed_token(key: bytes, token: str, *, now: float) -> Principal:
+    """The principal of a token made by :func:`mint_run_token` or :func:`mint_service_token`.
 
     Raises:
         Unauthenticated: ``TOKEN_INVALID`` or ``TOKEN_EXPIRED``.
     """
-    payload, _, signature = token.removeprefix(_RUN_PREFIX).partition(".")
-    if not hmac.compare_digest(_encode(_sign(key, payload)).encode(), signature.encode()):
+    body, _, signature = token.rpartition(".")
+    if not hmac.compare_digest(_encode(_sign(key, body)).encode(), signature.encode()):
         raise _invalid_token()
+    prefix, _, payload = body.rpartition(".")
     claims = json.loads(_decode(payload))  # ours: the signature was right
     if now >= claims["exp"]:
         raise Unauthenticated(
-            "This run token has expired.",
+            "This token has expired.",
             reason="TOKEN_EXPIRED",
-            remedy="Its run is over; retry the run for a new one.",
+            remedy="A run's token ends with the run: retry it. A service's lasts minutes: compare their clocks.",
         )
+    tenant = str(claims["tenant"])
+    if f"{prefix}." == _SERVICE_PREFIX:
+        return Principal(str(claims["name"]), tenant, _SERVICE_SCOPES)
     run_id = str(claims["run"])
-    return Principal(f"run:{run_id}", str(claims["tenant"]), frozenset({Scope.INGEST}), run_id)
+    return Principal(f"run:{run_id}", tenant, frozenset({Scope.INGEST}), run_id)
 
 
 def load_tokens(path: Path) -> tuple[TokenEntry, ...]:
@@ -220,7 +234,7 @@ def ensure_tokens_file(path: Path) -> tuple[TokenEntry, ...]:
 
 
 def ensure_signing_key(path: Path) -> bytes:
-    """The key of run tokens; a random one is made when the file is absent.
+    """The key of run and service tokens; a random one is made when the file is absent.
 
     Raises:
         FailedPrecondition: others can read the file, or it holds fewer than 32 bytes.
@@ -249,51 +263,8 @@ def read_token(path: Path) -> str:
     """
     token = read_secret(path).decode("ascii", "replace").strip()
     if not token:
-        raise _unreadable(path, "it is empty")
+        raise unreadable(path, "it is empty")
     return token
-
-
-def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
-    """Writes a 0600 file in a 0700 directory; it appears with its whole content or not at all.
-
-    Raises:
-        AlreadyExists: it is there already and ``replace`` is false.
-        FailedPrecondition: ``SECRET_FILE_UNWRITABLE``.
-    """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        if replace:
-            draft.replace(path)
-        else:
-            _publish(draft, path)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"{path} cannot be written: {error.strerror or error}.",
-            reason="SECRET_FILE_UNWRITABLE",
-            remedy="Make its directory writable for this user, or set AUTOPACK_DATA_DIR to one that is.",
-            metadata={"path": str(path)},
-        ) from error
-    finally:
-        with suppress(OSError):  # what made the write fail has been reported
-            draft.unlink(missing_ok=True)
-
-
-def _publish(draft: Path, path: Path) -> None:
-    """Gives ``draft`` its name unless the name is taken: what rename(2) cannot do."""
-    try:
-        os.link(draft, path)
-    except FileExistsError as error:
-        raise AlreadyExists(
-            f"{path} exists already.",
-            reason="FILE_EXISTS",
-            remedy="Remove it first if you mean to replace it.",
-            metadata={"path": str(path)},
-        ) from error
 
 
 def _bearer(header: str | bytes) -> str:
@@ -309,39 +280,6 @@ def _invalid_token() -> Unauthenticated:
         "This token is not accepted.",
         reason="TOKEN_INVALID",
         remedy="Check that it is whole, sent as 'Bearer TOKEN', and listed in this server's tokens file.",
-    )
-
-
-def read_secret(path: Path) -> bytes:
-    """The content of a secret file.
-
-    Raises:
-        FailedPrecondition: ``SECRET_FILE_MODE`` when others can reach it, ``SECRET_FILE_UNREADABLE``.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_SECRET_FILE:
-                raise _unreadable(path, "it is not a regular file of at most 1 MiB")
-            if stat.S_IMODE(status.st_mode) & 0o077:
-                raise FailedPrecondition(
-                    f"{path} holds a secret and its mode is {stat.S_IMODE(status.st_mode):04o}: others can reach it.",
-                    reason="SECRET_FILE_MODE",
-                    remedy=f"Run: chmod 600 {path}",
-                    metadata={"path": str(path)},
-                )
-            return file.read(MAX_SECRET_FILE)
-    except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from error
-
-
-def _unreadable(path: Path, why: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        f"{path} cannot be used: {why}.",
-        reason="SECRET_FILE_UNREADABLE",
-        remedy="Name a readable regular file with mode 0600.",
-        metadata={"path": str(path)},
     )
 
 
@@ -371,8 +309,14 @@ def _entry(path: Path, index: int, table: Any) -> TokenEntry:
     return TokenEntry(Principal(str(name), str(tenant), frozenset(known[scope] for scope in scopes)), digest)
 
 
-def _sign(key: bytes, payload: str) -> bytes:
-    return hmac.new(key, payload.encode(), hashlib.sha256).digest()
+def _signed(key: bytes, prefix: str, claims: dict[str, Any]) -> str:
+    body = prefix + _encode(json.dumps(claims, separators=(",", ":")).encode())
+    return f"{body}.{_encode(_sign(key, body))}"
+
+
+def _sign(key: bytes, body: str) -> bytes:
+    """Of the prefix too: a token of one kind is never one of the other."""
+    return hmac.new(key, body.encode(), hashlib.sha256).digest()
 
 
 def _encode(data: bytes) -> str:

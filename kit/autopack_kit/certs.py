@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from autopack_kit.auth import write_secret
 from autopack_kit.errors import AlreadyExists
+from autopack_kit.secret_files import write_secret
 
 __all__ = ["SERVER_NAMES", "CertificateSet", "init"]
 

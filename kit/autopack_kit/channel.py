@@ -6,7 +6,7 @@ channel = open_channel("unix:/run/user/1000/autopack/autopack.sock", files=[tool
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import grpc
@@ -43,13 +43,14 @@ _RETRY_POLICY = {
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
+Token = str | Callable[[], str] | None
 _SAFE = (MethodOptions.NO_SIDE_EFFECTS, MethodOptions.IDEMPOTENT)
 
 
 def open_channel(
     address: str,
     *,
-    token: str | None = None,
+    token: str | Callable[[], str] | None = None,
     tls: ClientTls | None = None,
     files: Iterable[FileDescriptor] = (),
     default_deadline: float = DEFAULT_DEADLINE,
@@ -58,7 +59,7 @@ def open_channel(
 
     Args:
         address: ``unix:/path``, ``host:port`` or ``dns:///host:port``.
-        token: sent as ``authorization: Bearer ...`` with each call.
+        token: sent as ``authorization: Bearer ...`` with each call; or what makes it, asked for each call.
         tls: PEM files; None = plaintext.
         files: file descriptors (``toolchain_pb2.DESCRIPTOR``) whose :func:`retryable_methods` are retried.
         default_deadline: seconds for calls with a single answer that set no timeout.
@@ -69,13 +70,12 @@ def open_channel(
     """
     target = _target(address)
     _refuse_plaintext(target, token, tls)
-    metadata = _metadata(token)
     options = _options(files)
     if tls is not None:
         channel = grpc.aio.secure_channel(target, tls.credentials(), options=options)
     else:
         channel = grpc.aio.insecure_channel(target, options=options)
-    return _Channel(channel, metadata, default_deadline)
+    return _Channel(channel, token, default_deadline)
 
 
 def open_sync_channel(
@@ -141,7 +141,7 @@ def _target(address: str) -> str:
     )
 
 
-def _refuse_plaintext(target: str, token: str | None, tls: ClientTls | None) -> None:
+def _refuse_plaintext(target: str, token: Token, tls: ClientTls | None) -> None:
     if token is None or tls is not None or target.startswith("unix:"):
         return
     host = target.removeprefix("dns:///").rpartition(":")[0].strip("[]")
@@ -154,23 +154,25 @@ def _refuse_plaintext(target: str, token: str | None, tls: ClientTls | None) -> 
         )
 
 
-def _metadata(token: str | None) -> tuple[tuple[str, str], ...]:
+def _metadata(token: Token) -> tuple[tuple[str, str], ...]:
+    if callable(token):
+        token = token()
     return (("authorization", f"Bearer {token}"),) if token else ()
 
 
 class _Method:
     """A method of any kind with the token and the default deadline filled in."""
 
-    def __init__(self, method: Any, metadata: tuple[tuple[str, str], ...], timeout: float | None) -> None:
+    def __init__(self, method: Any, token: Token, timeout: float | None) -> None:
         self._method = method
-        self._metadata = metadata
+        self._token = token
         self._timeout = timeout
 
     def __call__(self, request: Any = None, *, timeout: float | None = None, metadata: Any = None, **rest: Any) -> Any:
         return self._method(
             request,
             timeout=self._timeout if timeout is None else timeout,
-            metadata=(*(metadata or ()), *self._metadata) if self._metadata else metadata,
+            metadata=(*(metadata or ()), *_metadata(self._token)) if self._token else metadata,
             **rest,
         )
 
@@ -178,9 +180,9 @@ class _Method:
 class _Channel(grpc.aio.Channel):
     """Fills in the defaults without an interceptor: one costs a task per call, and hides the native call object."""
 
-    def __init__(self, channel: grpc.aio.Channel, metadata: tuple[tuple[str, str], ...], timeout: float) -> None:
+    def __init__(self, channel: grpc.aio.Channel, token: Token, timeout: float) -> None:
         self._channel = channel
-        self._metadata = metadata
+        self._token = token
         self._timeout = timeout
 
     async def __aenter__(self) -> _Channel:
@@ -202,16 +204,16 @@ class _Channel(grpc.aio.Channel):
         await self._channel.channel_ready()
 
     def unary_unary(self, *arguments: Any, **options: Any) -> Any:
-        return _Method(self._channel.unary_unary(*arguments, **options), self._metadata, self._timeout)
+        return _Method(self._channel.unary_unary(*arguments, **options), self._token, self._timeout)
 
     def unary_stream(self, *arguments: Any, **options: Any) -> Any:
-        return _Method(self._channel.unary_stream(*arguments, **options), self._metadata, None)
+        return _Method(self._channel.unary_stream(*arguments, **options), self._token, None)
 
     def stream_unary(self, *arguments: Any, **options: Any) -> Any:
-        return _Method(self._channel.stream_unary(*arguments, **options), self._metadata, self._timeout)
+        return _Method(self._channel.stream_unary(*arguments, **options), self._token, self._timeout)
 
     def stream_stream(self, *arguments: Any, **options: Any) -> Any:
-        return _Method(self._channel.stream_stream(*arguments, **options), self._metadata, None)
+        return _Method(self._channel.stream_stream(*arguments, **options), self._token, None)
 
 
 class _SyncDetails(grpc.ClientCallDetails):

@@ -42,7 +42,8 @@ class KitSettings:
     )
     signing_key_file: Path | None = setting(
         None,
-        help="Key of run tokens, mode 0600, the same for all services; default: signing.key in the data directory.",
+        help="Key of run and service tokens, mode 0600, the same for all services; "
+        "default: signing.key in the data directory.",
     )
     max_connection_age: timedelta = setting(
         timedelta(minutes=30), help="Age after which a connection is closed, so that clients find new replicas."

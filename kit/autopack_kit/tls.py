@@ -7,8 +7,8 @@ from pathlib import Path
 
 import grpc
 
-from autopack_kit.auth import read_secret
 from autopack_kit.errors import FailedPrecondition
+from autopack_kit.secret_files import read_secret
 
 __all__ = ["ClientTls", "ServerTls"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -114,12 +115,12 @@ class Client:
         self.close()
 
 
-def connect(address: str, *, token: str | None = None, tls: ClientTls | None = None) -> AsyncClient:
+def connect(address: str, *, token: str | Callable[[], str] | None = None, tls: ClientTls | None = None) -> AsyncClient:
     """A client for asyncio. It connects at its first call, so an absent server is the error of that call.
 
     Args:
         address: ``unix:/path`` or ``HOST:PORT``.
-        token: sent with every call; the UNIX socket of one's own server needs none.
+        token: sent with every call, or what makes it anew for each; the UNIX socket of one's own server needs none.
         tls: certificate files; None = plaintext.
     """
     return AsyncClient(address, open_channel(address, token=token, tls=tls, files=_FILES))

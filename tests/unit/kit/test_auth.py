@@ -16,12 +16,13 @@ from autopack_kit.auth import (
     ensure_tokens_file,
     load_tokens,
     mint_run_token,
+    mint_service_token,
     read_token,
-    verify_run_token,
-    write_secret,
+    verify_signed_token,
 )
-from autopack_kit.errors import AlreadyExists, FailedPrecondition, Unauthenticated
+from autopack_kit.errors import FailedPrecondition, Unauthenticated
 from autopack_kit.identity import Principal, Scope
+from autopack_kit.secret_files import write_secret
 
 KEY = b"k" * 32
 ENTRY = TokenEntry(Principal("ci", "acme", frozenset({Scope.READ})), hashlib.sha256(b"apk_x").hexdigest())
@@ -91,10 +92,26 @@ def test_run_token_with_any_character_changed_is_refused() -> None:
             Authenticator([ENTRY], signing_key=KEY).authenticate(bearer(forged), Transport.TCP)
 
 
+def test_service_token_reads_and_records_for_its_tenant_and_may_nothing_else() -> None:
+    token = mint_service_token(KEY, "orchestrator", "acme", now=1000.0)
+    principal = Authenticator(signing_key=KEY, clock=lambda: 1000.0).authenticate(bearer(token), Transport.TCP)
+    assert principal == Principal("orchestrator", "acme", frozenset({Scope.READ, Scope.INGEST}))
+    assert not principal.has(Scope.RUN)
+
+
+def test_service_token_after_five_minutes_is_refused() -> None:
+    assert reason_of(bearer(mint_service_token(KEY, "orchestrator", "acme", now=699.0))) == "TOKEN_EXPIRED"
+
+
+def test_run_token_under_the_prefix_of_a_service_token_is_refused() -> None:
+    token = mint_run_token(KEY, "r1", "acme", expires=2000)
+    assert reason_of(bearer(token.replace("apr1.", "aps1.", 1))) == "TOKEN_INVALID"
+
+
 @pytest.mark.parametrize("token", ["apr1.", "apr1..", "apr1.é.é", "apr1.e30"])
 def test_run_token_that_is_malformed_is_refused(token: str) -> None:
     with pytest.raises(Unauthenticated):
-        verify_run_token(KEY, token, now=0)
+        verify_signed_token(KEY, token, now=0)
 
 
 def test_ensure_tokens_file_makes_an_admin_token_that_works_and_is_not_logged(tmp_path: Path) -> None:
@@ -175,21 +192,3 @@ def test_ensure_signing_key_that_is_too_short_is_refused(tmp_path: Path) -> None
     write_secret(path, b"short")
     with pytest.raises(FailedPrecondition, match="has 5 bytes"):
         ensure_signing_key(path)
-
-
-def test_write_secret_over_a_file_leaves_it_and_no_draft(tmp_path: Path) -> None:
-    path = tmp_path / "secret"
-    write_secret(path, b"one")
-    with pytest.raises(AlreadyExists):
-        write_secret(path, b"two")
-    assert path.read_bytes() == b"one"
-    write_secret(path, b"three", replace=True)
-    assert [item.read_bytes() for item in tmp_path.iterdir()] == [b"three"]
-
-
-def test_write_secret_where_no_directory_can_be_says_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(FailedPrecondition) as caught:
-        write_secret(tmp_path / "file" / "secret", b"one")
-    assert caught.value.reason == "SECRET_FILE_UNWRITABLE"
-    assert "AUTOPACK_DATA_DIR" in caught.value.remedy
