@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 from autopack_cli.demo.survivors import survivors
 
 Cli = Any
@@ -41,6 +42,7 @@ def test_demo_ends_every_run_as_it_should_and_shows_where_everything_is(cli: Cli
     assert not (cli.data / "orchestrator").exists()  # the user's own data is left alone
 
 
+@pytest.mark.long
 def test_demo_without_node_says_so_and_still_runs_eight(cli: Cli) -> None:
     tools = cli.home / "bin"
     tools.mkdir()
