@@ -1,4 +1,4 @@
-"""Make what docker-compose.yml mounts as secrets: certificates, tokens, keys and the database password.
+"""Make what docker-compose.yml mounts as secrets: certificates, a token, keys and the database password.
 
 ``.venv/bin/python deploy/docker/make_secrets.py [DIRECTORY]`` (default: ``secrets`` beside this file). Each secret gets
 mode 0600 and is made once: to replace something, remove its files and run this again.
@@ -6,33 +6,16 @@ mode 0600 and is made once: to replace something, remove its files and run this 
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import sys
 from pathlib import Path
 
 from autopack_kit import certs
-from autopack_kit.auth import ensure_signing_key
+from autopack_kit.auth import ensure_signing_key, ensure_tokens_file
 from autopack_kit.errors import AutopackError
 from autopack_kit.secret_files import write_secret
 
 HERE = Path(__file__).resolve().parent
-
-# What a call of the command line needs, and what the orchestrator needs at the other services: nothing more.
-TOKENS = {"token": ("admin", '["admin"]'), "peer_token": ("orchestrator", '["read", "ingest"]')}
-
-
-def make_tokens(directory: Path) -> None:
-    """Two tokens, and the file that the servers check them against, which holds their hashes alone."""
-    if (directory / "tokens.toml").exists():
-        return
-    entries = []
-    for file, (name, scopes) in TOKENS.items():
-        token = "apk_" + secrets.token_urlsafe(32)
-        write_secret(directory / file, f"{token}\n".encode(), replace=True)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        entries.append(f'[[tokens]]\nname = "{name}"\ntenant = "default"\nscopes = {scopes}\nsha256 = "{digest}"\n')
-    write_secret(directory / "tokens.toml", "\n".join(entries).encode())
 
 
 def make_database_password(directory: Path) -> None:
@@ -50,7 +33,7 @@ def main() -> int:
     try:
         if not (directory / "server.pem").exists():
             certs.init(directory)
-        make_tokens(directory)
+        ensure_tokens_file(directory / "tokens.toml")  # and the admin's token itself, in the file `token`
         make_database_password(directory)
         ensure_signing_key(directory / "signing.key")
     except AutopackError as error:

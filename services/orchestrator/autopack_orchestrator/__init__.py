@@ -34,7 +34,7 @@ def create(
         carry_out: False for a server that only answers, such as the one of a command that lists runs.
     """
     # Imported here so that a user of the values alone needs neither grpc nor SQL.
-    from autopack_kit.auth import ensure_signing_key, read_token
+    from autopack_kit.auth import ensure_signing_key
     from autopack_kit.kit_settings import KitSettings
     from autopack_kit.settings import load
 
@@ -50,7 +50,6 @@ def create(
         hardening=settings.hardening_address,
         intention=settings.intention_address,
         telemetry=settings.telemetry_address,
-        token=read_token(settings.peer_token_file) if settings.peer_token_file else None,
         tls=client_tls(settings.peer_ca_file, settings.peer_certificate_file, settings.peer_key_file),
     )
     orchestrator = Orchestrator(

@@ -56,7 +56,6 @@ class OrchestratorSettings:
     hardening_address: str = setting("", help="Address of the hardening service; default: this server.")
     intention_address: str = setting("", help="Address of the intention service; default: this server.")
     telemetry_address: str = setting("", help="Address of the telemetry service; default: this server.")
-    peer_token_file: Path | None = setting(None, help="File with the token for the other services.")
     peer_ca_file: Path | None = setting(None, help="CA certificate of the other services; turns TLS on.")
     peer_certificate_file: Path | None = setting(None, help="Client certificate for the other services (mTLS).")
     peer_key_file: Path | None = setting(None, help="Private key of that certificate.")

@@ -7,16 +7,19 @@ waited out is the caller's decision, because it differs: isolation and state fai
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from autopack_client import AsyncClient, ClientTls, connect
 from autopack_client.evidence import Evidence
 from autopack_client.profile import Profile
 from autopack_client.snapshots import snapshot
+from autopack_kit.auth import mint_service_token
 from autopack_kit.errors import NotFound
+from autopack_kit.identity import DEFAULT_TENANT
 
 from autopack_orchestrator import convert_peers as convert
 from autopack_orchestrator.core.judge import Usage
@@ -31,13 +34,12 @@ CALL_TIMEOUT_S = 30.0  # none of them works longer than a second on what a run a
 
 @dataclass(frozen=True, slots=True)
 class PeerAddresses:
-    """Where the other services are, and how to prove who asks."""
+    """Where the other services are, and how to speak to them."""
 
     toolchain: str
     hardening: str
     intention: str
     telemetry: str
-    token: str | None = None
     tls: ClientTls | None = None
 
 
@@ -83,11 +85,22 @@ class DriftJudgement:
 
 @dataclass(slots=True)
 class Peers:
-    """Connections to the other services, one per address."""
+    """The other services on behalf of one tenant: what is recorded is that tenant's, and nothing else is read.
+
+    Attributes:
+        signing_key: of the token that says for whom is asked; empty = none is sent.
+        tenant: for whom.
+    """
 
     addresses: PeerAddresses
-    _clients: dict[str, AsyncClient] = field(default_factory=dict)
+    signing_key: bytes = b""
+    tenant: str = DEFAULT_TENANT
+    _clients: dict[tuple[str, str], AsyncClient] = field(default_factory=dict)
     _spec: convert.SnapshotSpec | None = None
+
+    def of(self, tenant: str) -> Peers:
+        """The same services for another tenant; connections are shared, and closed with this one."""
+        return replace(self, tenant=tenant)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -97,9 +110,16 @@ class Peers:
         self._clients.clear()
 
     def _client(self, address: str) -> AsyncClient:
-        if address not in self._clients:
-            self._clients[address] = connect(address, token=self.addresses.token, tls=self.addresses.tls)
-        return self._clients[address]
+        key = (address, self.tenant)
+        if key not in self._clients:
+            self._clients[key] = connect(address, token=self._token(address), tls=self.addresses.tls)
+        return self._clients[key]
+
+    def _token(self, address: str) -> Callable[[], str] | None:
+        # Whoever owns the socket is the default tenant already.
+        if not self.signing_key or (address.startswith("unix:") and self.tenant == DEFAULT_TENANT):
+            return None
+        return partial(mint_service_token, self.signing_key, "orchestrator", self.tenant)
 
     async def detect(self, workspace: Path) -> Detection:
         """The projects of a worktree, by snapshot: the toolchain service may be on another host."""

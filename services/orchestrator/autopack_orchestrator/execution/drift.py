@@ -20,13 +20,13 @@ MAX_STEPS_PER_LOOK = 20  # an agent that commits more between two looks is judge
 
 @dataclass(slots=True)
 class Profiles:
-    """What each repository usually talks about, built and stored once per commit."""
+    """What each repository usually talks about, built and stored once per tenant and commit."""
 
-    ids: dict[tuple[str, str], str] = field(default_factory=dict)
+    ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     async def get(self, ctx: RunContext, mirror: git.Mirror) -> str:
         """The id of the profile; empty, with a warning, when there is none: the check is then weaker."""
-        key = (str(mirror.path), ctx.run.base_commit)
+        key = (ctx.run.tenant, str(mirror.path), ctx.run.base_commit)
         if key not in self.ids:
             try:
                 profile = await build_profile(mirror.path, ctx.run.base_commit)

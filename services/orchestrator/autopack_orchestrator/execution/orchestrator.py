@@ -67,7 +67,7 @@ class Orchestrator:
         settings: as read.
         root: its directory, made when missing.
         peers: where the other services are; an empty address means this server.
-        signing_key: for the tokens inside runs; empty = runs get none.
+        signing_key: for the tokens inside runs and those for the other services; empty = there are none.
         environment: of this server, of which runs see an allow-listed part.
         carry_out: False to answer only: what is queued or was left behind is for another server.
     """
@@ -110,7 +110,7 @@ class Orchestrator:
             intention=at.intention or address,
             telemetry=at.telemetry or address,
         )
-        peers = Peers(known)
+        peers = Peers(known, self._signing_key)
         self._stack.push_async_callback(peers.close)
         worker = Worker(
             store=self._store,

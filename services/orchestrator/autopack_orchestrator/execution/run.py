@@ -90,7 +90,7 @@ class Worker:
             run=run,
             batch=await self.store.get_batch(run.tenant, run.batch_id),
             store=self.store,
-            peers=self.peers,
+            peers=self.peers.of(run.tenant),
             layout=self.layout,
             settings=self.settings,
             server_environment=self.environment,
@@ -233,7 +233,7 @@ class Worker:
         total = Usage()
         for run in await self._siblings(ctx):
             if run.start_time is not None:
-                total += await self.peers.usage(run.run_id)
+                total += await ctx.peers.usage(run.run_id)
         return total
 
     # ---- after the agent ----
