@@ -117,7 +117,7 @@ class Applier:
         self._scope = tuple(scope)
         self._consent = consent
         self._interactive = interactive
-        self._git = Git(workspace)
+        self._git = Git(workspace, trusted=interactive)
 
     def check(self, mitigation: Mitigation, command: Command) -> tuple[str, ...]:
         """Why the mitigation may not be applied here and now; empty = it may. Changes nothing. Blocking."""

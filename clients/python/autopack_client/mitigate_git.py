@@ -11,7 +11,8 @@ import shutil
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +25,12 @@ GIT_TIMEOUT_S = 60.0
 MAX_STATUS_BYTES = 32 << 20
 """Bytes of a listing: 50,000 paths with room to spare."""
 
+MAX_CONFIG_BYTES = 1 << 20
+"""Bytes of the names of filters; a repository has a handful."""
+
+_FILTERS = r"^filter\..*\.(clean|smudge|process|required)$"
+_NO_FILTERS = frozenset({"rev-parse", "cat-file"})
+"""Commands that run no filter. All others may: whoever writes an index reads again the files it is not sure of."""
 _SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs")
 
 
@@ -34,8 +41,14 @@ class Git:
         workspace: a directory in a work tree, its root or below.
     """
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, *, trusted: bool = False) -> None:
+        """Args:
+        workspace: a directory in a work tree, its root or below.
+        trusted: the repository's own configuration is the user's. Else an agent may have written it, and the filter
+            programs that it names (``filter.<name>.clean``) never run; those of the user's own configuration do.
+        """
         self.workspace = workspace
+        self._trusted = trusted
 
     def is_work_tree(self) -> bool:
         """Whether the workspace is in a work tree, and git is there to say so."""
@@ -122,33 +135,75 @@ class Git:
         self, arguments: Sequence[str], limit: int, *, cut: bool = False, index: Path | None = None
     ) -> bytes | None:
         """Output of a command that succeeded within ``limit`` bytes (or its beginning, if ``cut``); else None."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C"}
+        variables = {} if self._trusted or arguments[0] in _NO_FILTERS else self._without_filters()
         if index is not None:
-            environment["GIT_INDEX_FILE"] = os.fspath(index)
-        process = subprocess.Popen(
-            ["git", *_SAFE, *arguments],
-            cwd=self.workspace,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-        )
+            variables["GIT_INDEX_FILE"] = os.fspath(index)
+        return _bounded(self.workspace, arguments, limit, variables, cut=cut)
+
+    def _without_filters(self) -> dict[str, str]:
+        """Variables that take the program from every filter that the repository's own configuration defines."""
+        asked = ["config", "--show-scope", "-z", "--name-only", "--get-regexp", _FILTERS]
+        listed = _bounded(self.workspace, asked, MAX_CONFIG_BYTES, cut=True) or b""
+        if len(listed) >= MAX_CONFIG_BYTES:
+            raise FailedPrecondition(
+                f"The configuration of the repository at {self.workspace} defines more filters than are read.",
+                reason="GIT_FILTERS_TOO_MANY",
+                remedy="Remove them: git config --get-regexp '^filter' lists them.",
+                metadata={"path": str(self.workspace)},
+            )
+        fields = os.fsdecode(listed).split("\0")
+        own = [name for scope, name in zip(fields[::2], fields[1::2], strict=False) if scope in ("local", "worktree")]
+        values = [(name, "false" if name.endswith(".required") else "") for name in dict.fromkeys(own)]
+        environment = {"GIT_CONFIG_COUNT": str(len(values))}
+        for index, (name, value) in enumerate(values):
+            environment |= {f"GIT_CONFIG_KEY_{index}": name, f"GIT_CONFIG_VALUE_{index}": value}
+        return environment
+
+
+def _bounded(
+    workspace: Path,
+    arguments: Sequence[str],
+    limit: int,
+    variables: Mapping[str, str] | None = None,
+    *,
+    cut: bool = False,
+) -> bytes | None:
+    """Output of a command that succeeded within ``limit`` bytes (or its beginning, if ``cut``); else None."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_NO_LAZY_FETCH": "1", "LC_ALL": "C", **(variables or {})}
+    process = subprocess.Popen(
+        ["git", *_SAFE, *arguments],
+        cwd=workspace,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    # Reading is what would wait for ever, so the clock runs beside it.
+    clock = threading.Timer(GIT_TIMEOUT_S, end)
+    clock.start()
+    try:
         with process:
             assert process.stdout is not None
-            try:
-                output = process.stdout.read(limit + 1)
-                if len(output) > limit:
-                    process.kill()
-                    return output[:limit] if cut else None
-                return output if process.wait(GIT_TIMEOUT_S) == 0 else None
-            except subprocess.TimeoutExpired as error:
+            output = process.stdout.read(limit + 1)
+            if len(output) > limit:
                 process.kill()
-                raise Unavailable(
-                    f"git {arguments[0]} took longer than {GIT_TIMEOUT_S:.0f} s.",
-                    reason="GIT_TIMEOUT",
-                    remedy="Check the disk under the workspace, and try again.",
-                ) from error
+                return output[:limit] if cut else None
+        if late.is_set():
+            raise Unavailable(
+                f"git {arguments[0]} took longer than {GIT_TIMEOUT_S:.0f} s.",
+                reason="GIT_TIMEOUT",
+                remedy="Check the disk under the workspace, and try again.",
+            )
+        return output if process.returncode == 0 else None
+    finally:
+        clock.cancel()
 
 
 def inside(workspace: Path, path: str) -> Path | None:

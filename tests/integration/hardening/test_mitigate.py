@@ -11,8 +11,10 @@ import pytest
 from autopack_api.common.v1 import common_pb2
 from autopack_api.hardening.v1 import hardening_pb2 as pb
 from autopack_client.mitigate import Applier, LocalRunner, Ran, State
+from autopack_client.mitigate_git import Git
 from autopack_kit.commands import Command, Script
 from autopack_kit.convert import command_to_proto
+from autopack_kit.errors import Unavailable
 
 if TYPE_CHECKING:
     from tests.integration.hardening.conftest import Repository
@@ -102,6 +104,44 @@ async def test_undo_brings_back_the_uncommitted_work_that_stood_before(project: 
     await one.undo(await one.apply(install(), TEST))
     assert (project.path / "package-lock.json").read_text() == '{"agent": 1}'
     assert project.git("status", "--porcelain") == before
+
+
+@pytest.mark.parametrize("name", ["x", "a=b", "a.b c"])
+async def test_filters_that_an_agent_configured_never_run(project: Repository, tmp_path: Path, name: str) -> None:
+    ran = tmp_path / "ran"
+    (project.path / ".gitattributes").write_text("* filter=x\n" if name == "x" else f'* filter="{name}"\n')
+    (project.path / ".git" / "info" / "attributes").write_text("* filter=x\n")
+    for known in {"x", name}:
+        for kind in ("clean", "smudge"):
+            project.git("config", f"filter.{known}.{kind}", f"touch {ran}; cat")
+        project.git("config", f"filter.{known}.required", "true")
+    (project.path / "package-lock.json").write_text("agent")
+    outcome = await applier(project, tmp_path, consent=True).apply(install(), TEST)
+    assert (outcome.state, outcome.changed) == (State.APPLIED, ("package-lock.json",))
+    await applier(project, tmp_path).undo(outcome)
+    assert (project.path / "package-lock.json").read_text() == "agent"
+    assert not ran.exists()
+
+
+async def test_filters_of_a_person_run_in_their_own_checkout(project: Repository, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    (project.path / ".git" / "info" / "attributes").write_text("*.json filter=x\n")
+    project.git("config", "filter.x.clean", f"touch {ran}; cat")
+    (project.path / "src" / "data.json").write_text("{}")
+    (project.path / "package.json").write_text('{"dependencies": {"express":  "4"}}')
+    outcome = await applier(project, tmp_path, interactive=True).apply(install(), TEST)
+    assert outcome.state is State.APPLIED
+    assert ran.exists()
+
+
+def test_git_that_says_nothing_is_ended_at_its_deadline(project: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autopack_client.mitigate_git.GIT_TIMEOUT_S", 0.2)
+    (project.path / ".git" / "info" / "attributes").write_text("*.json filter=slow\n")
+    project.git("config", "filter.slow.clean", "sleep 3; cat")
+    (project.path / "package.json").write_text("{  }")
+    with pytest.raises(Unavailable) as caught:
+        Git(project.path, trusted=True).snapshot()
+    assert caught.value.reason == "GIT_TIMEOUT"
 
 
 async def test_new_files_that_git_does_not_ignore_are_reported(project: Repository, tmp_path: Path) -> None:
