@@ -21,10 +21,6 @@ __all__ = [
 ]
 
 
-MAX_VIOLATIONS = 100
-"""Bad fields named at once: a broken generator repeats itself a thousand times, and an error is a header."""
-
-
 class IdTaken(Exception):
     """The id that was drawn for a batch is another batch's."""
 
@@ -48,7 +44,6 @@ class StoreFailed(Exception):
 
 def spec_invalid(violations: list[FieldViolation]) -> InvalidArgument:
     """The batch has problems; all of them."""
-    shown = violations[:MAX_VIOLATIONS]
     first = violations[0]
     more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
     return InvalidArgument(
@@ -56,7 +51,7 @@ def spec_invalid(violations: list[FieldViolation]) -> InvalidArgument:
         reason="BATCH_INVALID",
         remedy="Correct the named fields; nothing was started.",
         metadata={"violations": str(len(violations))},
-        violations=shown,
+        violations=violations,
     )
 
 

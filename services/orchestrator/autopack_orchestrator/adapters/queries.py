@@ -51,7 +51,7 @@ def counts(connection: Connection, batch_ids: Sequence[str]) -> dict[str, dict[s
         .where(RUNS.c.batch_id.in_(batch_ids))
         .group_by(RUNS.c.batch_id, RUNS.c.state)
     )
-    for batch_id, state, count in connection.execute(query).tuples():
+    for batch_id, state, count in connection.execute(query):
         result[batch_id][state] = count
     return result
 
@@ -119,11 +119,11 @@ def next_run(connection: Connection, limit: int) -> Run | None:
     if connection.dialect.name == "postgresql":
         connection.execute(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
     query = select(RUNS.c.batch_id, func.count()).where(RUNS.c.state.in_(WORKED_ON)).group_by(RUNS.c.batch_id)
-    busy: dict[str, int] = dict(connection.execute(query).tuples().all())
+    busy: dict[str, int] = {batch: count for batch, count in connection.execute(query)}  # noqa: C416  rows are no tuples
     if sum(busy.values()) >= limit:
         return None
     limits = select(BATCHES.c.batch_id, BATCHES.c.max_concurrent_runs).where(BATCHES.c.batch_id.in_(busy))
-    full = [batch for batch, most in connection.execute(limits).tuples() if busy[batch] >= most]
+    full = [batch for batch, most in connection.execute(limits) if busy[batch] >= most]
     waiting = (
         select(RUNS)
         .where(RUNS.c.state == RunState.QUEUED.value, RUNS.c.batch_id.not_in(full))

@@ -154,13 +154,16 @@ async def start(exec_dir: Path, spec: ExecutionSpec) -> Handle:
     ours, theirs = socket.socketpair()
     spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, exec_dir, spec, theirs))
     spawning.add_done_callback(lambda _: theirs.close())
+    control: _Control | None = None
     try:
         process = await asyncio.shield(spawning)
         control = await _control(ours)
         async with asyncio.timeout(START_LIMIT_S):
             greeting = await asyncio.shield(control.greeting)
     except BaseException:
-        ours.close()
+        # A socket that the loop watches is closed by its transport alone: closed beneath it, its number soon belongs to
+        # another pipe, which the loop then takes for this one and never hears of.
+        (ours if control is None else control).close()
         with contextlib.suppress(OSError, FailedPrecondition):  # what stopped us is what the caller hears about
             await asyncio.to_thread(_bury, await spawning, exec_dir)
         raise
@@ -182,9 +185,14 @@ async def attach(exec_dir: Path) -> Handle | Finished | Gone:
                 return Gone(0) if outcome.reason is Reason.LOST else Finished(outcome)
             if (connection := _connect(exec_dir)) is not None:
                 control = await _control(connection)
-                if await asyncio.shield(control.greeting) is not None:
+                greeting = None
+                try:
+                    greeting = await asyncio.shield(control.greeting)
+                finally:
+                    if greeting is None:  # it ends just now, or we are interrupted: an open connection is a lease
+                        control.close()
+                if greeting is not None:
                     return Handle(exec_dir, control, None)
-                control.close()
                 continue
             gone = await asyncio.to_thread(_close_directory, exec_dir)
             if gone is not None:
