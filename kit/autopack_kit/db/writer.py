@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from autopack_kit.db.faults import explain
 from autopack_kit.errors import ResourceExhausted, Unavailable
@@ -27,6 +27,8 @@ GROUP_WEIGHT = 5_000
 """Rows in one transaction: beyond that a commit is a vanishing part, and waiting readers of the answer grow old."""
 GROUP_SECONDS = 0.05
 """Age at which a transaction takes in no further write: other processes wait for its lock."""
+CONFLICT_TRIES = 3
+"""Times that a write is tried alone after a conflict with another process; one is nearly always enough."""
 RETRY_SECONDS = 0.5
 """What a caller is told to wait when the queue is full: a quarter of what it holds is written by then."""
 
@@ -40,7 +42,12 @@ class _Job:
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
+    """Attributes:
+    whole: the whole transaction failed, and what became of it may not be known.
+    """
+
     error: BaseException
+    whole: bool = False
 
 
 _Outcome = tuple[_Job, Any]
@@ -74,7 +81,8 @@ class Writer:
         that is cancelled while ``work`` runs may still be committed.
 
         Args:
-            work: writes through the connection, does nothing else that takes time, and keeps nothing of it.
+            work: writes through the connection, does nothing else that takes time, and keeps nothing of it. It is run
+                again, alone, when another process got in its way.
             weight: about how many rows it writes.
 
         Raises:
@@ -115,16 +123,31 @@ class Writer:
 
     def _loop(self) -> None:
         while (first := self._take(None)) is not None:
-            group = [first]
-            outcomes: list[_Outcome] = []
-            try:
-                self._commit(group, outcomes)
-            except BaseException as error:  # whatever it is, somebody waits for an answer, and the thread must live
-                outcomes = [(job, _Failure(error)) for job in group]
-            with self._changed:
-                self._weight -= sum(job.weight for job in group)
-            for job, outcome in outcomes:
-                self._answer(job, outcome)
+            conflicts: list[_Job] = []
+            for job, outcome in self._write(first, share=True):
+                if _is_conflict(outcome):
+                    conflicts.append(job)
+                else:
+                    self._answer(job, outcome)
+            for job in conflicts:
+                self._answer(job, self._write_alone(job))
+
+    def _write_alone(self, job: _Job) -> Any:
+        """The outcome of a write that another process got in the way of: alone it holds fewer locks."""
+        for _ in range(CONFLICT_TRIES):
+            outcome = self._write(job, share=False)[0][1]
+            if not _is_conflict(outcome):
+                break
+        return outcome
+
+    def _write(self, first: _Job, *, share: bool) -> list[_Outcome]:
+        group = [first]
+        outcomes: list[_Outcome] = []
+        try:
+            self._commit(group, outcomes, share=share)
+        except BaseException as error:  # whatever it is, somebody waits for an answer, and the thread must live
+            return [(job, _Failure(error, whole=True)) for job in group]
+        return outcomes
 
     def _take(self, room: int | None) -> _Job | None:
         """The next write that nobody has cancelled; None at the end. With ``room`` only one that is there and fits."""
@@ -139,9 +162,9 @@ class Writer:
                     return job
                 self._weight -= job.weight
 
-    def _commit(self, group: list[_Job], outcomes: list[_Outcome]) -> None:
-        """Runs the first write and those that come while its transaction is open, and commits."""
-        end = time.monotonic() + GROUP_SECONDS
+    def _commit(self, group: list[_Job], outcomes: list[_Outcome], *, share: bool) -> None:
+        """Runs the first write, and those that come while its transaction is open if it may ``share`` it; commits."""
+        end = time.monotonic() + GROUP_SECONDS if share else 0.0
         room = GROUP_WEIGHT - group[0].weight
         with self._engine.begin() as connection:
             job: _Job | None = group[0]
@@ -153,10 +176,22 @@ class Writer:
                     room -= job.weight
 
     def _answer(self, job: _Job, outcome: Any) -> None:
+        with self._changed:
+            self._weight -= job.weight
         if isinstance(outcome, _Failure):
             job.answer.set_exception(explain(outcome.error, self._location) or outcome.error)
         else:
             job.answer.set_result(outcome)
+
+
+def _is_conflict(outcome: Any) -> bool:
+    """Whether PostgreSQL undid a write for the sake of another transaction (SQLSTATE class 40), so it may be repeated.
+
+    Writes that share a transaction hold locks in the order in which they came; in another process they come otherwise.
+    """
+    if not isinstance(outcome, _Failure) or outcome.whole or not isinstance(outcome.error, DBAPIError):
+        return False
+    return str(getattr(outcome.error.orig, "sqlstate", None) or "").startswith("40")
 
 
 def _attempt(connection: Connection, job: _Job) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from autopack_kit.db import Database, insert
+from autopack_kit.db.testing import fresh_url
 from autopack_kit.errors import AutopackError, FailedPrecondition, ResourceExhausted, Unavailable
 from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -256,3 +257,34 @@ async def test_write_when_its_connection_is_lost_is_unavailable_and_the_next_one
     assert lost.value.reason == "DATABASE_UNREACHABLE"
     assert await database.write(_add(notes, "after")) == 1
     assert await _texts(database, notes) == ["after"]
+
+
+@pytest.mark.postgres
+async def test_writes_of_two_processes_that_wait_for_each_other_both_come_through(
+    migrations: Path, notes: Table, tmp_path: Path
+) -> None:
+    barrier = threading.Barrier(2)
+    tries: list[str] = []
+
+    def swap(first: str, second: str) -> Any:
+        def work(connection: Connection) -> None:
+            tries.append(first)
+            connection.execute(notes.update().where(notes.c.text == first).values(writer="x"))
+            if len(tries) <= 2:  # both hold their first row before either wants its second
+                barrier.wait(30)
+            connection.execute(notes.update().where(notes.c.text == second).values(writer="x"))
+
+        return work
+
+    with fresh_url("postgres", tmp_path, "notes") as url:
+        one = await asyncio.to_thread(Database.open, url, name="notes", migrations=migrations)
+        two = await asyncio.to_thread(Database.open, url, name="notes", migrations=migrations)
+        try:
+            await one.write(_add(notes, "a", "b"))
+            await asyncio.gather(one.write(swap("a", "b")), two.write(swap("b", "a")))
+            writers = await one.read(lambda connection: list(connection.scalars(select(notes.c.writer))))
+        finally:
+            await one.close()
+            await two.close()
+    assert writers == ["x", "x"]
+    assert len(tries) == 3
