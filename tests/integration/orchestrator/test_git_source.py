@@ -56,6 +56,8 @@ async def test_head_of_a_linked_worktree_is_its_own(world: World) -> None:
         ("repo/.git", "NOT_A_REPOSITORY"),
         ("../outside", "SOURCE_OUTSIDE_ROOTS"),
         ("link-out", "SOURCE_OUTSIDE_ROOTS"),
+        ("link-to-itself", "SOURCE_MISSING"),
+        ("x" * 300, "SOURCE_MISSING"),
         ("gitdir-out", "SOURCE_OUTSIDE_ROOTS"),
     ],
 )
@@ -66,6 +68,7 @@ async def test_what_is_no_usable_repository_is_refused_with_a_remedy(world: Worl
     outside = user.parent / "outside"
     world.git("clone", "-q", str(world.repo), str(outside), cwd=user)
     (user / "link-out").symlink_to(outside)
+    (user / "link-to-itself").symlink_to(user / "link-to-itself")
     (user / "gitdir-out").mkdir()
     (user / "gitdir-out" / ".git").write_text(f"gitdir: {outside}/.git\n")
     with pytest.raises(AutopackError) as caught:

@@ -7,6 +7,8 @@ repository.
 
 from __future__ import annotations
 
+import asyncio
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,10 +43,11 @@ async def open_source(path: Path, roots: Sequence[Path]) -> Source:
         PermissionDenied: SOURCE_OUTSIDE_ROOTS, SOURCE_FOREIGN_OWNER. NotFound: SOURCE_MISSING. InvalidArgument:
         NOT_A_REPOSITORY.
     """
-    real = path.resolve()
+    # Of os.path, because those of Path raise for a loop of links and for a name that is too long.
+    real = Path(await asyncio.to_thread(os.path.realpath, path))
     _check_root(real, path, roots)
-    if not real.is_dir():
-        what = "is not a directory" if real.exists() else "does not exist"
+    if not await asyncio.to_thread(os.path.isdir, real):
+        what = "is not a directory" if os.path.exists(real) else "does not exist"
         raise _source_error(NotFound, path, f"The repository {path} {what}.", "SOURCE_MISSING", "Check the path.")
     answer = await _ask(real, path, "--git-common-dir", "--is-bare-repository", "--is-inside-work-tree")
     common, bare, inside = answer.text.rsplit("\n", 2)
