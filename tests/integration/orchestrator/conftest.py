@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from autopack_orchestrator.adapters.git import Mirrors, RepositoryLocks, Source, Workspaces, open_source
+
+ROOT = str(Path(__file__).resolve().parents[3])
+if ROOT not in sys.path:  # the tests of whole runs import tests.service.orchestrator.bench
+    sys.path.insert(0, ROOT)
 
 ENV = {
     "PATH": os.environ["PATH"],

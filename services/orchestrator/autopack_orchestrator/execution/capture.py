@@ -13,7 +13,7 @@ from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViola
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, make_event
 
-__all__ = ["Captured", "added_paths", "capture", "environment_paths", "keep_patch", "literal", "restore_captured"]
+__all__ = ["Captured", "added_paths", "capture", "environment_paths", "keep_patch", "pathspecs", "restore_captured"]
 
 MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
 MAX_PATHS_SHOWN = 20
@@ -89,18 +89,20 @@ async def environment_paths(ctx: RunContext) -> tuple[str, ...]:
 async def added_paths(ctx: RunContext, before: str, after: str) -> tuple[str, ...]:
     """Pathspecs of what tree ``after`` has and tree ``before`` has not."""
     found = await git.changes(ctx.worktree.mirror, before, after)
-    return tuple(literal(change.path) for change in found if change.kind is git.ChangeKind.ADDED)
+    return tuple(spec for change in found if change.kind is git.ChangeKind.ADDED for spec in pathspecs(change.path))
 
 
 async def _patterns(ctx: RunContext, added: Sequence[str]) -> tuple[str, ...]:
     known = await git.directories(ctx.worktree.mirror, ctx.run.base_commit) if added else frozenset()
-    return tuple(dict.fromkeys(literal(_topmost_new(path, known)) for path in added))
+    return tuple(dict.fromkeys(spec for path in added for spec in pathspecs(_topmost_new(path, known))))
 
 
-def literal(path: str) -> str:
-    """A pathspec that matches ``path``, and is text: a byte that is not UTF-8 is matched as any one byte."""
+def pathspecs(path: str) -> tuple[str, ...]:
+    """Pathspecs, as text, for a path and all below it: a byte that is not UTF-8 is matched as any one byte."""
     escaped = "".join(f"\\{letter}" if letter in "*?[\\" else letter for letter in path)
-    return "".join("?" if "\udc80" <= letter <= "\udcff" else letter for letter in escaped)
+    escaped = "".join("?" if "\udc80" <= letter <= "\udcff" else letter for letter in escaped)
+    # git takes a pathspec for a directory only where it holds nothing that could be a pattern.
+    return (path,) if escaped == path else (escaped, f"{escaped}/*")
 
 
 def _topmost_new(path: str, known: frozenset[str]) -> str:
