@@ -29,6 +29,7 @@ __all__ = [
     "Unauthenticated",
     "Unavailable",
     "invalid_field",
+    "invalid_fields",
 ]
 
 
@@ -135,4 +136,15 @@ def invalid_field(field: str, description: str, *, reason: str = "INVALID_FIELD"
         reason=reason,
         metadata={"field": field},
         violations=[FieldViolation(field, description)],
+    )
+
+
+def invalid_fields(violations: Sequence[FieldViolation]) -> InvalidArgument:
+    """An :class:`InvalidArgument` about every bad field of a request at once; there must be one at least."""
+    return InvalidArgument(
+        " ".join(f"{violation.field} {violation.description}." for violation in violations),
+        reason="INVALID_FIELD",
+        remedy="Correct the fields named and send the request again.",
+        metadata={"field": violations[0].field},
+        violations=violations,
     )

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from autopack_api.hardening.v1 import hardening_pb2 as pb
 from autopack_kit.convert import command_from_proto, command_to_proto, relative_path
-from autopack_kit.errors import FieldViolation, InvalidArgument
+from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_fields
 from autopack_kit.globs import MalformedGlob, check_globs
 
 from autopack_hardening.core.model import (
@@ -31,7 +31,7 @@ from autopack_hardening.core.model import (
     SetEnv,
 )
 from autopack_hardening.core.patterns import Pattern
-from autopack_hardening.errors import invalid_request, output_too_large
+from autopack_hardening.errors import output_too_large
 
 __all__ = ["failure_from_request", "pattern_to_proto", "result_to_response"]
 
@@ -132,7 +132,7 @@ class _Checks:
 
     def raise_if_bad(self) -> None:
         if self._violations:
-            raise invalid_request(self._violations)
+            raise invalid_fields(self._violations)
 
 
 def _ending(request: pb.DiagnoseRequest, checks: _Checks) -> Ending | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autopack_kit.errors import FieldViolation, InvalidArgument, NotFound, ResourceExhausted
+from autopack_kit.errors import InvalidArgument, NotFound, ResourceExhausted
 
-__all__ = ["invalid_request", "output_too_large", "unknown_disabled_pattern", "unknown_pattern"]
+__all__ = ["output_too_large", "unknown_disabled_pattern", "unknown_pattern"]
 
 
 def unknown_pattern(pattern_id: str) -> NotFound:
@@ -36,15 +36,4 @@ def unknown_disabled_pattern(pattern_id: str, known: Sequence[str]) -> InvalidAr
         reason="PATTERN_NOT_FOUND",
         remedy=f"Patterns are {', '.join(known)}.",
         metadata={"pattern_id": pattern_id},
-    )
-
-
-def invalid_request(violations: Sequence[FieldViolation]) -> InvalidArgument:
-    """``INVALID_FIELD``: every bad field of a request at once."""
-    return InvalidArgument(
-        " ".join(f"{violation.field} {violation.description}." for violation in violations),
-        reason="INVALID_FIELD",
-        remedy="Correct the fields named and send the request again.",
-        metadata={"field": violations[0].field},
-        violations=violations,
     )

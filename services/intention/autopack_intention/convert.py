@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from autopack_api.intention.v1 import intention_pb2 as pb
-from autopack_kit.errors import FieldViolation
+from autopack_kit.errors import FieldViolation, invalid_fields
 from autopack_kit.globs import MalformedGlob, check_globs
 
 from autopack_intention.core.context import (
@@ -19,7 +19,6 @@ from autopack_intention.core.context import (
 from autopack_intention.core.drift import Advisory, DriftResult, Step, Verdict
 from autopack_intention.core.evidence import Evidence
 from autopack_intention.core.profile import Profile, ProfileSource
-from autopack_intention.errors import invalid_request
 
 __all__ = [
     "budget_from_request",
@@ -93,7 +92,7 @@ class _Checks:
             InvalidArgument: if there was anything to note.
         """
         if self._violations:
-            raise invalid_request(self._violations[:MAX_VIOLATIONS])
+            raise invalid_fields(self._violations[:MAX_VIOLATIONS])
 
 
 def intention_from_request(message: pb.Intention) -> Intention:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import grpc.aio
 from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_api.intention.v1 import intention_pb2_grpc as pb_grpc
 from autopack_kit.identity import current_principal
+from autopack_kit.offload import compute
 from autopack_kit.server import ServiceContext
-from google.protobuf.message import Message
 
 from autopack_intention import convert
 from autopack_intention.adapters.profile_store import FileProfileStore, ProfileCache
@@ -20,56 +18,13 @@ from autopack_intention.core.drift import check_drift
 from autopack_intention.errors import unknown_profile
 from autopack_intention.settings import IntentionSettings
 
-__all__ = ["IntentionService", "IntentionServicer"]
+__all__ = ["IntentionService"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-_INLINE_BYTES = 8 << 10
-"""A request up to this size is answered in under a millisecond; a larger one must not hold up the others."""
+Context = grpc.aio.ServicerContext[Any, Any]
 
 
-async def _compute(request: Message, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    if request.ByteSize() <= _INLINE_BYTES:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)
-
-
-class IntentionServicer(pb_grpc.IntentionServiceServicer):
+class IntentionService(pb_grpc.IntentionServiceServicer):
     """``autopack.intention.v1.IntentionService``.
-
-    Args:
-        profiles: where profiles are kept.
-    """
-
-    def __init__(self, profiles: ProfileCache) -> None:
-        self._profiles = profiles
-
-    async def BuildContext(self, request: pb.BuildContextRequest, context: Any) -> pb.BuildContextResponse:
-        """The text to inject, at most the budget."""
-        budget = convert.budget_from_request(request)
-        intention = await _compute(request, convert.intention_from_request, request.intention)
-        return convert.context_to_response(await _compute(request, build_context, intention, budget))
-
-    async def PutProfile(self, request: pb.PutProfileRequest, context: Any) -> pb.PutProfileResponse:
-        """Keep what a repository usually talks about."""
-        profile = await _compute(request, convert.profile_from_request, request.profile)
-        await self._profiles.put(current_principal().tenant, profile)
-        return pb.PutProfileResponse(profile_id=profile.id)
-
-    async def CheckDrift(self, request: pb.CheckDriftRequest, context: Any) -> pb.CheckDriftResponse:
-        """Judge one step of a run."""
-        intention = await _compute(request, convert.intention_from_request, request.intention)
-        step = await _compute(request, convert.step_from_request, request)
-        profile_id = convert.profile_id_from_request(request)
-        scorer = await self._profiles.get(current_principal().tenant, profile_id) if profile_id else None
-        if profile_id and scorer is None:
-            raise unknown_profile(profile_id)
-        return convert.drift_to_response(await _compute(request, check_drift, intention, step, scorer))
-
-
-class IntentionService:
-    """The capability ``intention``, as :class:`autopack_kit.server.Server` takes it.
 
     Args:
         settings: where profiles are kept, and how many.
@@ -88,7 +43,7 @@ class IntentionService:
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Register the servicer."""
-        pb_grpc.add_IntentionServiceServicer_to_server(IntentionServicer(self._profiles), server)
+        pb_grpc.add_IntentionServiceServicer_to_server(self, server)
 
     async def start(self, context: ServiceContext) -> None:
         """Nothing to open: profiles are read when they are asked for."""
@@ -96,3 +51,25 @@ class IntentionService:
     async def stop(self, grace: float) -> None:
         """End what is being loaded."""
         await self._profiles.stop()
+
+    async def BuildContext(self, request: pb.BuildContextRequest, context: Context) -> pb.BuildContextResponse:
+        """The text to inject, at most the budget."""
+        budget = convert.budget_from_request(request)
+        intention = await compute(request, convert.intention_from_request, request.intention)
+        return convert.context_to_response(await compute(request, build_context, intention, budget))
+
+    async def PutProfile(self, request: pb.PutProfileRequest, context: Context) -> pb.PutProfileResponse:
+        """Keep what a repository usually talks about."""
+        profile = await compute(request, convert.profile_from_request, request.profile)
+        await self._profiles.put(current_principal().tenant, profile)
+        return pb.PutProfileResponse(profile_id=profile.id)
+
+    async def CheckDrift(self, request: pb.CheckDriftRequest, context: Context) -> pb.CheckDriftResponse:
+        """Judge one step of a run."""
+        intention = await compute(request, convert.intention_from_request, request.intention)
+        step = await compute(request, convert.step_from_request, request)
+        profile_id = convert.profile_id_from_request(request)
+        scorer = await self._profiles.get(current_principal().tenant, profile_id) if profile_id else None
+        if profile_id and scorer is None:
+            raise unknown_profile(profile_id)
+        return convert.drift_to_response(await compute(request, check_drift, intention, step, scorer))

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import grpc.aio
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.identity import Scope, require, require_run
+from autopack_kit.offload import compute
 from autopack_kit.server import ServiceContext
-from google.protobuf.message import Message
 
 from autopack_telemetry import convert
 from autopack_telemetry.adapters.store import SqlStore
@@ -23,12 +23,8 @@ from autopack_telemetry.settings import TelemetrySettings
 
 __all__ = ["TelemetryService"]
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Context = grpc.aio.ServicerContext[Any, Any]
 
-_INLINE_BYTES = 8 << 10
-"""A request up to this size is converted in under a millisecond; a larger one must not hold up the others."""
 _FULL_NAME = pb.DESCRIPTOR.services_by_name["TelemetryService"].full_name
 
 
@@ -67,7 +63,7 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
     async def RecordPhases(self, request: pb.RecordPhasesRequest, context: Context) -> pb.RecordPhasesResponse:
         """Keeps phases, each in place of an earlier one with its ids."""
         tenant, now = require(Scope.INGEST).tenant, self._now()
-        phases = await _compute(request, convert.phases_of, request, now)
+        phases = await compute(request, convert.phases_of, request, now)
         for run_id in {phase.run_id for phase in phases}:
             require_run(run_id)
         return pb.RecordPhasesResponse(recorded=await self._store.record_phases(tenant, phases, now))
@@ -75,7 +71,7 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
     async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
         """Keeps usage, each id once."""
         tenant, now = require(Scope.INGEST).tenant, self._now()
-        records = await _compute(request, convert.usage_of, request, now)
+        records = await compute(request, convert.usage_of, request, now)
         for run_id in {record.run_id for record in records}:
             require_run(run_id)
         recorded, duplicates = await self._store.record_usage(tenant, records, now)
@@ -111,9 +107,3 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)
-
-
-async def _compute(request: Message, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    if request.ByteSize() <= _INLINE_BYTES:
-        return function(*args, **kwargs)
-    return await asyncio.to_thread(function, *args, **kwargs)

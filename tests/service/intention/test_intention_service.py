@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -163,6 +164,20 @@ async def test_a_damaged_profile_is_not_found_and_dropped(tmp_path: Path) -> Non
         error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
     assert error.reason == "PROFILE_NOT_FOUND"
     assert not file.exists()
+
+
+async def test_a_profile_that_an_earlier_version_stored_is_not_found_and_dropped(tmp_path: Path) -> None:
+    settings = IntentionSettings(profiles_dir=tmp_path / "profiles")
+    async with running(create(settings)) as target:
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))
+        (file,) = tmp_path.rglob("*.json")
+        content = b'{"model":"lexical-0"}'
+        old = file.with_name(f"{hashlib.sha256(content).hexdigest()}.json")
+        old.write_bytes(content)
+        error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=old.stem)))
+    assert error.reason == "PROFILE_NOT_FOUND"
+    assert not old.exists()
 
 
 async def test_a_disk_that_cannot_be_written_costs_nothing_but_the_restart(tmp_path: Path) -> None:

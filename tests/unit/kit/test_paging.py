@@ -26,7 +26,7 @@ def test_page_size_below_zero_is_an_error_about_that_field() -> None:
 
 @given(
     st.lists(
-        st.text(st.characters(exclude_characters="\0"), max_size=20) | st.integers(-(2**63), 2**63 - 1),
+        st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20) | st.integers(-(2**63), 2**63 - 1),
         min_size=1,
         max_size=4,
     )

@@ -72,7 +72,7 @@ class FileProfileStore:
         self._evict(path.parent)
 
     def get(self, tenant: str, profile_id: str) -> Profile | None:
-        """The profile; a file that is not what its name says is dropped.
+        """The profile; a file that is not what its name says, or is of an earlier version, is dropped.
 
         Raises:
             OSError: it is there and cannot be read.
@@ -82,13 +82,17 @@ class FileProfileStore:
             data = path.read_bytes()
         except FileNotFoundError:
             return None
-        if hashlib.sha256(data).hexdigest() != profile_id:
-            _log.warning("dropped a damaged profile", profile_id=profile_id)
+        try:
+            if hashlib.sha256(data).hexdigest() != profile_id:
+                raise ValueError("its content has another hash")
+            profile = Profile.from_json(data)
+        except ValueError as error:
+            _log.warning("dropped a profile", profile_id=profile_id, error=str(error))
             path.unlink(missing_ok=True)
             return None
         with contextlib.suppress(OSError):  # a read-only disk still serves
             os.utime(path)
-        return Profile.from_json(data)
+        return profile
 
     def _path(self, tenant: str, profile_id: str) -> Path:
         # A tenant's name may hold any character; its hash cannot leave the directory.
