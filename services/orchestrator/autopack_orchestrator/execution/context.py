@@ -143,6 +143,9 @@ class RunContext:
             record.outcome = "cancelled"
             self._interrupted = record
             raise
+        except StoreFailed:
+            record.outcome = "cancelled"  # another write would only wait for the store once more
+            raise
         except BaseException:
             record.outcome = record.outcome or "failed"
             raise
