@@ -81,7 +81,7 @@ class DiagnoseRequest(_message.Message):
 
     @_builtins.property
     def projects(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProjectFacts]:
-        """The projects of the workspace."""
+        """The projects of the workspace. At most 500."""
 
     @_builtins.property
     def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -89,11 +89,11 @@ class DiagnoseRequest(_message.Message):
 
     @_builtins.property
     def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The globs (gitwildmatch) in which the run may change files. Empty = everywhere."""
+        """The globs (gitwildmatch) in which the run may change files. Empty = everywhere. At most 200."""
 
     @_builtins.property
     def out_of_scope_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Paths that the run changed outside its scope, if that is known."""
+        """Paths that the run changed outside its scope, if that is known. At most 50,000."""
 
     def __init__(
         self,
@@ -137,11 +137,11 @@ class ProjectFacts(_message.Message):
     """"pip", "npm", ..."""
     @_builtins.property
     def install(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Command]:
-        """The commands that install the declared dependencies."""
+        """The commands that install the declared dependencies. At most 20."""
 
     @_builtins.property
     def dependencies(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeclaredDependency]:
-        """The dependencies that manifests and lock files declare."""
+        """The dependencies that manifests and lock files declare. At most 20,000."""
 
     def __init__(
         self,
@@ -170,7 +170,7 @@ class DeclaredDependency(_message.Message):
     PATH_FIELD_NUMBER: _builtins.int
     DECLARED_AT_BASE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Name of the distribution, as declared."""
+    """Name of the distribution, as declared. At most 256 bytes."""
     path: _builtins.str
     """The manifest or lock file, relative to the workspace."""
     declared_at_base: _builtins.bool
@@ -297,7 +297,9 @@ class Diagnosis(_message.Message):
     """Its line in the output as it was sent, counted from 1; 0 if the ending alone decided."""
     @_builtins.property
     def captures(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """What the pattern read from the output, for example {"module": "requests"}. Attacker-controlled text."""
+        """What the pattern read from the output, for example {"module": "requests"}. Attacker-controlled text, each value
+        cut to 1 KiB.
+        """
 
     @_builtins.property
     def mitigation(self) -> Global___Mitigation:

@@ -143,7 +143,7 @@ class Intention(_message.Message):
 
     @_builtins.property
     def scope(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Globs (gitwildmatch) of the files that may change. Empty = everywhere. At most 200."""
+        """Globs (gitwildmatch) of the files that may change. Empty = everywhere. At most 200 of 1 KiB."""
 
     @_builtins.property
     def non_goals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -151,7 +151,7 @@ class Intention(_message.Message):
 
     @_builtins.property
     def non_goal_globs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Globs of files that must not change even inside the scope. At most 200."""
+        """Globs of files that must not change even inside the scope. At most 200 of 1 KiB."""
 
     @_builtins.property
     def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

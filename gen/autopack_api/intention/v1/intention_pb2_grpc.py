@@ -64,15 +64,16 @@ class IntentionServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def PutProfile(self, request, context):
-        """Stores what a repository usually talks about; the same content gives the same id. Errors: RESOURCE_EXHAUSTED over the limits.
+        """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
+        makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CheckDrift(self, request, context):
-        """Judges one step of a run against its goal. Changes nothing. Errors: NOT_FOUND for a profile that is not stored (any more):
-        put it again.
+        """Judges one step of a run against its goal. Changes nothing. Errors: INVALID_ARGUMENT naming the fields;
+        NOT_FOUND for a profile that is not stored (any more): put it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,10 +36,12 @@ class IntentionServiceStub:
     BuildContext: _grpc.UnaryUnaryMultiCallable[_intention_pb2.BuildContextRequest, _intention_pb2.BuildContextResponse]
     """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
     PutProfile: _grpc.UnaryUnaryMultiCallable[_intention_pb2.PutProfileRequest, _intention_pb2.PutProfileResponse]
-    """Stores what a repository usually talks about; the same content gives the same id. Errors: RESOURCE_EXHAUSTED over the limits."""
+    """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
+    makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+    """
     CheckDrift: _grpc.UnaryUnaryMultiCallable[_intention_pb2.CheckDriftRequest, _intention_pb2.CheckDriftResponse]
-    """Judges one step of a run against its goal. Changes nothing. Errors: NOT_FOUND for a profile that is not stored (any more):
-    put it again.
+    """Judges one step of a run against its goal. Changes nothing. Errors: INVALID_ARGUMENT naming the fields;
+    NOT_FOUND for a profile that is not stored (any more): put it again.
     """
 
 @_typing.type_check_only
@@ -50,10 +52,12 @@ class IntentionServiceAsyncStub(IntentionServiceStub):
     BuildContext: _aio.UnaryUnaryMultiCallable[_intention_pb2.BuildContextRequest, _intention_pb2.BuildContextResponse]  # type: ignore[assignment]
     """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
     PutProfile: _aio.UnaryUnaryMultiCallable[_intention_pb2.PutProfileRequest, _intention_pb2.PutProfileResponse]  # type: ignore[assignment]
-    """Stores what a repository usually talks about; the same content gives the same id. Errors: RESOURCE_EXHAUSTED over the limits."""
+    """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
+    makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+    """
     CheckDrift: _aio.UnaryUnaryMultiCallable[_intention_pb2.CheckDriftRequest, _intention_pb2.CheckDriftResponse]  # type: ignore[assignment]
-    """Judges one step of a run against its goal. Changes nothing. Errors: NOT_FOUND for a profile that is not stored (any more):
-    put it again.
+    """Judges one step of a run against its goal. Changes nothing. Errors: INVALID_ARGUMENT naming the fields;
+    NOT_FOUND for a profile that is not stored (any more): put it again.
     """
 
 class IntentionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -73,7 +77,9 @@ class IntentionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _intention_pb2.PutProfileRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_intention_pb2.PutProfileResponse, _abc.Awaitable[_intention_pb2.PutProfileResponse]]:
-        """Stores what a repository usually talks about; the same content gives the same id. Errors: RESOURCE_EXHAUSTED over the limits."""
+        """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
+        makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+        """
 
     @_abc_1.abstractmethod
     def CheckDrift(
@@ -81,8 +87,8 @@ class IntentionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _intention_pb2.CheckDriftRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_intention_pb2.CheckDriftResponse, _abc.Awaitable[_intention_pb2.CheckDriftResponse]]:
-        """Judges one step of a run against its goal. Changes nothing. Errors: NOT_FOUND for a profile that is not stored (any more):
-        put it again.
+        """Judges one step of a run against its goal. Changes nothing. Errors: INVALID_ARGUMENT naming the fields;
+        NOT_FOUND for a profile that is not stored (any more): put it again.
         """
 
 def add_IntentionServiceServicer_to_server(servicer: IntentionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

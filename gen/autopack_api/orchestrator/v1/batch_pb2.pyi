@@ -116,7 +116,7 @@ class BatchSpec(_message.Message):
     ref: _builtins.str
     """What the runs start from: a branch, tag or commit. Default: HEAD."""
     max_concurrent_runs: _builtins.int
-    """Runs at once at most. Default: 3; the orchestrator's own limit holds too."""
+    """Runs at once at most. Default: 3. Maximum: 256; the orchestrator's own limit holds too."""
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSpec]:
         """The runs. From 1 to 1,000."""
@@ -203,15 +203,15 @@ class RunSpec(_message.Message):
 
     @_builtins.property
     def install(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Command]:
-        """Install steps, instead of the detected ones."""
+        """Install steps, instead of the detected ones. At most 50."""
 
     @_builtins.property
     def validate(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Command]:
-        """Validation steps, instead of the detected ones."""
+        """Validation steps, instead of the detected ones. At most 50."""
 
     @_builtins.property
     def validate_kinds(self) -> _containers.RepeatedScalarFieldContainer[_toolchain_pb2.StepKind.ValueType]:
-        """Kinds of detected steps that validate. Default: TEST."""
+        """Kinds of detected steps that validate: not INSTALL and RUN. Default: TEST."""
 
     @_builtins.property
     def drift_interval(self) -> _duration_pb2.Duration:
@@ -223,7 +223,7 @@ class RunSpec(_message.Message):
 
     @_builtins.property
     def step_timeout(self) -> _duration_pb2.Duration:
-        """Time of each install and validation step that names none. Default: 15 min."""
+        """Time of each install and validation step that names none. Default: 15 min. Maximum: 24 h."""
 
     @_builtins.property
     def budget(self) -> Global___Budget:
@@ -235,8 +235,8 @@ class RunSpec(_message.Message):
 
     @_builtins.property
     def pass_env(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Names of variables of the orchestrator's environment that the run may see, such as an API key. Only names that the
-        orchestrator allows.
+        """Names of variables of the orchestrator's environment that the run may see, such as an API key. At most 100, of names
+        that the orchestrator allows.
         """
 
     def __init__(
@@ -316,7 +316,7 @@ class MockExecutor(_message.Message):
     """From 0 to 1: how often it fails. Default: 0."""
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it takes. Default: none."""
+        """How long it takes. Default: no time. Maximum: 24 h."""
 
     def __init__(
         self,

@@ -94,8 +94,10 @@ class OrchestratorServiceServicer(object):
     """
 
     def CreateBatch(self, request, context):
-        """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming every bad field;
-        FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a known request_id with another body.
+        """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming the bad
+        fields, the first 16 of them;
+        NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a
+        known request_id with another body.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,8 +36,10 @@ class OrchestratorServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OrchestratorServiceAsyncStub: ...
     CreateBatch: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CreateBatchRequest, _orchestrator_pb2.CreateBatchResponse]
-    """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming every bad field;
-    FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a known request_id with another body.
+    """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming the bad
+    fields, the first 16 of them;
+    NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a
+    known request_id with another body.
     """
     GetBatch: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetBatchRequest, _orchestrator_pb2.GetBatchResponse]
     """Returns one batch with counts by state. Errors: NOT_FOUND."""
@@ -72,8 +74,10 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateBatch: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CreateBatchRequest, _orchestrator_pb2.CreateBatchResponse]  # type: ignore[assignment]
-    """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming every bad field;
-    FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a known request_id with another body.
+    """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming the bad
+    fields, the first 16 of them;
+    NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a
+    known request_id with another body.
     """
     GetBatch: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetBatchRequest, _orchestrator_pb2.GetBatchResponse]  # type: ignore[assignment]
     """Returns one batch with counts by state. Errors: NOT_FOUND."""
@@ -111,8 +115,10 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _orchestrator_pb2.CreateBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.CreateBatchResponse, _abc.Awaitable[_orchestrator_pb2.CreateBatchResponse]]:
-        """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming every bad field;
-        FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a known request_id with another body.
+        """Checks a batch whole, resolves its base commit and queues its runs. Errors: INVALID_ARGUMENT naming the bad
+        fields, the first 16 of them;
+        NOT_FOUND, PERMISSION_DENIED and FAILED_PRECONDITION for a repository that cannot be used; ALREADY_EXISTS for a
+        known request_id with another body.
         """
 
     @_abc_1.abstractmethod

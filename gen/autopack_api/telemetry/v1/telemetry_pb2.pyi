@@ -171,7 +171,7 @@ class Phase(_message.Message):
     hardening_triggered: _builtins.bool
     """Hardening was asked about a failure."""
     pattern_id: _builtins.str
-    """The pattern that it named."""
+    """The pattern that it named. At most 128 characters."""
     mitigated: _builtins.bool
     """Its mitigation was applied and the same command then passed."""
     doctor_called: _builtins.bool
@@ -183,18 +183,18 @@ class Phase(_message.Message):
     drift_z: _builtins.float
     """z of the drift check."""
     drift_verdict: _builtins.str
-    """Verdict of the drift check, as its enum's name."""
+    """Verdict of the drift check, as its enum's name. At most 128 characters."""
     retries: _builtins.int
     """Times that the phase was tried again."""
     errors: _builtins.int
     """Errors that were met."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
-        """When it began."""
+        """When it began. From 1970 to a day from now."""
 
     @_builtins.property
     def duration(self) -> _duration_pb2.Duration:
-        """How long it took."""
+        """How long it took. At most 366 days."""
 
     @_builtins.property
     def avoided(self) -> Global___Estimate:
@@ -292,17 +292,17 @@ class UsageRecord(_message.Message):
     TIME_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run. Required."""
+    """The run. Required. [A-Za-z0-9._-], at most 128 characters."""
     usage_id: _builtins.str
     """Unique in its run, for example the model provider's response id. Required. At most 256 characters."""
     phase_id: _builtins.str
-    """The phase, where known."""
+    """The phase, where known. At most 128 characters."""
     agent: _builtins.str
-    """The agent, for example "claude-code"."""
+    """The agent, for example "claude-code". At most 128 characters."""
     provider: _builtins.str
-    """The provider, for example "anthropic"."""
+    """The provider, for example "anthropic". At most 128 characters."""
     model: _builtins.str
-    """The model as its provider names it."""
+    """The model as its provider names it. At most 128 characters."""
     role: Global___UsageRole.ValueType
     """What the call was for."""
     model_class: Global___ModelClass.ValueType
@@ -313,11 +313,11 @@ class UsageRecord(_message.Message):
     """True if the call failed; it is counted, but never enters an estimate."""
     @_builtins.property
     def tokens(self) -> _common_pb2.TokenUsage:
-        """The tokens."""
+        """The tokens. At most 10^12 of each kind."""
 
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """When. Default: now."""
+        """When. Default: now. From 1970 to a day from now."""
 
     def __init__(
         self,
@@ -559,7 +559,7 @@ class GetRunSummaryResponse(_message.Message):
 
     @_builtins.property
     def patterns(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
-        """Patterns named, with how often."""
+        """Patterns named, with how often: the 1,000 most frequent; "(other)" stands for the rest."""
 
     @_builtins.property
     def avoided(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvoidedTokens]:

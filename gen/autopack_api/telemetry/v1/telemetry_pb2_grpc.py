@@ -77,7 +77,7 @@ class TelemetryServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RecordUsage(self, request, context):
-        """Records token usage. A record whose id is known for its run is counted once.
+        """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

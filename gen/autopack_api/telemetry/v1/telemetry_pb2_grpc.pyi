@@ -40,7 +40,7 @@ class TelemetryServiceStub:
     field; RESOURCE_EXHAUSTED with a delay when the writer's queue is full.
     """
     RecordUsage: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.RecordUsageRequest, _telemetry_pb2.RecordUsageResponse]
-    """Records token usage. A record whose id is known for its run is counted once."""
+    """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases."""
     GetRunSummary: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.GetRunSummaryRequest, _telemetry_pb2.GetRunSummaryResponse]
     """Sums up one run. Errors: NOT_FOUND if nothing was recorded for it."""
     ListPhases: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.ListPhasesRequest, _telemetry_pb2.ListPhasesResponse]
@@ -60,7 +60,7 @@ class TelemetryServiceAsyncStub(TelemetryServiceStub):
     field; RESOURCE_EXHAUSTED with a delay when the writer's queue is full.
     """
     RecordUsage: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.RecordUsageRequest, _telemetry_pb2.RecordUsageResponse]  # type: ignore[assignment]
-    """Records token usage. A record whose id is known for its run is counted once."""
+    """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases."""
     GetRunSummary: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.GetRunSummaryRequest, _telemetry_pb2.GetRunSummaryResponse]  # type: ignore[assignment]
     """Sums up one run. Errors: NOT_FOUND if nothing was recorded for it."""
     ListPhases: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.ListPhasesRequest, _telemetry_pb2.ListPhasesResponse]  # type: ignore[assignment]
@@ -89,7 +89,7 @@ class TelemetryServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _telemetry_pb2.RecordUsageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_telemetry_pb2.RecordUsageResponse, _abc.Awaitable[_telemetry_pb2.RecordUsageResponse]]:
-        """Records token usage. A record whose id is known for its run is counted once."""
+        """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases."""
 
     @_abc_1.abstractmethod
     def GetRunSummary(
