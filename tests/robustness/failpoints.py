@@ -59,8 +59,10 @@ PASSED_BY_A_RUN = {
     "worktree-removed": Point(f"{_GIT}.workspace:Workspaces.remove"),
 }
 
-#: While runs are taken up after a restart.
+#: Also while a batch is created, and while runs are taken up after a restart.
 POINTS = {
+    "mirror-cloned": Point(f"{_GIT}.mirror:Mirrors._clone"),
+    "batch-stored": Point(f"{_STORE}.create_batch"),
     **PASSED_BY_A_RUN,
     "adopted": Point(f"{_STORE}.adopt"),
     "queued-again": _state("queued", after=True),

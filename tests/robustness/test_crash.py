@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 
 import pytest
+from autopack_api.common.v1.common_pb2 import Argv, Command
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
-from autopack_api.orchestrator.v1.batch_pb2 import PREPARE_AUTO
+from autopack_api.orchestrator.v1.batch_pb2 import ON_SCOPE_VIOLATION_FAIL, PREPARE_AUTO
+from autopack_client import AutopackError
 
 from tests.robustness.failpoints import PASSED_BY_A_RUN
 from tests.robustness.history import event_of, finish, log_of, sightings, taken_up
 from tests.robustness.machine import FENCE_GRACE_S, Machine
-from tests.robustness.processes import alive, marked, until
-from tests.robustness.traffic import agent, batch, gated, gated_step, run, submit
+from tests.robustness.processes import alive, marked, supervisors, until
+from tests.robustness.traffic import agent, batch, gated, gated_step, git, run, submit
 from tests.robustness.validators import fingerprint, nothing_is_left, validate
 
+#: Their neighbours in the list are as telling; the suite has few minutes.
+RARELY = {"worktree-recorded", "before-running", "before-validating", "worktree-removed"}
 
-@pytest.mark.parametrize("point", PASSED_BY_A_RUN)
+
+@pytest.mark.parametrize(
+    "point", [pytest.param(point, marks=[pytest.mark.long] if point in RARELY else []) for point in PASSED_BY_A_RUN]
+)
 async def test_a_server_killed_at_a_point_loses_no_run(machine: Machine, point: str) -> None:
     before = fingerprint(machine.repo)
     spec = batch(machine.repo, [run(name, agent(2), witness=machine.witness) for name in ("one", "two")])
@@ -181,3 +189,63 @@ async def test_a_server_killed_at_random_moments_loses_no_run(machine: Machine) 
 @pytest.mark.parametrize("seed", range(2, 7))
 async def test_a_server_killed_very_often_loses_no_run(machine: Machine, seed: int) -> None:
     await crash_at_random(machine, seed=seed, runs=16, kills=12)
+
+
+async def test_what_an_interrupted_validation_wrote_is_no_part_of_the_change(machine: Machine) -> None:
+    script = 'echo junk > lib/report_$$.txt; echo junk > report.txt; until [ -e "$GATE" ]; do sleep 0.1; done'
+    step = Command(argv=Argv(words=["sh", "-c", script]), env={"GATE": str(machine.gate)})
+    spec = run("one", agent(1), witness=machine.witness, validate=[step], on_scope_violation=ON_SCOPE_VIOLATION_FAIL)
+    server = await machine.serve()
+    async with server.client() as client:
+        batch_id = await submit(client, batch(machine.repo, [spec]))
+        await until(lambda: list(machine.data.glob("orchestrator/workspaces/*/report.txt")), "the step is at work")
+    await server.kill()
+    machine.gate.touch()
+    server = await machine.serve()
+    async with server.client() as client:
+        history = await finish(client, batch_id, machine.witness)
+    (one,) = history.runs
+    assert (one.state, one.attempt, one.error.message) == (pb.RUN_STATE_SUCCEEDED, 1, "")
+    assert git(machine.repo, "diff", "--name-only", "main", one.branch) == "lib/made_one.py"
+    await nothing_is_left(machine, history)
+
+
+@pytest.mark.parametrize("point", ["mirror-cloned", "batch-stored"])
+async def test_a_batch_whose_creation_was_interrupted_is_created_once_when_asked_for_again(
+    machine: Machine, point: str
+) -> None:
+    spec = batch(machine.repo, [run("one", agent(1), witness=machine.witness)])
+    server = await machine.serve(point)
+    async with server.client() as client:
+        with pytest.raises(AutopackError):
+            await submit(client, spec, request_id="the-same")
+    assert await server.ended() == -signal.SIGKILL
+    server = await machine.serve()
+    async with server.client() as client:
+        batch_id = await submit(client, spec, request_id="the-same")
+        history = await finish(client, batch_id, machine.witness)
+        assert len((await client.orchestrator.ListBatches(pb.ListBatchesRequest())).batches) == 1
+    validate(history)
+    assert [one.attempt for one in history.runs] == [1]
+    await nothing_is_left(machine, history)
+
+
+async def test_when_the_supervisor_is_killed_with_the_server_the_restart_ends_what_is_left(machine: Machine) -> None:
+    spec = run("one", "setsid sleep 1000 & " + gated(), witness=machine.witness, gate=machine.gate)
+    server = await machine.serve()
+    async with server.client() as client:
+        batch_id = await submit(client, batch(machine.repo, [spec]))
+        await until(lambda: sightings(machine.witness), "the agent is at work")
+    await server.kill()
+    for pid in supervisors(machine.data):
+        os.kill(pid, signal.SIGKILL)
+    left = marked(machine.data)
+    machine.gate.touch()
+    server = await machine.serve()
+    async with server.client() as client:
+        history = await finish(client, batch_id, machine.witness)
+    assert left
+    assert not any(map(alive, left))
+    validate(history, crashes=1)
+    assert (history.runs[0].state, history.runs[0].attempt) == (pb.RUN_STATE_SUCCEEDED, 2)
+    await nothing_is_left(machine, history)
