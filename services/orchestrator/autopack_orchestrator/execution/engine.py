@@ -79,7 +79,11 @@ class LocalEngine:
     async def _serve(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         while not self._stopping:
-            lock = await asyncio.to_thread(_lock, self.root / "engine.lock")
+            try:
+                lock = await asyncio.to_thread(_lock, self.root / "engine.lock")
+            except OSError as error:  # a disk that is full or read-only for a moment must not end the engine
+                _log.error("the engine's lock cannot be used", path=str(self.root), error=str(error))
+                lock = None
             if lock is None:
                 await self._pause(LOCK_RETRY_S)
                 continue
@@ -101,6 +105,7 @@ class LocalEngine:
         leftovers = await asyncio.to_thread(self.worker.leftovers, held)
         await self._adopt(held, owner)
         self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
+        self._collecting.add_done_callback(_report_collector)
         while not self._stopping:
             await self._claim(owner)
             await self._pause(TICK_S)
@@ -163,6 +168,11 @@ class LocalEngine:
             async with asyncio.timeout(seconds):
                 await self._wake.wait()
         self._wake.clear()
+
+
+def _report_collector(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _log.error("leftovers were not removed; the next start tries again", exc_info=error)
 
 
 def _identity(root: Path) -> str:

@@ -45,7 +45,8 @@ class Healer:
     """The mitigations and doctor calls of one run: the same actions at most once, the doctor as often as it may.
 
     Attributes:
-        detection: the projects of the base commit; None if they are not known, and then nothing is installed.
+        detection: the projects of the worktree as the agent left it; None if they are not known, and then nothing is
+            installed. What of them the base commit declares, and so may be installed, is asked of git.
         suggestions: the advice of the last diagnosis.
         last_pattern, last_title: what the last diagnosis named; empty for nothing.
     """
