@@ -206,7 +206,10 @@ def load_tokens(path: Path) -> tuple[TokenEntry, ...]:
     tables = document.get("tokens", [])
     if not isinstance(tables, list) or len(tables) > MAX_TOKENS or set(document) - {"tokens"}:
         raise _bad_tokens_file(path, f"it must hold nothing but at most {MAX_TOKENS} [[tokens]] tables")
-    return tuple(_entry(path, index, table) for index, table in enumerate(tables))
+    entries = tuple(_entry(path, index, table) for index, table in enumerate(tables))
+    if len({entry.sha256 for entry in entries}) < len(entries):
+        raise _bad_tokens_file(path, "two entries have the same sha256, so one token would stand for two callers")
+    return entries
 
 
 def ensure_tokens_file(path: Path) -> tuple[TokenEntry, ...]:

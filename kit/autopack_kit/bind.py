@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import ipaddress
 import os
+import re
 import socket
 import stat
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ __all__ = ["MAX_SOCKET_PATH", "Bind", "SocketLock", "is_loopback"]
 MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path on Linux: sun_path has 108 with the final NUL (unix(7))."""
 MAX_PORT_NUMBER = 65535
+_PORT = re.compile(r"[0-9]{1,5}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class Bind:
                 raise _invalid(text, "the path of a UNIX socket is absolute")
             return cls.unix(Path(path))
         host, separator, port = text.rpartition(":")
-        if not separator or not host or not port.isascii() or not port.isdigit() or int(port) > MAX_PORT_NUMBER:
+        if not separator or not host or not _PORT.fullmatch(port) or int(port) > MAX_PORT_NUMBER:
             raise _invalid(text, "it has neither a UNIX path nor a host and a port")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]

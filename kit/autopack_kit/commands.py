@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
-__all__ = ["Command", "Script"]
+__all__ = ["MAX_SCRIPT_BYTES", "MAX_WORDS", "MAX_WORD_BYTES", "Command", "Script"]
+
+MAX_WORDS = 1024
+"""Words of a command line; the longest seen in real manifests has under 100."""
+MAX_WORD_BYTES = 32 << 10
+"""Bytes of a word; Linux takes 128 KiB (MAX_ARG_STRLEN)."""
+MAX_SCRIPT_BYTES = 64 << 10
+"""Bytes of a script; longer ones belong into a file of the repository."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from autopack_api.common.v1 import common_pb2
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from autopack_kit.commands import Command, Script
+from autopack_kit.commands import MAX_SCRIPT_BYTES, MAX_WORD_BYTES, MAX_WORDS, Command, Script
 from autopack_kit.errors import invalid_field
 
 __all__ = [
@@ -24,12 +24,6 @@ __all__ = [
     "timestamp_to_proto",
 ]
 
-MAX_WORDS = 1024
-"""Words of a command line; the longest seen in real manifests has under 100."""
-MAX_WORD_BYTES = 32 << 10
-"""Bytes of a word; Linux takes 128 KiB (MAX_ARG_STRLEN)."""
-MAX_SCRIPT_BYTES = 64 << 10
-"""Bytes of a script; longer ones belong into a file of the repository."""
 MAX_ENV = 256
 """Variables added to an environment."""
 MAX_PATH_BYTES = 4096

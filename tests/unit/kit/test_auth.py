@@ -156,6 +156,7 @@ def test_load_tokens_of_a_file_that_others_can_read_says_chmod(tmp_path: Path) -
         f"[[tokens]]\nname = 'a'\nscopes = []\nsha256 = '{'0' * 64}'",
         f"[[tokens]]\nname = 'a b'\nscopes = ['read']\nsha256 = '{'0' * 64}'",
         f"[[tokens]]\nname = 'a'\nscopes = ['read']\nsha256 = '{'0' * 64}'\ntoken = 'x'",
+        f"[[tokens]]\nname = 'a'\nscopes = ['read']\nsha256 = '{'0' * 64}'\n" * 2,
     ],
 )
 def test_load_tokens_of_a_wrong_file_is_refused_with_its_path(tmp_path: Path, text: str) -> None:

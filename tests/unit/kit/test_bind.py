@@ -29,7 +29,19 @@ def test_parse_of_an_address_keeps_it_and_knows_who_can_reach_it(text: str, targ
 
 @pytest.mark.parametrize(
     "text",
-    ["", "localhost", "localhost:", ":1", "localhost:x", "localhost:65536", "::1:1", "unix:a", "h:-1", "h:\u0661"],
+    [
+        "",
+        "localhost",
+        "localhost:",
+        ":1",
+        "localhost:x",
+        "localhost:65536",
+        "::1:1",
+        "unix:a",
+        "h:-1",
+        "h:\u0661",
+        "h:" + "9" * 5000,
+    ],
 )
 def test_parse_of_what_is_no_address_says_which_forms_there_are(text: str) -> None:
     with pytest.raises(InvalidArgument) as caught:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import PurePosixPath
 
-from autopack_kit.commands import Command
+from autopack_kit.commands import MAX_SCRIPT_BYTES, MAX_WORD_BYTES, MAX_WORDS, Command
 from autopack_kit.errors import FieldViolation
 from autopack_kit.globs import MalformedGlob, check_globs
 
@@ -17,9 +17,6 @@ __all__ = ["MAX_RUNS", "MAX_STEPS", "check_batch"]
 
 MAX_RUNS = 1000  # a larger batch is several batches
 MAX_CONCURRENT = 256
-MAX_WORDS = 1024
-MAX_WORD_BYTES = 32 << 10
-MAX_SCRIPT_BYTES = 64 << 10
 MAX_STEPS = 50
 MAX_TITLE_BYTES = 500
 MAX_DESCRIPTION_BYTES = 16 << 10
