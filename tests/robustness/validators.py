@@ -104,7 +104,7 @@ async def nothing_is_left(machine: Machine, *histories: History) -> None:
     await until(lambda: not marked(machine.data), f"no process is alive: {marked(machine.data)}")
     await until(lambda: not supervisors(machine.data), "no supervisor is alive")
     await until(lambda: not worktrees(machine), f"no worktree is left: {worktrees(machine)}")
-    _locks_are_free(machine)
+    await until(lambda: not locked(machine), f"no lock is held: {locked(machine)}")
     _branches_have_a_reason(machine, histories)
 
 
@@ -115,14 +115,19 @@ def worktrees(machine: Machine) -> list[str]:
     return [str(path.relative_to(own)) for pattern in patterns for path in own.glob(pattern)]
 
 
-def _locks_are_free(machine: Machine) -> None:
+def locked(machine: Machine) -> list[str]:
+    """Lock files of repositories and executions that somebody holds."""
     own = machine.data / "orchestrator"
+    found = []
     for path in (*own.glob("mirrors/*.lock"), *own.glob("mirrors/*.next"), *own.glob("runs/*/*/*/exec/*/lock")):
         handle = os.open(path, os.O_RDWR)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found.append(str(path.relative_to(own)))
         finally:
             os.close(handle)
+    return found
 
 
 def _branches_have_a_reason(machine: Machine, histories: tuple[History, ...]) -> None:
