@@ -35,7 +35,7 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
 
     async def start(self, context: ServiceContext) -> None:
         """Opens the store and begins to work."""
-        await self._own.start(context.address)
+        await self._own.start(context.address, context.services)
 
     async def stop(self, grace: float) -> None:
         """Hands runs off and closes the store."""

@@ -18,7 +18,7 @@ from autopack_client.evidence import Evidence
 from autopack_client.profile import Profile
 from autopack_client.snapshots import snapshot
 from autopack_kit.auth import mint_service_token
-from autopack_kit.errors import NotFound
+from autopack_kit.errors import NotFound, Unavailable
 from autopack_kit.identity import DEFAULT_TENANT
 
 from autopack_orchestrator import convert_peers as convert
@@ -109,7 +109,15 @@ class Peers:
                 stack.push_async_callback(client.close)
         self._clients.clear()
 
-    def _client(self, address: str) -> AsyncClient:
+    def _client(self, service: str) -> AsyncClient:
+        address: str = getattr(self.addresses, service)
+        if not address:
+            raise Unavailable(
+                f"No {service} service is known: it is not served here, and no address is set.",
+                reason="SERVICE_UNKNOWN",
+                remedy=f"Set AUTOPACK_ORCHESTRATOR_{service.upper()}_ADDRESS.",
+                metadata={"service": service},
+            )
         key = (address, self.tenant)
         if key not in self._clients:
             self._clients[key] = connect(address, token=self._token(address), tls=self.addresses.tls)
@@ -123,7 +131,7 @@ class Peers:
 
     async def detect(self, workspace: Path) -> Detection:
         """The projects of a worktree, by snapshot: the toolchain service may be on another host."""
-        service = self._client(self.addresses.toolchain).toolchain
+        service = self._client("toolchain").toolchain
         if self._spec is None:
             self._spec = await service.GetSnapshotSpec(convert.snapshot_spec_request(), timeout=CALL_TIMEOUT_S)
         files = await asyncio.to_thread(snapshot, workspace, self._spec)
@@ -132,13 +140,13 @@ class Peers:
 
     async def build_context(self, intention: Intention) -> Context:
         """The text to give to an agent."""
-        service = self._client(self.addresses.intention).intention
+        service = self._client("intention").intention
         response = await service.BuildContext(convert.context_request(intention), timeout=CALL_TIMEOUT_S)
         return Context(response.text, response.source_sha256)
 
     async def put_profile(self, profile: Profile) -> str:
         """Store what a repository usually talks about; returns its id."""
-        service = self._client(self.addresses.intention).intention
+        service = self._client("intention").intention
         response = await service.PutProfile(convert.profile_request(profile), timeout=CALL_TIMEOUT_S)
         return response.profile_id
 
@@ -153,7 +161,7 @@ class Peers:
         final: bool,
     ) -> DriftJudgement:
         """Judge one step."""
-        service = self._client(self.addresses.intention).intention
+        service = self._client("intention").intention
         request = convert.drift_request(intention, profile_id, evidence, note, earlier_z, final)
         response = await service.CheckDrift(request, timeout=CALL_TIMEOUT_S)
         return DriftJudgement(
@@ -166,17 +174,17 @@ class Peers:
 
     async def diagnose(self, failure: convert.Failure) -> convert.DiagnoseResponse:
         """Why a command failed, with fixes that :mod:`autopack_client.mitigate` can apply."""
-        service = self._client(self.addresses.hardening).hardening
+        service = self._client("hardening").hardening
         return await service.Diagnose(convert.diagnose_request(failure), timeout=CALL_TIMEOUT_S)
 
     async def record_phase(self, record: PhaseRecord) -> None:
         """Record one phase; recording it again replaces it."""
-        service = self._client(self.addresses.telemetry).telemetry
+        service = self._client("telemetry").telemetry
         await service.RecordPhases(convert.phase_request(record), timeout=CALL_TIMEOUT_S)
 
     async def usage(self, run_id: str) -> Usage:
         """What a run has used so far. Nothing recorded yet is nothing used."""
-        service = self._client(self.addresses.telemetry).telemetry
+        service = self._client("telemetry").telemetry
         try:
             response = await service.GetRunSummary(convert.summary_request(run_id), timeout=CALL_TIMEOUT_S)
         except NotFound:
@@ -185,6 +193,6 @@ class Peers:
 
     async def estimate(self, run_id: str) -> Estimate:
         """What one doctor call of this run would have cost."""
-        service = self._client(self.addresses.telemetry).telemetry
+        service = self._client("telemetry").telemetry
         response = await service.EstimateAvoidedTokens(convert.estimate_request(run_id), timeout=CALL_TIMEOUT_S)
         return convert.estimate(response.estimate)

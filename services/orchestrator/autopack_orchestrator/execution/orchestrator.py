@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,8 +91,12 @@ class Orchestrator:
         self._stack = contextlib.AsyncExitStack()
         self._mirrors = git.Mirrors(self._layout.mirrors, git.RepositoryLocks())
 
-    async def start(self, address: str) -> None:
+    async def start(self, address: str, services: Collection[str]) -> None:
         """Open the store and begin to work on what is queued.
+
+        Args:
+            address: of this server.
+            services: what it serves, for those peers that have no address of their own.
 
         Raises:
             FailedPrecondition, Unavailable: the directory or the database cannot be used.
@@ -102,13 +106,13 @@ class Orchestrator:
         url = self._settings.database_url or f"sqlite:///{root / 'orchestrator.sqlite3'}"
         self._store = await asyncio.to_thread(Store.open, url)
         self._stack.push_async_callback(self._store.close)
-        at = self._addresses
+        at, here = self._addresses, dict.fromkeys(services, address)
         known = replace(
             at,
-            toolchain=at.toolchain or address,
-            hardening=at.hardening or address,
-            intention=at.intention or address,
-            telemetry=at.telemetry or address,
+            toolchain=at.toolchain or here.get("toolchain", ""),
+            hardening=at.hardening or here.get("hardening", ""),
+            intention=at.intention or here.get("intention", ""),
+            telemetry=at.telemetry or here.get("telemetry", ""),
         )
         peers = Peers(known, self._signing_key)
         self._stack.push_async_callback(peers.close)

@@ -106,9 +106,10 @@ async def run_variables(
         "AUTOPACK_CONTEXT": context,
         "AUTOPACK_CONTEXT_FILE": str(context_file),
         "AUTOPACK_WORKSPACE": str(ctx.workspace),
-        "AUTOPACK_ADDRESS": telemetry_address,
         **identity.env(),  # an agent that commits without an identity of its own would be refused by git
     }
+    if telemetry_address:
+        variables["AUTOPACK_ADDRESS"] = telemetry_address
     if token:
         await asyncio.to_thread(_write_private, token_file, token)
         variables["AUTOPACK_TOKEN_FILE"] = str(token_file)

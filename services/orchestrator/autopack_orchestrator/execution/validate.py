@@ -149,11 +149,12 @@ class Validation:
     def _failed(self, ctx: RunContext, result: StepResult) -> Exception:
         why = f" ({self.healer.last_title})" if self.healer.last_title else ""
         code = f"exit code {result.exit_code}" if result.exit_code is not None else "no exit code"
+        run_id = ctx.run.run_id
         return ctx.fail(
             "VALIDATION_FAILED",
             f"{shown(result.command)} failed with {code}{why}.",
             *self.healer.suggestions,
-            f"See `autopack runs log {ctx.run.run_id}`, and what the agent changed: `autopack runs patch`.",
+            f"See `autopack runs log {run_id}`, and what the agent changed: `autopack runs patch {run_id}`.",
         )
 
 

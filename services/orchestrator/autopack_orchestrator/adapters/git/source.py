@@ -128,7 +128,7 @@ def _check_root(real: Path, path: Path, roots: Sequence[Path]) -> None:
         path,
         f"The repository {path} lies outside the allowed directories ({allowed}).",
         "SOURCE_OUTSIDE_ROOTS",
-        "Move it below one of them, or start the service with another list of allowed directories.",
+        "Start the server with `autopack serve --allow-root DIR` or AUTOPACK_ORCHESTRATOR_ALLOWED_ROOTS, or move it.",
     )
 
 
