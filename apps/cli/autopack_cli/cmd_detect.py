@@ -21,11 +21,11 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("detect")(detect)
+    app.command("detect", short_help="Say how a repository is built and tested, and why.")(detect)
 
 
 def detect(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Directories.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH", help="Directories.")],
     by_snapshot: Annotated[
         bool, typer.Option("--snapshot", help="Send the files: for a server that does not share this disk.")
     ] = False,
@@ -73,8 +73,9 @@ def _print(root: Path, response: pb.DetectResponse) -> None:
     for project in response.projects:
         manager = project.package_manager
         version = f" {manager.version}" if manager.version else ""
+        named = f", {clean(manager.name)}" if manager.name != project.ecosystem else ""
         out.print(
-            f"  {clean(project.workdir)}  {project.ecosystem}, {manager.name}{clean(version)}  {project.confidence:.2f}"
+            f"  {clean(project.workdir)}  {clean(project.ecosystem)}{named}{clean(version)}  {project.confidence:.2f}"
         )
         rows = table("", "step", "command", "sure", "because")
         for step in project.steps:
@@ -84,9 +85,16 @@ def _print(root: Path, response: pb.DetectResponse) -> None:
                 if evidence and evidence.line
                 else (evidence.path if evidence else "")
             )
-            because = f"{place} {evidence.signal}".strip() if evidence else ""
+            signal = evidence.signal if evidence and evidence.signal != evidence.path else ""
+            because = f"{place} {signal}".strip()
             kind = enum_word(pb.StepKind, step.kind, "STEP_KIND_")
-            rows.add_row("   ", kind, clean(command_line(step.command)), f"{step.confidence:.2f}", clean(because))
+            rows.add_row(
+                "   ",
+                kind,
+                clean(command_line(step.command, project.workdir)),
+                f"{step.confidence:.2f}",
+                clean(because),
+            )
         if project.steps:
             out.print(rows)
     for warning in response.warnings:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Annotated
 
 import typer
@@ -37,16 +38,21 @@ MAX_OUTPUT = 1 << 20
 CHUNK = 64 << 10
 MAX_REVISION = 100
 SHOWN_DIFF_LINES = 200
+_OUTCOMES = {
+    "no match": "No known pattern explains this failure.",
+    "succeeded": "The command succeeded, so there is nothing to explain; --exit-code says otherwise.",
+    "no output": "There is no output to read; pipe in what the command printed, or name its log.",
+}
 
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("diagnose")(diagnose)
+    app.command("diagnose", short_help="Explain a failed command; --fix repairs what is safe.")(diagnose)
 
 
 def diagnose(
     log: Annotated[
-        Path | None, typer.Argument(metavar="[LOG]", help="File with the output; default: standard input.")
+        Path | None, typer.Argument(metavar="LOG", help="File with the output; default: standard input.")
     ] = None,
     command: Annotated[str, typer.Option(metavar="LINE", help="The command that failed.")] = "",
     exit_code: Annotated[int, typer.Option(metavar="N", help="Its exit code.")] = 1,
@@ -147,7 +153,7 @@ async def _facts(client: AsyncClient, workspace: Path, base: str | None) -> list
 def _print(out: Console, response: pb.DiagnoseResponse) -> None:
     if response.outcome != pb.DiagnoseResponse.OUTCOME_MATCHED:
         words = enum_word(pb.DiagnoseResponse.Outcome, response.outcome, "OUTCOME_")
-        out.print({"no match": "No known pattern explains this failure."}.get(words, words), style="bold")
+        out.print(_OUTCOMES.get(words, words), style="bold")
     for diagnosis in response.diagnoses:
         _print_diagnosis(out, diagnosis)
 
@@ -205,8 +211,10 @@ async def _fix(
         return False
     if not (yes and mitigation.automatic) and not typer.confirm("Apply this and run the command again?", err=True):
         return False
-    with TemporaryDirectory(prefix="autopack-fix-") as logs:
-        runner = LocalRunner(Path(logs), env=_environment(workspace, failed.cwd))
+    logs = Path(mkdtemp(prefix="autopack-fix-"))
+    fixed = False
+    try:
+        runner = LocalRunner(logs, env=_environment(workspace, failed.cwd))
         applier = Applier(
             workspace,
             runner,
@@ -216,17 +224,36 @@ async def _fix(
             consent=not yes or mitigation.automatic,
             interactive=True,
         )
-        outcome = await applier.apply(mitigation, failed)
-        _print_outcome(out, outcome)
-        if outcome.state is not State.APPLIED:
-            return False
-        ran = await runner.run(outcome.rerun, workspace / outcome.rerun.cwd)
-        if ran.exit_code == 0 and not ran.timed_out:
-            out.print(f"fixed: {outcome.rerun.line()} passes", style="green")
-            return True
-        await applier.undo(outcome)
-        out.print(f"not fixed: {outcome.rerun.line()} exits {ran.exit_code}; changed files were restored", style="red")
+        fixed = await _apply(applier, runner, mitigation, failed, workspace)
+    finally:
+        # After a failure the outputs are what the person reads next.
+        if fixed or not any(logs.iterdir()):
+            shutil.rmtree(logs)
+    return fixed
+
+
+async def _apply(
+    applier: Applier, runner: LocalRunner, mitigation: pb.Mitigation, failed: Command, workspace: Path
+) -> bool:
+    """Applies the fix and runs the command again; whether it passes."""
+    out = err_console()
+    outcome = await applier.apply(mitigation, failed)
+    _print_outcome(out, outcome)
+    if outcome.state is not State.APPLIED:
         return False
+    line = clean(outcome.rerun.line())
+    ran = await runner.run(outcome.rerun, workspace / outcome.rerun.cwd)
+    if ran.exit_code == 0 and not ran.timed_out:
+        out.print(f"fixed: {line} passes", style="green", soft_wrap=True)
+        return True
+    await applier.undo(outcome)
+    how = "took too long" if ran.timed_out else f"exits {ran.exit_code}"
+    out.print(
+        f"not fixed: {line} {how}; changed files were restored; its output is in {ran.output}",
+        style="red",
+        soft_wrap=True,
+    )
+    return False
 
 
 def _print_outcome(out: Console, outcome: Outcome) -> None:

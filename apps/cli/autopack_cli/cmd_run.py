@@ -15,7 +15,8 @@ import typer
 from autopack_api.orchestrator.v1 import batch_pb2, orchestrator_pb2
 from autopack_client import AsyncClient
 from autopack_client.evidence import run_git
-from autopack_kit.errors import AutopackError, InvalidArgument, invalid_field
+from autopack_kit.commands import quote
+from autopack_kit.errors import AutopackError, invalid_field
 from rich.console import Console
 
 from autopack_cli import session as sessions
@@ -33,6 +34,15 @@ __all__ = ["Interrupted", "register", "run_batches", "show_results"]
 MAX_RUNS = 1000
 MAX_GIT_PATH = 8192
 EXIT_BAD_INPUT = 2
+_FIELDS = {
+    "SOURCE_MISSING": "path",
+    "SOURCE_OUTSIDE_ROOTS": "path",
+    "SOURCE_FOREIGN_OWNER": "path",
+    "NOT_A_REPOSITORY": "path",
+    "EMPTY_REPOSITORY": "path",
+    "REF_NOT_FOUND": "ref",
+}
+"""Refusals of a batch that name no field, and the field that they are about."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -42,11 +52,11 @@ class Interrupted(Exception):
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("run")(run)
+    app.command("run", short_help="Run agents, each in its own worktree, and watch them.")(run)
 
 
 def run(
-    batch: Annotated[Path | None, typer.Argument(metavar="[BATCH.yaml]", help="A batch file.")] = None,
+    batch: Annotated[Path | None, typer.Argument(metavar="BATCH.yaml", help="A batch file.")] = None,
     repo: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of a file: the repository.")] = None,
     goal: Annotated[str | None, typer.Option(metavar="TEXT", help="What is to be done.")] = None,
     command: Annotated[str | None, typer.Option(metavar="LINE", help="What does it; no shell runs it.")] = None,
@@ -101,10 +111,11 @@ async def _run(
         request = orchestrator_pb2.CreateBatchRequest(spec=spec, request_id=uuid.uuid4().hex, validate_only=check)
         try:
             response = await client.orchestrator.CreateBatch(request)
-        except InvalidArgument as error:
-            if file is None or not error.violations:
+        except AutopackError as error:
+            problems = _located(file, error) if file is not None else []
+            if file is None or not problems:
                 raise
-            _refuse(file, _located(file, error))
+            _refuse(file, problems)
         for warning in response.warnings:
             err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
         if check:
@@ -192,9 +203,11 @@ async def show_results(client: AsyncClient, runs: list[orchestrator_pb2.Run], ou
 
 
 def _say_where(out: Console, batch: orchestrator_pb2.Batch, runs: list[orchestrator_pb2.Run]) -> None:
-    lines = [f"branches: git -C {batch.repository} branch --list 'autopack/{batch.batch_id}/*'"]
-    if runs:
-        lines += [f"patch:    autopack runs patch {runs[0].run_id}", f"log:      autopack runs log {runs[0].run_id}"]
+    lines = []
+    if any(run.head_commit for run in runs):
+        lines.append(f"branches: git -C {quote([batch.repository])} branch --list 'autopack/{batch.batch_id}/*'")
+    lines += [f"patch:    autopack runs patch {run.run_id}" for run in runs if run.patch_bytes][:1]
+    lines += [f"log:      autopack runs log {run.run_id}" for run in runs][:1]
     for line in lines:
         out.print(line, style="dim", soft_wrap=True)
 
@@ -205,13 +218,20 @@ async def _server_problems(client: AsyncClient, file: BatchFile) -> list[Problem
     try:
         await client.orchestrator.CreateBatch(request)
     except AutopackError as error:
-        known = {problem.place.line for problem in file.problems}
-        return [problem for problem in _located(file, error) if problem.place.line not in known]
+        known = {problem.place for problem in file.problems}
+        return [problem for problem in _located(file, error) if problem.place not in known]
     return []
 
 
 def _located(file: BatchFile, error: AutopackError) -> list[Problem]:
-    return [Problem(file.place_of(item.field), f"{item.field}: {item.description}") for item in error.violations]
+    """What the server refuses, where it stands in the file."""
+    # That a run has exactly one executor is checked in the file; one whose form is wrong is none to the server.
+    found = [item for item in error.violations if not item.field.endswith(".executor")]
+    problems = [Problem(file.place_of(item.field), f"{item.field}: {item.description}") for item in found]
+    if not error.violations and error.reason in _FIELDS:
+        place = file.place_of(_FIELDS[error.reason])
+        problems.append(Problem(place, f"{error.message} {error.remedy}".strip()))
+    return problems
 
 
 def _refuse(file: BatchFile, problems: Any) -> None:

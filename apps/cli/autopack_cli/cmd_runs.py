@@ -24,6 +24,7 @@ from autopack_cli.render import (
     elapsed,
     enum_word,
     err_console,
+    local_time,
     print_json,
     seconds_of,
     table,
@@ -47,9 +48,9 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(
         help="What was run: list, show, log, patch, watch, cancel.", no_args_is_help=True, rich_markup_mode=None
     )
+    group.command("list")(list_runs)
     for command in (show, log, patch, watch, cancel):
         group.command(command.__name__)(command)
-    group.command("list")(list_runs)
     app.add_typer(group, name="runs")
 
 
@@ -90,7 +91,7 @@ def list_runs(
             Text(item.branch if item.head_commit else "-"),
             Text(str(len(item.changes))),
             Text(drift_word(item)),
-            Text(item.create_time.ToDatetime().strftime("%Y-%m-%d %H:%M")),
+            Text(f"{local_time(item.create_time):%Y-%m-%d %H:%M}"),
         )
     console().print(rows if response.runs else "no runs")
     if response.next_page_token:
@@ -253,8 +254,9 @@ def _print(run: pb.Run) -> None:
         outcome = enum_word(pb.StepOutcome, step.outcome, "STEP_OUTCOME_")
         pattern = f"  {step.pattern_id}" if step.pattern_id else ""
         took = elapsed(seconds_of(step.duration))
+        tries = f", {step.tries} tries" if step.tries > 1 else ""
         out.print(
-            Text(f"  {outcome}: {clean(command_line(step.command))}  {took}, {step.tries} tries{pattern}"),
+            Text(f"  {outcome}: {clean(command_line(step.command))}  {took}{tries}{pattern}"),
             soft_wrap=True,
         )
     for item in run.mitigations:

@@ -19,7 +19,7 @@ from autopack_kit.server import serve as serve_until_signal
 from autopack_kit.settings import load
 
 from autopack_cli.render import err_console
-from autopack_cli.serve import SERVICES, check_environment, create
+from autopack_cli.serve import SERVICES, allowed_roots, check_environment, create
 
 __all__ = ["register"]
 
@@ -30,7 +30,7 @@ def register(app: typer.Typer) -> None:
 
 
 def serve(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help=f"Of {', '.join(SERVICES)}.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(metavar="NAME", help=f"Of {', '.join(SERVICES)}.")] = None,
     all_services: Annotated[bool, typer.Option("--all", help="All five in one process.")] = False,
     address: Annotated[
         str | None,
@@ -81,7 +81,14 @@ def serve(
         if bind.transport is Transport.TCP:
             token = settings.tokens_path.with_name("token")
             err_console().print(
-                f"tokens: {settings.tokens_path}" + (f"; yours is in {token}" if token.exists() else "")
+                f"tokens: {settings.tokens_path}" + (f"; yours is in {token}" if token.exists() else ""), soft_wrap=True
+            )
+        if "orchestrator" in chosen and not (roots or allowed_roots("orchestrator", os.environ)):
+            err_console().print(
+                "no repository may be used yet: allow directories with --allow-root DIR or "
+                "AUTOPACK_ORCHESTRATOR_ALLOWED_ROOTS",
+                style="yellow",
+                soft_wrap=True,
             )
 
     asyncio.run(serve_until_signal(services, bind, options, ready=ready))

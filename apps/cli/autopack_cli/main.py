@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
@@ -42,6 +43,12 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autopack {metadata.version('autopack')}")
+        raise typer.Exit
+
+
 @app.callback()
 def options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
@@ -52,6 +59,9 @@ def options(
     tls_certificate: Annotated[Path | None, typer.Option(metavar="FILE", help="Own certificate, for mTLS.")] = None,
     tls_key: Annotated[Path | None, typer.Option(metavar="FILE", help="Its private key.")] = None,
     tls: Annotated[bool, typer.Option("--tls", help="Use TLS with the CAs of this system.")] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Options for all commands, before the command's name."""
     # --debug is looked for in main(), because an error may come before this is called.

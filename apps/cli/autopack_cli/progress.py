@@ -14,7 +14,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from autopack_cli.render import clean, elapsed, table
+from autopack_cli.render import clean, elapsed, local_time, table
 
 __all__ = ["STATE_STYLES", "TERMINAL", "Board", "fetch_runs", "follow"]
 
@@ -158,6 +158,6 @@ async def fetch_runs(client: AsyncClient, batch_id: str) -> list[pb.Run]:
 
 
 def _told(event: pb.Event) -> Text:
-    clock = event.time.ToDatetime().strftime("%H:%M:%S")
     name = event.run_id.rpartition(".")[2] or "batch"
-    return Text(f"{clock} {clean(name)}: {clean(event.message)}")
+    message = event.message.removeprefix(f"{name} ")  # it stands at the beginning of the line already
+    return Text(f"{local_time(event.time):%H:%M:%S} {clean(name)}: {clean(message)}")

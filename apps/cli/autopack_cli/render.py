@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from autopack_api.common.v1 import common_pb2
@@ -14,6 +15,7 @@ from autopack_kit.errors import AutopackError
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.json_format import MessageToDict, MessageToJson
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -25,6 +27,7 @@ __all__ = [
     "elapsed",
     "enum_word",
     "err_console",
+    "local_time",
     "print_error",
     "print_json",
     "print_messages",
@@ -34,6 +37,9 @@ __all__ = [
 
 UNFOLDED = 240
 """Columns when the output is no terminal: a table that is folded at 80 cannot be searched."""
+
+_WHOLE = frozenset({"state", "files", "time", "created", "setting", "from", "service", "health", "step", "sure"})
+"""Columns of short words and of names that are copied: on a narrow terminal the others are folded."""
 
 _REMEDIES = {
     "RPC_UNAVAILABLE": "Check --address, that a server runs there, and whether it wants TLS (`autopack --tls-ca ...`).",
@@ -78,9 +84,8 @@ def print_error(error: AutopackError) -> None:
     out = err_console()
     out.print(Text.assemble(("error: ", "bold red"), clean(error.message)), soft_wrap=True)
     for item in error.violations:
-        line = f"{item.field}: {item.description}"
-        if line not in error.message:
-            out.print(Text(f"  {clean(line)}"), soft_wrap=True)
+        if item.description not in error.message:
+            out.print(Text(f"  {clean(item.field)}: {clean(item.description)}"), soft_wrap=True)
     remedy = error.remedy or _REMEDIES.get(error.reason, "")
     if remedy:
         out.print(Text.assemble(("  what to do: ", "bold"), clean(remedy)), soft_wrap=True)
@@ -89,9 +94,11 @@ def print_error(error: AutopackError) -> None:
 
 def table(*columns: str, title: str | None = None) -> Table:
     """An empty table in the house's style."""
-    result = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    result = Table(
+        title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", show_header=any(columns)
+    )
     for column in columns:
-        result.add_column(column, overflow="fold")
+        result.add_column(column, overflow="fold", no_wrap=column in _WHOLE)
     return result
 
 
@@ -100,12 +107,12 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text.replace("\t", "    "))
 
 
-def command_line(command: common_pb2.Command) -> str:
-    """A command as a person would type it."""
+def command_line(command: common_pb2.Command, here: str = ".") -> str:
+    """A command as a person would type it, with its directory unless that is ``here``."""
     if command.WhichOneof("program") == "script":
         return f"{quote(command.script.interpreter)} <script>"
     line = quote(command.argv.words)
-    return line if command.cwd in ("", ".") else f"{line}  (in {command.cwd})"
+    return line if (command.cwd or ".") == here else f"{line}  (in {command.cwd})"
 
 
 def elapsed(seconds: float) -> str:
@@ -116,6 +123,11 @@ def elapsed(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60}m{whole % 60:02d}s"
     return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def local_time(timestamp: Timestamp) -> datetime:
+    """A moment as the clock on the person's wall shows it."""
+    return timestamp.ToDatetime(tzinfo=UTC).astimezone()
 
 
 def seconds_of(duration: Duration) -> float:

@@ -14,7 +14,7 @@ from autopack_kit.kit_settings import KitSettings
 from autopack_kit.server import Service
 from autopack_kit.settings import check_unknown, load, names
 
-__all__ = ["SERVICES", "check_environment", "create", "settings_classes"]
+__all__ = ["SERVICES", "allowed_roots", "check_environment", "create", "settings_classes"]
 
 SERVICES: Mapping[str, str] = {
     "toolchain": "ToolchainSettings",
@@ -44,6 +44,12 @@ def create(name: str, environ: Mapping[str, str], *, allowed_roots: Sequence[Pat
         settings = replace(settings, allowed_roots=(*settings.allowed_roots, *allowed_roots))
     factory: Callable[..., Service] = _module(name, f"autopack_{name}").create
     return factory(settings, **options)
+
+
+def allowed_roots(name: str, environ: Mapping[str, str]) -> Sequence[Path]:
+    """The directories that a service may use by its own settings."""
+    roots: Sequence[Path] = getattr(load(_settings_class(name), environ), "allowed_roots", ())
+    return roots
 
 
 def settings_classes(services: Sequence[str] = tuple(SERVICES)) -> list[type[Any]]:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
+import time
+
 import pytest
 from autopack_api.common.v1 import common_pb2
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2
 from autopack_cli.cmd_stats import describe_estimate
-from autopack_cli.render import clean, command_line, elapsed, enum_word, print_error, print_json
+from autopack_cli.render import clean, command_line, elapsed, enum_word, local_time, print_error, print_json, table
 from autopack_cli.results import all_succeeded, steps_words
 from autopack_kit.errors import FieldViolation, InvalidArgument, Unavailable
+from google.protobuf.timestamp_pb2 import Timestamp
+from rich.console import Console
 
 
 def test_error_is_one_block_with_remedy_and_fields(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,6 +29,34 @@ def test_error_is_one_block_with_remedy_and_fields(capsys: pytest.CaptureFixture
         "  what to do: Fix it.",
         "  reason: BATCH_INVALID",
     ]
+
+
+def test_field_that_the_message_names_already_is_not_repeated(capsys: pytest.CaptureFixture[str]) -> None:
+    violations = [FieldViolation("command.cwd", "'../..' must be relative")]
+    print_error(InvalidArgument("command.cwd '../..' must be relative.", reason="BAD", violations=violations))
+    assert capsys.readouterr().err.splitlines() == [
+        "error: command.cwd '../..' must be relative.",
+        "  reason: BAD",
+    ]
+
+
+def test_moment_is_told_in_the_time_zone_of_the_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "UTC-05:30")  # POSIX counts westward: this is five and a half hours ahead
+    time.tzset()
+    try:
+        assert f"{local_time(Timestamp(seconds=0)):%H:%M}" == "05:30"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+def test_words_are_not_broken_on_a_narrow_terminal() -> None:
+    rows = table("run", "state", "drift")
+    rows.add_row("nightly-7k2q9d.fix-the-login-loop", "succeeded", "too little to judge")
+    out = Console(file=io.StringIO(), width=40)
+    out.print(rows)
+    assert isinstance(out.file, io.StringIO)
+    assert "succeeded" in out.file.getvalue()
 
 
 def test_error_of_grpc_itself_gets_a_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -46,6 +79,7 @@ def test_elapsed(seconds: float, text: str) -> None:
 def test_command_is_quoted_and_says_where() -> None:
     argv = common_pb2.Command(argv=common_pb2.Argv(words=["sh", "-c", "a b"]), cwd="web")
     assert command_line(argv) == "sh -c 'a b'  (in web)"
+    assert command_line(argv, "web") == "sh -c 'a b'"
     script = common_pb2.Command(script=common_pb2.Script(interpreter=["bash", "-e"], text="rm -rf /"))
     assert command_line(script) == "bash -e <script>"
 
