@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from autopack_kit.errors import AlreadyExists
+from autopack_kit.errors import AlreadyExists, FailedPrecondition
 from autopack_kit.secret_files import write_secret
 
 __all__ = ["SERVER_NAMES", "CertificateSet", "init"]
@@ -57,6 +57,7 @@ def init(directory: Path, *, force: bool = False, now: datetime | None = None) -
         now: start of validity; default: the present.
 
     Raises:
+        FailedPrecondition: ``CERTIFICATES_DIRECTORY``: the name is that of a file.
         AlreadyExists: ``CERTIFICATES_EXIST``: any of the files is there and ``force`` is false; nothing was written.
     """
     paths = CertificateSet.in_directory(directory)
@@ -66,6 +67,13 @@ def init(directory: Path, *, force: bool = False, now: datetime | None = None) -
             f"{directory} holds {', '.join(present)} already.",
             reason="CERTIFICATES_EXIST",
             remedy="Choose another directory, or pass --force to replace them: clients of the old set lose access.",
+            metadata={"path": str(directory)},
+        )
+    if directory.exists() and not directory.is_dir():
+        raise FailedPrecondition(
+            f"{directory} is not a directory.",
+            reason="CERTIFICATES_DIRECTORY",
+            remedy="Name a directory, or one that can be made.",
             metadata={"path": str(directory)},
         )
     start = now or datetime.now(UTC)

@@ -160,7 +160,7 @@ def check_unknown(environ: Mapping[str, str], known: Iterable[str]) -> None:
     unknown = [name for name in sorted(environ) if _is_ours(name) and name not in known_names]
     if not unknown:
         return
-    sentences = [f"{name} is not a setting{_hint(name, known_names)}." for name in unknown]
+    sentences = [f"{name} is not a setting{_hint(name, known_names)}" for name in unknown]
     raise InvalidArgument(
         " ".join(sentences),
         reason="SETTING_UNKNOWN",
@@ -212,8 +212,10 @@ def _is_ours(name: str) -> bool:
 
 
 def _hint(name: str, known: list[str]) -> str:
-    nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"; did you mean {nearest[0]}?" if nearest else ""
+    # Without the prefix: it makes any two names look alike.
+    stems = [word.removeprefix(PREFIX) for word in known]
+    nearest = difflib.get_close_matches(name.removeprefix(PREFIX), stems, n=1, cutoff=0.6)
+    return f"; did you mean {PREFIX}{nearest[0]}?" if nearest else "."
 
 
 def _parse(variable: str, raw: str, hint: Any) -> Any:

@@ -140,7 +140,8 @@ async def run_git(
             process.kill()
             await process.wait()
     if code != 0 and len(output) < max_bytes:
-        text = said.result().decode("utf-8", "replace").strip()
+        # The first line says what is wrong; outside of a repository all the options of git would follow.
+        text = said.result().decode("utf-8", "replace").strip().partition("\n")[0].partition(". Use --no-index")[0]
         raise FailedPrecondition(
             f"git {arguments[0]} failed with exit code {code}: {text}",
             reason="GIT_FAILED",

@@ -53,6 +53,7 @@ class PathNotAllowed(PermissionDenied):
         super().__init__(
             f"The path {path!r} is not under an allowed root (allowed: {listed}).",
             reason="PATH_NOT_ALLOWED",
-            remedy="Add its root to AUTOPACK_TOOLCHAIN_ALLOWED_ROOTS, or send a snapshot instead of a path.",
+            remedy="Start the server with `autopack serve --allow-root DIR` or AUTOPACK_TOOLCHAIN_ALLOWED_ROOTS, or "
+            "send a snapshot instead of a path (`autopack detect --snapshot`).",
             metadata={"path": path},
         )
