@@ -212,3 +212,11 @@ def test_a_program_of_a_declared_package_is_installed(program: str, declared: st
     output = f"> test\n> {program}\n\nsh: 1: {program}: not found\n".encode()
     found = only(Failure(Command.of("npm", "test"), Ending(exit_code=127), output, (node(declared),)))
     assert installed(found).distributions == (declared,)
+
+
+def test_what_only_the_manifest_of_the_other_language_declares_is_not_installed() -> None:
+    both = (DeclaredDependency("jest", "package.json", True), DeclaredDependency("black", "requirements.txt", True))
+    python, other = ProjectFacts(".", "python", "pip", (PIP,), both), ProjectFacts(".", "node", "npm", (NPM,), both)
+    assert not only(missing("jest", python)).mitigation.actions
+    assert not only(no_package("black", other)).mitigation.actions
+    assert installed(only(no_package("jest", other))).declared_in == "package.json"

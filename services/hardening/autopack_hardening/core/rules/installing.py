@@ -36,6 +36,19 @@ __all__ = ["Wanted", "install"]
 _UNDECLARED = 0.9
 _NO_FACTS = 0.8
 
+_NODE_FILES = frozenset(
+    {
+        "package.json",
+        "package-lock.json",
+        "npm-shrinkwrap.json",
+        "yarn.lock",
+        "pnpm-lock.yaml",
+        "pnpm-workspace.yaml",
+        "bun.lock",
+        "bun.lockb",
+    }
+)
+
 _NAME_RISK = (
     "The name comes from the program's output. A misspelt, invented or private name may be registered on a public "
     "index by somebody else, and installing it runs their code."
@@ -142,10 +155,19 @@ def _match(project: ProjectFacts, wanted: Wanted) -> DeclaredDependency | None:
     """The first declaration in the order of the candidates; one of the base commit is preferred."""
     normalise = canonical if project.ecosystem == "python" else str
     for candidate in wanted.candidates:
-        same = [one for one in project.dependencies if matches((candidate,), normalise(one.name))]
+        same = [
+            one
+            for one in project.dependencies
+            if _is_node(one.path) == (project.ecosystem == "node") and matches((candidate,), normalise(one.name))
+        ]
         if same:
             return min(same, key=lambda one: not one.declared_at_base)
     return None
+
+
+def _is_node(path: str) -> bool:
+    """Whether a file declares for Node: in a directory of both, no install for Python brings what it names."""
+    return path.rpartition("/")[2] in _NODE_FILES
 
 
 def _projects(context: Context, ecosystem: str) -> list[ProjectFacts]:
