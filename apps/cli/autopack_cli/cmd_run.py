@@ -119,7 +119,7 @@ async def _run(
         for warning in response.warnings:
             err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
         if check:
-            err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
+            err_console().print(f"The batch is valid: {len(spec.runs)} {'run' if len(spec.runs) == 1 else 'runs'}.")
             return 0
         return await _show(client, response.batch, as_json=as_json)
 
