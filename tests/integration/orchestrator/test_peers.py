@@ -60,7 +60,7 @@ async def test_phase_of_a_run_is_recorded_for_its_tenant_and_no_other(tmp_path: 
         peers = peers_at(address)
         try:
             await peers.of("acme").record_phase(PhaseRecord("b.r", "1", "agent", 1, outcome="succeeded"))
-            own = peers.of("acme")._client(address).telemetry
+            own = peers.of("acme")._client("telemetry").telemetry
             assert (await own.GetRunSummary(pb.GetRunSummaryRequest(run_id="b.r"))).phases == 1
         finally:
             await peers.close()
