@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from autopack_client.evidence import change_evidence
+from autopack_client.evidence import Evidence, change_evidence
 from autopack_client.profile import build_profile
-from autopack_kit.errors import AutopackError
+from autopack_kit.errors import AutopackError, NotFound
 
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.peers import DriftJudgement
@@ -16,25 +16,41 @@ from autopack_orchestrator.execution.context import RunContext, make_event
 __all__ = ["DriftWatch", "Profiles"]
 
 MAX_STEPS_PER_LOOK = 20  # an agent that commits more between two looks is judged by its latest ones
+MAX_PROFILE_IDS = 1_000  # as many as the intention service keeps per tenant; an id forgotten costs one more PutProfile
+PROFILE_LOST = "PROFILE_NOT_FOUND"  # the intention service's reason: evicted, or its disk is gone
 
 
 @dataclass(slots=True)
 class Profiles:
-    """What each repository usually talks about, built and stored once per tenant and commit."""
+    """What each repository usually talks about, built and stored once per tenant and commit.
+
+    Attributes:
+        ids: least recently used first, at most ``MAX_PROFILE_IDS``.
+    """
 
     ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
 
     async def get(self, ctx: RunContext, mirror: git.Mirror) -> str:
         """The id of the profile; empty, with a warning, when there is none: the check is then weaker."""
         key = (ctx.run.tenant, str(mirror.path), ctx.run.base_commit)
-        if key not in self.ids:
-            try:
-                profile = await build_profile(mirror.path, ctx.run.base_commit)
-                self.ids[key] = await ctx.peers.put_profile(profile)
-            except (AutopackError, OSError, ValueError) as error:
-                await ctx.warn("intention", f"The history could not be profiled: {error}")
-                return ""
-        return self.ids[key]
+        if (known := self.ids.pop(key, None)) is not None:
+            self.ids[key] = known  # now the most recently used
+            return known
+        try:
+            profile = await build_profile(mirror.path, ctx.run.base_commit)
+            stored = await ctx.peers.put_profile(profile)
+        except (AutopackError, OSError, ValueError) as error:
+            await ctx.warn("intention", f"The history could not be profiled: {error}")
+            return ""
+        self.ids[key] = stored
+        while len(self.ids) > MAX_PROFILE_IDS:
+            del self.ids[next(iter(self.ids))]
+        return stored
+
+    async def put_again(self, ctx: RunContext, mirror: git.Mirror) -> str:
+        """As :meth:`get`, for a profile that the intention service has lost since."""
+        self.ids.pop((ctx.run.tenant, str(mirror.path), ctx.run.base_commit), None)
+        return await self.get(ctx, mirror)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +64,12 @@ class DriftWatch:
     """Looks at a run's work and remembers how far it has looked. What it finds is stored with the run.
 
     Attributes:
+        profiles: where its profile comes from, also a second time.
+        profile_id: what it is measured against; empty without one.
         last: the commit or tree up to which the work was judged.
     """
 
+    profiles: Profiles
     profile_id: str
     last: str
     _single: _Step | None = None
@@ -93,9 +112,7 @@ class DriftWatch:
 
     async def _judge(self, ctx: RunContext, step: _Step, *, earlier: tuple[float, ...], final: bool) -> None:
         evidence = await change_evidence(ctx.worktree.mirror.trusted, step.base, step.target)
-        judgement = await ctx.peers.check_drift(
-            ctx.run.spec.intention, self.profile_id, evidence, note="", earlier_z=earlier, final=final
-        )
+        judgement = await self._ask(ctx, evidence, earlier=earlier, final=final)
         z = "unknown" if judgement.z is None else f"{judgement.z:.2f}"
         await ctx.write(
             drift_verdict=judgement.run_verdict,
@@ -113,6 +130,24 @@ class DriftWatch:
                 ),
             ),
         )
+
+    async def _ask(
+        self, ctx: RunContext, evidence: Evidence, *, earlier: tuple[float, ...], final: bool
+    ) -> DriftJudgement:
+        """The judgement; a profile that was lost since is put again, once."""
+
+        async def ask() -> DriftJudgement:
+            return await ctx.peers.check_drift(
+                ctx.run.spec.intention, self.profile_id, evidence, note="", earlier_z=earlier, final=final
+            )
+
+        try:
+            return await ask()
+        except NotFound as error:
+            if error.reason != PROFILE_LOST:
+                raise
+        self.profile_id = await self.profiles.put_again(ctx, ctx.worktree.mirror)
+        return await ask()
 
 
 def _counts(judgement: DriftJudgement) -> bool:

@@ -198,7 +198,7 @@ class Worker:
         async with ctx.phase("agent") as record:
             record.context_bytes = len(ctx.variables["AUTOPACK_CONTEXT"].encode())
             profile = await self.profiles.get(ctx, ctx.worktree.mirror)
-            watch = DriftWatch(profile, ctx.result.drift_tree or ctx.run.base_commit)
+            watch = DriftWatch(self.profiles, profile, ctx.result.drift_tree or ctx.run.base_commit)
             if ctx.run.spec.mock is not None:
                 outcome = await agents.run_mock(ctx, ctx.run.spec.mock)
                 await agents.report_agent(ctx, outcome)
