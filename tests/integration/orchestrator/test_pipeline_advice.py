@@ -107,6 +107,19 @@ async def test_a_declared_dependency_is_installed_and_the_step_fixed_and_an_unde
     assert not any(item.fixed for item in sneaked.mitigations)
 
 
+async def test_a_link_in_the_place_of_the_virtual_environment_is_refused_and_not_followed(
+    stack: Bench, python_project: Path, tmp_path: Path
+) -> None:
+    outside = tmp_path / "outside"
+    (python_project / ".venv").symlink_to(outside)
+    git(python_project, "add", "-f", ".venv")
+    git(python_project, "commit", "-qm", "Link the environment")
+    (done,) = await stack.finish(python_project, run("one", prepare=PREPARE_AUTO))
+    assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "PREPARE_FAILED")
+    assert "'.venv' is a symbolic link" in done.error.message
+    assert not outside.exists()
+
+
 async def test_a_step_in_the_wrong_directory_is_run_in_the_right_one(stack: Bench, tmp_path: Path) -> None:
     manifest = '{"name": "web", "version": "1.0.0", "scripts": {"test": "node test.js"}}'
     files = {"web/package.json": manifest, "web/test.js": "process.exit(0)\n", "src/calc.py": "x = 1\n"}

@@ -63,8 +63,15 @@ async def make_virtualenvs(ctx: RunContext, projects: Sequence[DetectedProject])
     for project in projects:
         if project.package_manager not in _NEED_VIRTUALENV:
             continue
-        directory = ctx.workspace / project.workdir
-        if (directory / ".venv").exists():
+        virtualenv = ctx.workspace / project.workdir / ".venv"
+        if virtualenv.is_symlink():  # whatever is installed would be installed where it leads, outside of the worktree
+            raise ctx.fail(
+                "PREPARE_FAILED",
+                f"{virtualenv.relative_to(ctx.workspace).as_posix()!r} is a symbolic link in the repository; "
+                "Autopack installs into no environment outside of its worktree.",
+                "Remove the link from the repository and name `.venv` in .gitignore.",
+            )
+        if os.path.lexists(virtualenv):
             continue
         wheels = bundled_wheels()
         options = ["--without-pip"] if wheels else []
@@ -77,7 +84,7 @@ async def make_virtualenvs(ctx: RunContext, projects: Sequence[DetectedProject])
                 "See the log; Debian needs the package python3-venv.",
             )
         if wheels:
-            await asyncio.to_thread(unpack, directory / ".venv", wheels)
+            await asyncio.to_thread(unpack, virtualenv, wheels)
 
 
 def should_install(ctx: RunContext) -> bool:
