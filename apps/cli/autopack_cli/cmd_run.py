@@ -119,7 +119,7 @@ async def _run(
         for warning in response.warnings:
             err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
         if check:
-            err_console().print(f"The batch is valid: {len(spec.runs)} {'run' if len(spec.runs) == 1 else 'runs'}.")
+            err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
             return 0
         return await _show(client, response.batch, as_json=as_json)
 
@@ -219,6 +219,8 @@ async def _server_problems(client: AsyncClient, file: BatchFile) -> list[Problem
         await client.orchestrator.CreateBatch(request)
     except AutopackError as error:
         known = {problem.place for problem in file.problems}
+        if not error.violations and _FIELDS.get(error.reason) not in file.places:
+            return []  # it has no line of its own; once the file's problems are mended it is told
         return [problem for problem in _located(file, error) if problem.place not in known]
     return []
 
