@@ -14,6 +14,7 @@ __all__ = [
     "batch_not_found",
     "no_log",
     "no_patch",
+    "not_a_plain_file",
     "offset_beyond_end",
     "request_id_reused",
     "run_not_found",
@@ -112,4 +113,14 @@ def no_patch(run_id: str, state: RunState) -> FailedPrecondition:
         reason="PATCH_NOT_READY",
         remedy="Wait until the run has ended; a run that changed nothing has no patch.",
         metadata={"run_id": run_id, "state": state.value},
+    )
+
+
+def not_a_plain_file(name: str) -> FailedPrecondition:
+    """Something else stands where a run's log or patch was written: an agent of the same user can do that."""
+    return FailedPrecondition(
+        f"The run's {name!r} was replaced by a link, a pipe or something else that is not a file; it is not opened.",
+        reason="NOT_A_PLAIN_FILE",
+        remedy="Find out what replaced it: the agent can write into the data directory. Then retry the run.",
+        metadata={"file": name},
     )

@@ -101,6 +101,18 @@ async def test_the_log_of_a_run_that_waits_is_empty_and_can_be_followed(tmp_path
         assert b"agent: sh -ec" in await reading
 
 
+@pytest.mark.parametrize("replace", ["mkfifo", "ln -s /etc/hosts"])
+async def test_a_log_that_an_agent_replaced_is_neither_followed_nor_waited_for(
+    stack: Bench, repo: Path, replace: str
+) -> None:
+    script = f'log="$(dirname "$AUTOPACK_CONTEXT_FILE")/log"; rm "$log"; {replace} "$log"; echo x > made.txt'
+    (done,) = await stack.finish(repo, run("one", script))
+    assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "NOT_A_PLAIN_FILE")
+    with pytest.raises(FailedPrecondition) as error:
+        await stack.log(done.run_id)
+    assert error.value.reason == "NOT_A_PLAIN_FILE"
+
+
 async def test_a_patch_applied_to_the_base_gives_the_tree(stack: Bench, repo: Path, tmp_path: Path) -> None:
     script = (
         "rm README.md; printf '\\000\\001' > blob.bin; chmod +x src/calc.py; ln -s src/calc.py link; "

@@ -15,6 +15,7 @@ from autopack_orchestrator.core.environment import with_tools
 from autopack_orchestrator.core.model import EventKind
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, Stop
+from autopack_orchestrator.execution.logs import open_plain
 
 __all__ = ["Finished", "execute", "finish_or_leave", "launch", "log_header", "log_path", "read_tail", "shown"]
 
@@ -165,7 +166,7 @@ def log_header(ctx: RunContext, name: str, command: Command) -> int:
 
 def log_line(ctx: RunContext, text: str) -> int:
     """Write a line of ours; returns the size of the log after it. Blocking."""
-    with log_path(ctx).open("ab") as file:
+    with open_plain(log_path(ctx), append=True) as file:
         file.write(f"[autopack] {text}\n".encode(errors="surrogateescape"))
         return file.tell()
 
@@ -180,13 +181,14 @@ def read_tail(ctx: RunContext, finished: Finished) -> bytes:
     path = log_path(ctx)
     tail = path.with_name(path.name + ".tail")
     try:
-        with path.open("rb") as file:
+        with open_plain(path) as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(max(finished.log_start, size - TAIL_BYTES))
             data = file.read(TAIL_BYTES)
         # The supervisor keeps the end of an output that it had to cut in a file of its own.
         if finished.outcome.truncated:
-            data = (data + b"\n" + tail.read_bytes())[-TAIL_BYTES:]
+            with open_plain(tail) as file:
+                data = (data + b"\n" + file.read(TAIL_BYTES))[-TAIL_BYTES:]
     except FileNotFoundError:
         return b""
     return data

@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from typing import BinaryIO
 
-__all__ = ["CHUNK", "read_file", "tail_file"]
+from autopack_orchestrator.errors import not_a_plain_file
+
+__all__ = ["CHUNK", "open_plain", "read_file", "tail_file"]
 
 CHUNK = 64 << 10
 FOLLOW_S = 0.25  # a person reads no faster
+
+
+def open_plain(path: Path, *, append: bool = False) -> BinaryIO:
+    """Open a log or a patch of a run, which an agent of the same user can replace by something else. Blocks briefly.
+
+    Without O_NONBLOCK a named pipe would hold the thread until somebody opens its other end.
+
+    Raises:
+        FailedPrecondition: ``NOT_A_PLAIN_FILE``.
+        OSError: as open(2), FileNotFoundError included.
+    """
+    access = os.O_WRONLY | os.O_APPEND | os.O_CREAT if append else os.O_RDONLY
+    try:
+        descriptor = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):  # a link, a pipe nobody reads, a directory
+            raise not_a_plain_file(path.name) from error
+        raise
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise not_a_plain_file(path.name)
+    return os.fdopen(descriptor, "ab" if append else "rb")
 
 
 async def read_file(path: Path) -> AsyncIterator[bytes]:
@@ -27,16 +55,19 @@ async def tail_file(
         path: may not exist yet.
         offset: first byte; negative counts from the end.
         ended: whether nothing will be added any more. It is asked before the last read, so that nothing is missed.
+
+    Raises:
+        FailedPrecondition: ``NOT_A_PLAIN_FILE``.
     """
     while True:
         over = await ended()
-        if await asyncio.to_thread(path.exists):
+        if await asyncio.to_thread(os.path.lexists, path):
             break
         if over:
             return
         await asyncio.sleep(FOLLOW_S)
-    with await asyncio.to_thread(path.open, "rb") as file:
-        size = path.stat().st_size
+    with await asyncio.to_thread(open_plain, path) as file:
+        size = os.fstat(file.fileno()).st_size
         position = max(0, size + offset) if offset < 0 else offset
         file.seek(position)
         while True:
