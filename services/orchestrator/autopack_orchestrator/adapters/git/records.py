@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import structlog
 from autopack_kit.errors import invalid_field
 
 from .mirror import Mirror
@@ -21,6 +22,9 @@ from .names import worktree_name_problem
 __all__ = ["Workspace", "discard_torn", "forget", "list_workspaces", "save"]
 
 MARKER = "autopack:"  # how the reason of a worktree's lock begins
+TORN = ".torn"  # behind the name of a record that says nothing any more
+
+_log = structlog.get_logger("autopack.orchestrator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,11 @@ class Workspace:
 
 
 def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
-    """Write the record atomically, with ``changes`` applied; returns the changed workspace."""
+    """Write the record atomically, with ``changes`` applied; returns the changed workspace.
+
+    On disk before it has its name: else a power failure can leave a record of that name without content. Blocks for a
+    few milliseconds, and not in a thread: the collector relies on no record appearing while it lists them.
+    """
     workspace = replace(workspace, **changes)  # type: ignore[arg-type]  # callers name fields with their types
     content = {
         "branch": workspace.branch,
@@ -80,7 +88,10 @@ def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
         "ready": workspace.ready,
     }
     temporary = workspace.record.with_suffix(f".tmp{os.getpid()}")
-    temporary.write_text(json.dumps(content))
+    with temporary.open("w") as file:
+        file.write(json.dumps(content))
+        file.flush()
+        os.fsync(file.fileno())
     temporary.rename(workspace.record)
     return workspace
 
@@ -101,17 +112,35 @@ def discard_torn(mirror: Mirror, min_age_s: float) -> None:
 
 
 def list_workspaces(mirror: Mirror) -> list[Workspace]:
-    """All worktrees of ``mirror`` that exist or began to;
+    """All worktrees of ``mirror`` that exist or began to.
 
-    A torn record (power failure) is an error, not a silent gap.
+    A torn record (a disk that lost what it had confirmed) is set aside with a warning, so that it does not keep
+    everything else from working. Its worktree and branch are not touched: only a person can say what they are worth.
     """
     found = []
     for record in sorted(mirror.records.glob("*.json")):
         with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-            content = json.loads(record.read_text())
-            git_dir = Path(content["git_dir"]) if content["git_dir"] else None
-            path = Path(content["path"])
-            found.append(
-                Workspace(mirror, record.stem, content["branch"], content["base"], path, git_dir, content["ready"])
-            )
+            try:
+                found.append(_read(mirror, record))
+            except (ValueError, TypeError, KeyError) as error:
+                _set_aside(record, error)
     return found
+
+
+def _read(mirror: Mirror, record: Path) -> Workspace:
+    content = json.loads(record.read_bytes())
+    git_dir = Path(content["git_dir"]) if content["git_dir"] else None
+    path = Path(content["path"])
+    return Workspace(mirror, record.stem, content["branch"], content["base"], path, git_dir, content["ready"])
+
+
+def _set_aside(record: Path, error: Exception) -> None:
+    aside = record.with_name(record.name + TORN)
+    record.rename(aside)
+    _log.warning(
+        "worktree_record_torn",
+        record=str(aside),
+        error=str(error),
+        remedy=f"Save what you need of the worktree {record.stem!r} in the directory workspaces, then delete it and "
+        "this file.",
+    )
