@@ -6,6 +6,8 @@ Every status carries ``google.rpc.ErrorInfo`` (AIP-193) and, where it helps, ``B
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from itertools import accumulate
 from typing import Any
 
 import grpc
@@ -26,7 +28,8 @@ STREAM_ENDED = "STREAM_ENDED_BY_SERVER"
 
 # gRPC's default limit for all headers of a response is 8 KiB (the details travel in base64, the sentence
 # percent-encoded): a status over it would reach the client as an unrelated error.
-MAX_MESSAGE = 1000
+MAX_MESSAGE = 1500
+"""Bytes of the sentence, percent-encoded: 500 letters with an accent, 166 Chinese ones."""
 MAX_REMEDY = 500
 MAX_VALUE = 256
 MAX_METADATA = 16
@@ -69,7 +72,7 @@ def to_status(error: AutopackError, domain: str) -> tuple[grpc.StatusCode, str, 
         domain: who says so, for example ``toolchain.autopack``.
     """
     code = code_of(error)
-    message = _cut(str(error), MAX_MESSAGE)
+    message = _cut_encoded(str(error), MAX_MESSAGE)
     info = _error_info(error, domain)
     violations = [
         error_details_pb2.BadRequest.FieldViolation(
@@ -142,6 +145,20 @@ def _cut(text: str, limit: int) -> str:
     """At most ``limit`` bytes of UTF-8, marked when cut."""
     data = text.encode("utf-8", "replace")
     return data.decode() if len(data) <= limit else data[: limit - 3].decode("utf-8", "ignore") + "…"
+
+
+def _cut_encoded(text: str, limit: int) -> str:
+    """At most ``limit`` bytes of what gRPC makes of it in a header, marked when cut."""
+    text = text.encode("utf-8", "replace").decode()
+    sizes = list(accumulate(map(_encoded_size, text)))
+    if not sizes or sizes[-1] <= limit:
+        return text
+    return text[: bisect_right(sizes, limit - _encoded_size("…"))] + "…"
+
+
+def _encoded_size(letter: str) -> int:
+    """Bytes of a letter in the header grpc-message: all but printable ASCII, and "%" too, take three per byte."""
+    return 1 if " " <= letter <= "~" and letter != "%" else 3 * len(letter.encode())
 
 
 def _call(error: grpc.RpcError, name: str) -> Any:

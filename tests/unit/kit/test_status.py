@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import base64
 import inspect
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -65,14 +67,18 @@ def test_error_info_carries_reason_and_domain() -> None:
     assert (info.reason, info.domain) == ("RUN_NOT_FOUND", "orchestrator.autopack")
 
 
-@pytest.mark.parametrize("letter", ["x", "é", "漢", "\U0001f600", "\ud800"])
+@pytest.mark.parametrize("letter", ["x", "%", "é", "漢", "\U0001f600", "\ud800"])
 def test_status_of_an_error_of_any_length_fits_into_the_headers(letter: str) -> None:
     huge = letter * 10000
     violations = [FieldViolation(huge, huge)] * 100
     error = errors.InvalidArgument(huge, reason="X", remedy=huge, metadata={"k": huge}, violations=violations)
     _, message, data = to_status(error, "test.autopack")
-    assert len(message.encode()) <= 1000
     assert len(data) <= 4500
+    encoded = quote(message, safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    assert 1480 < len(encoded) <= 1500
+    assert message.endswith("…")
+    # Names and the overhead of each header (RFC 9113, 6.5.2) are well below 512 bytes.
+    assert len(encoded) + len(base64.b64encode(data)) + 512 <= 8192
 
 
 @pytest.mark.parametrize("data", [None, b"\xff\xff\xff"])
