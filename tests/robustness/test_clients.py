@@ -16,7 +16,7 @@ from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_client import connect
 
 from tests.robustness.history import finish, sightings
-from tests.robustness.machine import FENCE_GRACE_S, PROGRAM, Machine
+from tests.robustness.machine import FENCE_GRACE_S, PROGRAM, SHORT_FENCE, Machine
 from tests.robustness.processes import HANG_LIMIT_S, descriptors, marked, until
 from tests.robustness.traffic import batch, gated, git, run, submit
 from tests.robustness.validators import nothing_is_left, validate
@@ -77,7 +77,7 @@ class Terminal:
         with closing(os.fdopen(theirs, "rb", closefd=True)):
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _ON_TERMINAL, str(PROGRAM), *words],
-                env={**machine.environment(), "TERM": "xterm"},
+                env={**machine.environment(SHORT_FENCE), "TERM": "xterm"},
                 cwd=machine.root,
                 stdin=theirs,
                 stdout=theirs,

@@ -15,7 +15,7 @@ from autopack_client import AutopackError
 
 from tests.robustness.failpoints import PASSED_BY_A_RUN
 from tests.robustness.history import event_of, finish, log_of, sightings, taken_up
-from tests.robustness.machine import FENCE_GRACE_S, Machine
+from tests.robustness.machine import FENCE_GRACE_S, SHORT_FENCE, Machine
 from tests.robustness.processes import alive, marked, supervisors, until
 from tests.robustness.traffic import agent, batch, gated, gated_step, git, run, submit
 from tests.robustness.validators import fingerprint, nothing_is_left, validate
@@ -70,7 +70,7 @@ async def test_without_a_restart_nothing_outlives_the_fence_and_a_late_restart_b
         run("last", gated(), witness=machine.witness, gate=machine.gate),
     ]
     runs[1].max_attempts = 1
-    server = await machine.serve()
+    server = await machine.serve(settings=SHORT_FENCE)
     async with server.client() as client:
         batch_id = await submit(client, batch(machine.repo, runs))
         await until(lambda: len({seen.run for seen in sightings(machine.witness)}) == 2, "both agents are at work")
