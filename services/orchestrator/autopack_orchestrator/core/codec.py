@@ -31,8 +31,11 @@ def loads(text: str, type_: type[T]) -> T:
 
 
 def _decoder(type_: Any) -> msgspec.json.Decoder[Any]:
-    """The decoder of a type, built once. Under a lock: msgspec leaves half-built descriptions of dataclasses where other
-    threads find them, and a process in which two threads build at once can crash (seen with 0.22)."""
+    """The decoder of a type, built once.
+
+    Under a lock: msgspec leaves half-built descriptions of dataclasses where other threads find them, and a process in
+    which two threads build at once can crash (seen with 0.22).
+    """
     decoder = _decoders.get(type_)
     if decoder is None:
         with _building:
