@@ -152,19 +152,17 @@ class Server:
         Streams get two seconds: one that follows a batch would use up every grace, and its client resumes elsewhere.
         """
         seconds = self._options.drain_grace if grace is None else grace
-        await self._health.enter_graceful_shutdown()
         try:
-            if self._interceptor is not None:
-                self._interceptor.end_streams(STREAM_GRACE)
-            if self._server is not None:
-                await self._server.stop(seconds)
-            await self._stop_services(seconds)
-            if self._health_server is not None:
-                await self._health_server.stop(0)
-        finally:
-            if self._lock is not None:
-                self._lock.release()
-            self._stopped.set()
+            await self._stop_answering(seconds)
+        finally:  # whatever the matter with gRPC is: services hold processes, databases and locks
+            try:
+                await self._stop_services(seconds)
+                if self._health_server is not None:
+                    await self._health_server.stop(0)
+            finally:
+                if self._lock is not None:
+                    self._lock.release()
+                self._stopped.set()
 
     async def stop_calls(self) -> None:
         """Ends the calls in flight at once, during a :meth:`stop` that still waits for them."""
@@ -207,6 +205,13 @@ class Server:
         self.health_address = _listen(server, bind, None)
         self._health_server = server
         await server.start()
+
+    async def _stop_answering(self, grace: float) -> None:
+        await self._health.enter_graceful_shutdown()
+        if self._interceptor is not None:
+            self._interceptor.end_streams(STREAM_GRACE)
+        if self._server is not None:
+            await self._server.stop(grace)
 
     async def _stop_services(self, grace: float) -> None:
         """Stops every service that was started, also after one of them failed to; raises what failed at the end."""

@@ -145,6 +145,26 @@ async def test_stop_that_fails_in_one_service_still_stops_the_others_and_frees_t
     assert not (short / "s").exists()
 
 
+async def test_stop_during_which_grpc_fails_still_stops_the_services_and_frees_the_socket(
+    service: Any, short: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = Server([service], Bind.unix(short / "s"))
+    await server.start()
+    core: Any = type(server._server)
+    stop = core.stop
+
+    async def stop_and_fail(running: grpc.aio.Server, grace: float | None) -> None:
+        await stop(running, grace)
+        raise RuntimeError("the core is in a bad state")
+
+    monkeypatch.setattr(core, "stop", stop_and_fail)
+    with pytest.raises(RuntimeError, match="bad state"):
+        await server.stop(grace=0)
+    assert service.events[-1] == "stop"
+    assert not (short / "s").exists()
+    await server.wait()
+
+
 async def test_start_on_a_port_in_use_is_refused_with_the_address(service: Any, options: ServerOptions) -> None:
     async with running(service, bind=LOOPBACK, options=options) as target:
         with pytest.raises(FailedPrecondition) as caught:
