@@ -29,7 +29,7 @@ import structlog
 
 from autopack_kit.errors import AlreadyExists, FailedPrecondition, Unauthenticated
 from autopack_kit.identity import DEFAULT_TENANT, Principal, Scope
-from autopack_kit.secret_files import read_secret, unreadable, write_secret
+from autopack_kit.secret_files import alone, read_secret, unreadable, write_secret
 
 __all__ = [
     "LOCAL_PRINCIPAL",
@@ -218,22 +218,26 @@ def ensure_tokens_file(path: Path) -> tuple[TokenEntry, ...]:
     The token itself goes to the file ``token`` beside it (both mode 0600), where the command line finds it.
     """
     if not path.exists():
-        token = _ACCESS_PREFIX + secrets.token_urlsafe(32)
-        digest = hashlib.sha256(token.encode()).hexdigest()
-        text = (
-            "# Who may call this server over TCP.\n"
-            "# To add a token, put its SHA-256 here (printf %s TOKEN | sha256sum) and restart the server.\n"
-            f'[[tokens]]\nname = "admin"\ntenant = "{DEFAULT_TENANT}"\nscopes = ["admin"]\nsha256 = "{digest}"\n'
-        )
-        token_file = path.with_name("token")
-        try:
-            write_secret(path, text.encode())
-        except AlreadyExists:
-            # Another process was faster: its token counts, and this one is forgotten.
-            return load_tokens(path)
-        write_secret(token_file, token.encode() + b"\n", replace=True)
-        _log.info("admin token created", token_file=str(token_file), tokens_file=str(path))
+        with alone(path):  # else the tokens file of one process could stand beside the token of another
+            if not path.exists():
+                _make_tokens_file(path)
     return load_tokens(path)
+
+
+def _make_tokens_file(path: Path) -> None:
+    token = _ACCESS_PREFIX + secrets.token_urlsafe(32)
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    text = (
+        "# Who may call this server over TCP.\n"
+        "# To add a token, put its SHA-256 here (printf %s TOKEN | sha256sum) and restart the server.\n"
+        f'[[tokens]]\nname = "admin"\ntenant = "{DEFAULT_TENANT}"\nscopes = ["admin"]\nsha256 = "{digest}"\n'
+    )
+    token_file = path.with_name("token")
+    # The token first: after a crash in between, it opens nothing and the next start makes both anew. The other way
+    # round, the tokens file would ask for a token that nobody has.
+    write_secret(token_file, token.encode() + b"\n", replace=True)
+    write_secret(path, text.encode())
+    _log.info("admin token created", token_file=str(token_file), tokens_file=str(path))
 
 
 def ensure_signing_key(path: Path) -> bytes:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import stat
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from autopack_kit.errors import AlreadyExists, FailedPrecondition
 
-__all__ = ["read_secret", "unreadable", "write_secret"]
+__all__ = ["alone", "read_secret", "unreadable", "write_secret"]
 
 MAX_SECRET_FILE = 1 << 20
 """Bytes read of any secret file; 1,000 tokens need about 150 KB."""
@@ -35,15 +37,31 @@ def write_secret(path: Path, content: bytes, *, replace: bool = False) -> None:
         else:
             _publish(draft, path)
     except OSError as error:
-        raise FailedPrecondition(
-            f"{path} cannot be written: {error.strerror or error}.",
-            reason="SECRET_FILE_UNWRITABLE",
-            remedy="Make its directory writable for this user, or set AUTOPACK_DATA_DIR to one that is.",
-            metadata={"path": str(path)},
-        ) from error
+        raise _unwritable(path, error) from error
     finally:
         with suppress(OSError):  # what made the write fail has been reported
             draft.unlink(missing_ok=True)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Runs the block while no other process runs one for the directory of ``path``, which is made if it is absent.
+
+    For files that belong together. Whoever crashes in the block lets the next one in. Blocks while another is in.
+
+    Raises:
+        FailedPrecondition: ``SECRET_FILE_UNWRITABLE``.
+    """
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _publish(draft: Path, path: Path) -> None:
@@ -81,6 +99,15 @@ def read_secret(path: Path) -> bytes:
             return file.read(MAX_SECRET_FILE)
     except OSError as error:
         raise unreadable(path, error.strerror or str(error)) from error
+
+
+def _unwritable(path: Path, error: OSError) -> FailedPrecondition:
+    return FailedPrecondition(
+        f"{path} cannot be written: {error.strerror or error}.",
+        reason="SECRET_FILE_UNWRITABLE",
+        remedy="Make its directory writable for this user, or set AUTOPACK_DATA_DIR to one that is.",
+        metadata={"path": str(path)},
+    )
 
 
 def unreadable(path: Path, why: str) -> FailedPrecondition:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -133,6 +134,27 @@ def test_ensure_tokens_file_makes_an_admin_token_that_works_and_is_not_logged(tm
 def test_ensure_tokens_file_that_exists_is_only_read(tmp_path: Path) -> None:
     path = tmp_path / "tokens.toml"
     assert ensure_tokens_file(path) == ensure_tokens_file(path)
+
+
+def test_ensure_tokens_file_after_a_crash_between_its_two_files_leaves_a_token_that_works(tmp_path: Path) -> None:
+    path, blocked = tmp_path / "tokens.toml", tmp_path / "token"
+    blocked.mkdir()  # the token cannot be written
+    with pytest.raises(FailedPrecondition):
+        ensure_tokens_file(path)
+    assert not path.exists()
+    blocked.rmdir()
+    write_secret(blocked, b"apk_of_a_start_that_crashed\n")
+    entries = ensure_tokens_file(path)
+    assert Authenticator(entries).authenticate(bearer(read_token(blocked)), Transport.TCP).has(Scope.ADMIN)
+
+
+def test_ensure_tokens_file_in_many_threads_at_once_makes_one_token_that_works(tmp_path: Path) -> None:
+    path = tmp_path / "data" / "tokens.toml"
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(ensure_tokens_file, [path] * 8))
+    token = read_token(path.with_name("token"))
+    for entries in found:
+        assert Authenticator(entries).authenticate(bearer(token), Transport.TCP).has(Scope.ADMIN)
 
 
 def test_load_tokens_of_a_file_that_others_can_read_says_chmod(tmp_path: Path) -> None:
