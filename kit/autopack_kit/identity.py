@@ -28,7 +28,11 @@ class Scope(Enum):
     """
 
     READ = "read"
-    """Ask questions that change nothing: detect, diagnose, list and read runs, logs and statistics."""
+    """Ask questions: detect, diagnose, list and read runs, logs and statistics. Runs no command and changes no run.
+
+    The one thing it stores is a cache of what the caller itself sends: profiles for the drift check, by their hash, of
+    its own tenant and bounded in number and size.
+    """
     RUN = "run"
     """Create, cancel and retry batches and runs, that is, run commands; implies READ."""
     ADMIN = "admin"

@@ -65,7 +65,8 @@ class IntentionServiceServicer(object):
 
     def PutProfile(self, request, context):
         """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
-        makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+        makes room for others. Scope "read" is enough: it is a bounded cache, per tenant, of what the callers themselves
+        send. Errors: INVALID_ARGUMENT naming the fields over their limits.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

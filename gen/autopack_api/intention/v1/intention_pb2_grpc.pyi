@@ -37,7 +37,8 @@ class IntentionServiceStub:
     """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
     PutProfile: _grpc.UnaryUnaryMultiCallable[_intention_pb2.PutProfileRequest, _intention_pb2.PutProfileResponse]
     """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
-    makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+    makes room for others. Scope "read" is enough: it is a bounded cache, per tenant, of what the callers themselves
+    send. Errors: INVALID_ARGUMENT naming the fields over their limits.
     """
     CheckDrift: _grpc.UnaryUnaryMultiCallable[_intention_pb2.CheckDriftRequest, _intention_pb2.CheckDriftResponse]
     """Judges one step of a run against its goal. Changes nothing. Errors: INVALID_ARGUMENT naming the fields;
@@ -53,7 +54,8 @@ class IntentionServiceAsyncStub(IntentionServiceStub):
     """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
     PutProfile: _aio.UnaryUnaryMultiCallable[_intention_pb2.PutProfileRequest, _intention_pb2.PutProfileResponse]  # type: ignore[assignment]
     """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
-    makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+    makes room for others. Scope "read" is enough: it is a bounded cache, per tenant, of what the callers themselves
+    send. Errors: INVALID_ARGUMENT naming the fields over their limits.
     """
     CheckDrift: _aio.UnaryUnaryMultiCallable[_intention_pb2.CheckDriftRequest, _intention_pb2.CheckDriftResponse]  # type: ignore[assignment]
     """Judges one step of a run against its goal. Changes nothing. Errors: INVALID_ARGUMENT naming the fields;
@@ -78,7 +80,8 @@ class IntentionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_intention_pb2.PutProfileResponse, _abc.Awaitable[_intention_pb2.PutProfileResponse]]:
         """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
-        makes room for others. Errors: INVALID_ARGUMENT naming the fields over their limits.
+        makes room for others. Scope "read" is enough: it is a bounded cache, per tenant, of what the callers themselves
+        send. Errors: INVALID_ARGUMENT naming the fields over their limits.
         """
 
     @_abc_1.abstractmethod
