@@ -92,6 +92,8 @@ class Workspaces:
         """
         await asyncio.to_thread(_delete_tree, self._inside(workspace.path))
         async with self._locks.hold(workspace.mirror.lock) as lock:
+            # Again: the git of a killed orchestrator holds the lock until it ends, and may have made it meanwhile.
+            await asyncio.to_thread(_delete_tree, workspace.path)
             for git_dir in await asyncio.to_thread(_admin_dirs, workspace):
                 await asyncio.to_thread(_delete_tree, git_dir)
             if delete_branch:
