@@ -54,7 +54,9 @@ def diagnose(
     log: Annotated[
         Path | None, typer.Argument(metavar="LOG", help="File with the output; default: standard input.")
     ] = None,
-    command: Annotated[str, typer.Option(metavar="LINE", help="The command that failed.")] = "",
+    command: Annotated[
+        str, typer.Option(metavar="LINE", help="The command that failed; without it there is only advice.")
+    ] = "",
     exit_code: Annotated[int, typer.Option(metavar="N", help="Its exit code.")] = 1,
     cwd: Annotated[str, typer.Option(metavar="DIR", help="Where it ran, relative to --repo.")] = ".",
     repo: Annotated[Path, typer.Option("--repo", metavar="DIR", help="The workspace; facts about it are used.")] = Path(
@@ -69,13 +71,13 @@ def diagnose(
     """Explain a failed command. Nothing is changed without --fix. Exit status: 0 explained (with --fix: fixed), 1 not.
 
     \b
+    pytest 2>&1 | autopack diagnose
     pytest 2>&1 | autopack diagnose --command pytest --exit-code 1
     autopack diagnose build.log --command "npm test" --fix
     """
-    try:
-        failed = Command(argv=tuple(parse_line(command)), cwd=cwd)
-    except ValueError as error:
-        raise invalid_field("--command", str(error) if command else "is missing: say what ran") from error
+    failed = _command(command, cwd)
+    if fix and failed is None:
+        raise invalid_field("--fix", "needs --command: a failure is fixed only if the same command then passes")
     if fix and log is None and not yes and not sys.stdin.isatty():
         raise invalid_field("--fix", "asks on the terminal; give the log as a file, or add --yes")
     output = _read(log)
@@ -88,7 +90,7 @@ def diagnose(
             base = await _base(workspace)
             facts = await _facts(client, workspace, base)
             request = pb.DiagnoseRequest(
-                command=command_to_proto(failed),
+                command=None if failed is None else command_to_proto(failed),
                 exit_code=exit_code,
                 output=output,
                 projects=facts,
@@ -101,11 +103,19 @@ def diagnose(
             else:
                 _print(console(), response)
             matched = response.outcome == pb.DiagnoseResponse.OUTCOME_MATCHED
-            if not fix or not matched:
+            if not fix or failed is None or not matched:
                 return matched
             return await _fix(response.diagnoses[0], failed, workspace, facts, base, list(scope or ()), yes=yes)
 
     raise typer.Exit(int(not run(work)))
+
+
+def _command(line: str, cwd: str) -> Command | None:
+    """The command that failed, as far as it is known: without it there is advice, but no fix."""
+    try:
+        return Command(argv=tuple(parse_line(line)), cwd=cwd) if line else None
+    except ValueError as error:
+        raise invalid_field("--command", str(error)) from error
 
 
 def _read(log: Path | None) -> bytes:

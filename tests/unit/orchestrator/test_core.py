@@ -79,6 +79,8 @@ def test_a_good_batch_has_no_problem() -> None:
         ({"intention": Intention(title="a", notes=("x",) * 101)}, "intention.notes"),
         ({"intention": Intention(title="a", scope=("ok", ""))}, "intention.scope[1]"),
         ({"intention": Intention(title="a", non_goal_globs=("[",))}, "intention.non_goal_globs[0]"),
+        ({"intention": Intention(title="a", scope=("src/", "../etc"))}, "intention.scope[1]"),
+        ({"intention": Intention(title="a", scope=(":(exclude)y",))}, "intention.scope[0]"),
         ({"intention": Intention(title="a", scope=("x",) * 201)}, "intention.scope"),
         ({"drift_interval": timedelta(0)}, "drift_interval"),
         ({"timeout": timedelta(0)}, "timeout"),

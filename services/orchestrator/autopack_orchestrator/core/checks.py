@@ -156,6 +156,9 @@ def _globs(field: str, globs: tuple[str, ...]) -> Problems:
     if len(globs) > MAX_GLOBS or any(len(glob.encode()) > MAX_GLOB_BYTES for glob in globs):
         yield field, f"must have at most {MAX_GLOBS} globs of at most 1 KiB"
         return
+    for index, glob in enumerate(globs):
+        if ".." in glob.split("/") or glob.startswith(":"):
+            yield f"{field}[{index}]", f"{glob[:200]!r} can match nothing: a glob is like a line of .gitignore"
     try:
         check_globs(globs)
     except MalformedGlob as error:
