@@ -123,10 +123,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
             deadline.shorten(seconds)
 
     async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
-        """Returns the wrapped handler of the method; None for an unknown method, which gRPC answers itself."""
+        """Returns the wrapped handler of the method; None for an unknown method, which gRPC answers itself.
+
+        Over TCP a caller must be known before its request is even received: reading and parsing up to the largest
+        request for anybody who can connect would be theirs to spend. The UNIX socket is open to its owner alone.
+        """
         handler = await continuation(details)
         if handler is None:
             return None
+        if self._transport is Transport.TCP:
+            try:
+                self._authenticate(details.method, details.invocation_metadata)
+            except AutopackError as error:
+                return self._refused(details.method, error)
         cached = self._wrapped.get(details.method)
         if cached is not None and cached[0] is handler:
             return cached[1]
@@ -135,8 +144,19 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._wrapped[details.method] = (handler, wrapped)
         return wrapped
 
+    def _refused(self, method: str, error: AutopackError) -> Any:
+        """A handler that ends the call with ``error``. It takes a stream, because gRPC reads a single request first."""
+
+        async def work(_: float) -> Any:
+            raise error
+
+        async def run(_: Any, context: Any) -> Any:
+            return await self._around(method, _prefix(method), context, work, self._limits.default_deadline)
+
+        return grpc.stream_unary_rpc_method_handler(run)
+
     def _wrap(self, method: str, handler: Any) -> Any:
-        prefix = method[: method.rindex("/") + 1]
+        prefix = _prefix(method)
         limit = self._rules.max_request_bytes.get(prefix)
         parse = _bounded(handler.request_deserializer, limit)
         serialize = handler.response_serializer
@@ -312,6 +332,11 @@ async def _write_all(answer: Any, context: Any) -> None:
     async with aclosing(answer) as messages:
         async for message in messages:
             await context.write(message)
+
+
+def _prefix(method: str) -> str:
+    """``/package.Service/`` of ``/package.Service/Method``."""
+    return method[: method.rindex("/") + 1]
 
 
 def _request_id(metadata: Any) -> str:

@@ -233,6 +233,36 @@ async def test_tcp_with_the_generated_token_serves_calls_and_reflection(
     assert set(services) >= {"test.v1.ProbeService", "grpc.health.v1.Health"}
 
 
+@pytest.mark.parametrize("kind", ["unary_unary", "unary_stream", "stream_unary", "stream_stream"])
+async def test_request_over_tcp_without_a_token_is_refused_before_it_is_parsed(
+    service: Any, options: ServerOptions, kind: str
+) -> None:
+    parsed: list[int] = []
+
+    class Parsing(type(service)):  # type: ignore[misc]
+        full_names = ("test.v1.ParsingService",)
+
+        def add_to(self, server: grpc.aio.Server) -> None:
+            def parse(data: bytes) -> bytes:
+                parsed.append(len(data))
+                return data
+
+            behaviours = {"unary_unary": self.unary, "unary_stream": self.watch}
+            behaviours |= {"stream_unary": self.upload, "stream_stream": self.chat}
+            handler = getattr(grpc, f"{kind}_rpc_method_handler")(behaviours[kind], parse)
+            handlers = {"Take": handler}
+            server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(self.full_names[0], handlers),))
+
+    request = b"x" * (8 << 20)  # more than fits into the windows and buffers of a connection
+    async with running(Parsing(), bind=LOOPBACK, options=options) as target:
+        call = getattr(target.channel, kind)("/test.v1.ParsingService/Take")
+        answer = call(iter([request]) if kind.startswith("stream") else request)
+        with pytest.raises(grpc.RpcError) as caught:
+            await (anext(aiter(answer)) if kind.endswith("stream") else answer)
+    assert from_rpc_error(caught.value).reason == "TOKEN_MISSING"
+    assert parsed == []
+
+
 async def test_wrong_token_is_refused_on_the_socket_too(service: Any, options: ServerOptions) -> None:
     async with running(service, options=options, token="apk_wrong") as target:
         assert (await refused(target.channel)).reason == "TOKEN_INVALID"
