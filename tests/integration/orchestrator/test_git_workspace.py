@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-import structlog
 from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, InvalidArgument, NotFound, Unavailable
 from autopack_orchestrator.adapters.git import (
     Identity,
@@ -434,23 +433,3 @@ async def test_checkouts_are_bounded(world: World) -> None:
         *(narrow.create(mirror, world.head, f"autopack/b/{n}", world.worktrees / n, n) for n in names)
     )
     assert all(one.ready for one in made)
-
-
-@pytest.mark.parametrize("content", [b"", b"{\0\0\0", b"[]", b'{"branch": "b"}'])
-async def test_a_torn_record_is_set_aside_with_a_warning_and_its_worktree_and_all_others_stay(
-    world: World, tmp_path: Path, content: bytes
-) -> None:
-    torn, whole = await make(world, "torn"), await make(world, "whole")
-    (torn.path / "work.txt").write_text("not committed")
-    torn.record.write_bytes(content)
-    with structlog.testing.capture_logs() as logs:
-        found = world.workspaces.existing(torn.mirror)
-    assert [workspace.run_id for workspace in found] == ["whole"]
-    aside = torn.record.with_name("torn.json.torn")
-    assert aside.read_bytes() == content
-    (warning,) = [entry for entry in logs if entry["event"] == "worktree_record_torn"]
-    assert (warning["log_level"], warning["record"]) == ("warning", str(aside))
-    assert "'torn'" in warning["remedy"]
-    report = await world.workspaces.gc(whole.mirror, ["whole"], tmp_path / "harvested", min_age_s=0)
-    assert report.removed == ()
-    assert (torn.path / "work.txt").read_text() == "not committed"
