@@ -113,8 +113,14 @@ class DirectoryTree:
             return b"".join(chunks) if left > 0 else None
 
     def _walk(self, descriptor: int, prefix: str, depth: int) -> None:
-        with os.scandir(descriptor) as entries:
-            listed = sorted(entries, key=lambda entry: entry.name)
+        try:
+            with os.scandir(descriptor) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError:  # some of /proc opens and cannot be listed
+            if not prefix:
+                raise
+            self._unreadable.append(prefix.removesuffix("/"))
+            return
         if prefix and any(entry.name in self._registry.boundary_files for entry in listed):
             return
         below = []
