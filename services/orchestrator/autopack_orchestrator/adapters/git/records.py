@@ -76,8 +76,8 @@ class Workspace:
 def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
     """Write the record atomically, with ``changes`` applied; returns the changed workspace.
 
-    On disk before it has its name: else a power failure can leave a record of that name without content. Blocks for a
-    few milliseconds, and not in a thread: the collector relies on no record appearing while it lists them.
+    Not forced to disk, which would hold the event loop: a record that a power failure tore is set aside with a warning.
+    Not in a thread either: the collector relies on no record appearing while it lists them.
     """
     workspace = replace(workspace, **changes)  # type: ignore[arg-type]  # callers name fields with their types
     content = {
@@ -88,10 +88,7 @@ def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
         "ready": workspace.ready,
     }
     temporary = workspace.record.with_suffix(f".tmp{os.getpid()}")
-    with temporary.open("w") as file:
-        file.write(json.dumps(content))
-        file.flush()
-        os.fsync(file.fileno())
+    temporary.write_text(json.dumps(content))
     temporary.rename(workspace.record)
     return workspace
 
