@@ -123,10 +123,15 @@ def test_diagnose_of_what_nobody_knows_or_what_succeeded_is_not_explained(cli: C
     assert "succeeded" in success.stdout
 
 
-def test_diagnose_without_a_command_names_the_option(cli: Cli) -> None:
-    done = cli("diagnose", input=b"x")
-    assert done.returncode == 2
-    assert "--command" in done.stderr
+def test_diagnose_without_a_command_advises_and_fixes_nothing(cli: Cli) -> None:
+    failure = b"ModuleNotFoundError: No module named 'requests'\n"
+    done = cli("diagnose", input=failure)
+    assert done.returncode == 0, done.stderr
+    assert "python_missing_dep" in done.stdout
+    assert "suggestion:" in done.stdout
+    refused = cli("diagnose", "--fix", "--yes", input=failure)
+    assert refused.returncode == 2
+    assert "--command" in refused.stderr
 
 
 def test_diagnose_fixes_a_wrong_directory_and_proves_it(cli: Cli) -> None:
