@@ -38,10 +38,11 @@ test-fast: $(STAMP) ## Of these, the unit, service and architecture tests
 test-integration: $(STAMP) ## Of these, the tests with real git, processes, databases and package managers
 	@$(PYTEST) $(PARALLEL) -m "not long" tests/integration
 
-# One after the other: these load the machine themselves and watch what dies and what survives.
+# Robustness one after the other: these tests load the machine themselves and watch what dies and what survives.
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Of these, the whole product, and the product under faults
-	@$(PYTEST) -m "not long" tests/e2e tests/robustness
+	@$(PYTEST) $(PARALLEL) -m "not long" tests/e2e
+	@$(PYTEST) -m "not long" tests/robustness
 
 .PHONY: test-all
 test-all: test ## Run every test, the long ones too

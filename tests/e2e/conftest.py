@@ -33,7 +33,9 @@ class Cli:
     def environment(self, **variables: str) -> dict[str, str]:
         """What the command sees: nothing of the developer's own settings."""
         own = {
-            name: value for name, value in os.environ.items() if not name.startswith(("AUTOPACK_", "GIT_", "NO_COLOR"))
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AUTOPACK_", "GIT_", "NO_COLOR", "COLUMNS"))
         }
         return {**own, "HOME": str(self.home), "AUTOPACK_DATA_DIR": str(self.data), **variables}
 

@@ -21,6 +21,8 @@ NAMES = (
 NODE_NAMES = ("node-missing-dependency", "both-projects")
 
 
+# `make demo` itself stands in CI.
+@pytest.mark.long
 def test_demo_ends_every_run_as_it_should_and_shows_where_everything_is(cli: Cli) -> None:
     place = cli.home / "demo"
     done = cli("demo", "--dir", place, timeout=170)
