@@ -63,10 +63,11 @@ def serve(
         raise invalid_field("NAME", "give --all or the names of services, not both and not neither")
     chosen = list(SERVICES) if all_services else chosen
     roots = [root.expanduser().resolve() for root in allow_root or ()]
-    services = [create(name, os.environ, allowed_roots=roots) for name in chosen]
     check_environment()
     settings = load(KitSettings, os.environ)
+    # Before anything that may log: standard output is for the address alone.
     configure(settings.log_format, settings.log_level)
+    services = [create(name, os.environ, allowed_roots=roots) for name in chosen]
     bind = Bind.parse(address) if address else default_bind(settings, chosen[0] if len(chosen) == 1 else "autopack")
     options = server_options(
         settings,
