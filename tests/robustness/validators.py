@@ -6,6 +6,7 @@ import fcntl
 import itertools
 import os
 from collections import defaultdict
+from glob import glob
 from pathlib import Path
 
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
@@ -112,7 +113,8 @@ def worktrees(machine: Machine) -> list[str]:
     """Worktrees, git's and our own records of them, and git's own lock files."""
     own = machine.data / "orchestrator"
     patterns = ("workspaces/*", "mirrors/*.git/worktrees/*", "mirrors/*.trusted/records/*", "mirrors/*.git/**/*.lock")
-    return [str(path.relative_to(own)) for pattern in patterns for path in own.glob(pattern)]
+    # Not Path.glob: it fails when a directory is removed while it looks, and removing is what is waited for.
+    return [name for pattern in patterns for name in glob(pattern, root_dir=own, recursive=True, include_hidden=True)]
 
 
 def locked(machine: Machine) -> list[str]:
