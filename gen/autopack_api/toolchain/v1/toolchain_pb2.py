@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from autopack_api.common.v1 import common_pb2 as autopack_dot_common_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%autopack/toolchain/v1/toolchain.proto\x12\x15\x61utopack.toolchain.v1\x1a\x1f\x61utopack/common/v1/common.proto\"d\n\rDetectRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x39\n\x08snapshot\x18\x02 \x01(\x0b\x32%.autopack.common.v1.WorkspaceSnapshotH\x00\x42\x08\n\x06source\"t\n\x0e\x44\x65tectResponse\x12\x30\n\x08projects\x18\x01 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Project\x12\x30\n\x08warnings\x18\x02 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Warning\"\x9e\x02\n\x07Project\x12\x0f\n\x07workdir\x18\x01 \x01(\t\x12\x11\n\tecosystem\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12>\n\x0fpackage_manager\x18\x04 \x01(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12?\n\x10runtime_versions\x18\x05 \x03(\x0b\x32%.autopack.toolchain.v1.RuntimeVersion\x12*\n\x05steps\x18\x06 \x03(\x0b\x32\x1b.autopack.toolchain.v1.Step\x12.\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xb0\x01\n\x0ePackageManager\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12;\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"`\n\x0eRuntimeVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconstraint\x18\x02 \x01(\t\x12,\n\x06source\x18\x03 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xa7\x01\n\x04Step\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12,\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12.\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"9\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\"\x18\n\x16GetSnapshotSpecRequest\"\x96\x01\n\x17GetSnapshotSpecResponse\x12\x18\n\x10\x63ontent_patterns\x18\x01 \x03(\t\x12\x1a\n\x12pruned_directories\x18\x02 \x03(\t\x12\x11\n\tmax_files\x18\x03 \x01(\r\x12\x19\n\x11max_content_bytes\x18\x04 \x01(\x04\x12\x17\n\x0fmax_total_bytes\x18\x05 \x01(\x04*\xbb\x01\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_KIND_INSTALL\x10\x01\x12\x13\n\x0fSTEP_KIND_BUILD\x10\x02\x12\x12\n\x0eSTEP_KIND_TEST\x10\x03\x12\x12\n\x0eSTEP_KIND_LINT\x10\x04\x12\x17\n\x13STEP_KIND_TYPECHECK\x10\x05\x12\x14\n\x10STEP_KIND_FORMAT\x10\x06\x12\x11\n\rSTEP_KIND_RUN\x10\x07\x32\xe5\x01\n\x10ToolchainService\x12Z\n\x06\x44\x65tect\x12$.autopack.toolchain.v1.DetectRequest\x1a%.autopack.toolchain.v1.DetectResponse\"\x03\x90\x02\x01\x12u\n\x0fGetSnapshotSpec\x12-.autopack.toolchain.v1.GetSnapshotSpecRequest\x1a..autopack.toolchain.v1.GetSnapshotSpecResponse\"\x03\x90\x02\x01\x42H\n\x19\x64\x65v.autopack.toolchain.v1P\x01Z)autopack.dev/api/toolchain/v1;toolchainv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%autopack/toolchain/v1/toolchain.proto\x12\x15\x61utopack.toolchain.v1\x1a\x1f\x61utopack/common/v1/common.proto\"y\n\rDetectRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x39\n\x08snapshot\x18\x02 \x01(\x0b\x32%.autopack.common.v1.WorkspaceSnapshotH\x00\x12\x13\n\x0bprobe_tools\x18\x03 \x01(\x08\x42\x08\n\x06source\"t\n\x0e\x44\x65tectResponse\x12\x30\n\x08projects\x18\x01 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Project\x12\x30\n\x08warnings\x18\x02 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Warning\"\xd3\x02\n\x07Project\x12\x0f\n\x07workdir\x18\x01 \x01(\t\x12\x11\n\tecosystem\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12>\n\x0fpackage_manager\x18\x04 \x01(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12?\n\x10runtime_versions\x18\x05 \x03(\x0b\x32%.autopack.toolchain.v1.RuntimeVersion\x12*\n\x05steps\x18\x06 \x03(\x0b\x32\x1b.autopack.toolchain.v1.Step\x12.\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\x12\x33\n\tworkspace\x18\x08 \x01(\x0b\x32 .autopack.toolchain.v1.Workspace\"h\n\tWorkspace\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\t\x12\x0f\n\x07members\x18\x03 \x03(\t\x12.\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xb0\x01\n\x0ePackageManager\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12;\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"`\n\x0eRuntimeVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconstraint\x18\x02 \x01(\t\x12,\n\x06source\x18\x03 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xeb\x01\n\x04Step\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12,\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12.\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x34\n\ntool_state\x18\x06 \x01(\x0e\x32 .autopack.toolchain.v1.ToolState\"9\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\"\x18\n\x16GetSnapshotSpecRequest\"\x96\x01\n\x17GetSnapshotSpecResponse\x12\x18\n\x10\x63ontent_patterns\x18\x01 \x03(\t\x12\x1a\n\x12pruned_directories\x18\x02 \x03(\t\x12\x11\n\tmax_files\x18\x03 \x01(\r\x12\x19\n\x11max_content_bytes\x18\x04 \x01(\x04\x12\x17\n\x0fmax_total_bytes\x18\x05 \x01(\x04*U\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_STATE_FOUND\x10\x01\x12\x16\n\x12TOOL_STATE_MISSING\x10\x02*\xbb\x01\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_KIND_INSTALL\x10\x01\x12\x13\n\x0fSTEP_KIND_BUILD\x10\x02\x12\x12\n\x0eSTEP_KIND_TEST\x10\x03\x12\x12\n\x0eSTEP_KIND_LINT\x10\x04\x12\x17\n\x13STEP_KIND_TYPECHECK\x10\x05\x12\x14\n\x10STEP_KIND_FORMAT\x10\x06\x12\x11\n\rSTEP_KIND_RUN\x10\x07\x32\xe5\x01\n\x10ToolchainService\x12Z\n\x06\x44\x65tect\x12$.autopack.toolchain.v1.DetectRequest\x1a%.autopack.toolchain.v1.DetectResponse\"\x03\x90\x02\x01\x12u\n\x0fGetSnapshotSpec\x12-.autopack.toolchain.v1.GetSnapshotSpecRequest\x1a..autopack.toolchain.v1.GetSnapshotSpecResponse\"\x03\x90\x02\x01\x42H\n\x19\x64\x65v.autopack.toolchain.v1P\x01Z)autopack.dev/api/toolchain/v1;toolchainv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,26 +37,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCHAINSERVICE'].methods_by_name['Detect']._serialized_options = b'\220\002\001'
   _globals['_TOOLCHAINSERVICE'].methods_by_name['GetSnapshotSpec']._loaded_options = None
   _globals['_TOOLCHAINSERVICE'].methods_by_name['GetSnapshotSpec']._serialized_options = b'\220\002\001'
-  _globals['_STEPKIND']._serialized_start=1292
-  _globals['_STEPKIND']._serialized_end=1479
+  _globals['_TOOLSTATE']._serialized_start=1539
+  _globals['_TOOLSTATE']._serialized_end=1624
+  _globals['_STEPKIND']._serialized_start=1627
+  _globals['_STEPKIND']._serialized_end=1814
   _globals['_DETECTREQUEST']._serialized_start=97
-  _globals['_DETECTREQUEST']._serialized_end=197
-  _globals['_DETECTRESPONSE']._serialized_start=199
-  _globals['_DETECTRESPONSE']._serialized_end=315
-  _globals['_PROJECT']._serialized_start=318
-  _globals['_PROJECT']._serialized_end=604
-  _globals['_PACKAGEMANAGER']._serialized_start=607
-  _globals['_PACKAGEMANAGER']._serialized_end=783
-  _globals['_RUNTIMEVERSION']._serialized_start=785
-  _globals['_RUNTIMEVERSION']._serialized_end=881
-  _globals['_STEP']._serialized_start=884
-  _globals['_STEP']._serialized_end=1051
-  _globals['_WARNING']._serialized_start=1053
-  _globals['_WARNING']._serialized_end=1110
-  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_start=1112
-  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_end=1136
-  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_start=1139
-  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_end=1289
-  _globals['_TOOLCHAINSERVICE']._serialized_start=1482
-  _globals['_TOOLCHAINSERVICE']._serialized_end=1711
+  _globals['_DETECTREQUEST']._serialized_end=218
+  _globals['_DETECTRESPONSE']._serialized_start=220
+  _globals['_DETECTRESPONSE']._serialized_end=336
+  _globals['_PROJECT']._serialized_start=339
+  _globals['_PROJECT']._serialized_end=678
+  _globals['_WORKSPACE']._serialized_start=680
+  _globals['_WORKSPACE']._serialized_end=784
+  _globals['_PACKAGEMANAGER']._serialized_start=787
+  _globals['_PACKAGEMANAGER']._serialized_end=963
+  _globals['_RUNTIMEVERSION']._serialized_start=965
+  _globals['_RUNTIMEVERSION']._serialized_end=1061
+  _globals['_STEP']._serialized_start=1064
+  _globals['_STEP']._serialized_end=1299
+  _globals['_WARNING']._serialized_start=1301
+  _globals['_WARNING']._serialized_end=1358
+  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_start=1360
+  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_end=1384
+  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_start=1387
+  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_end=1537
+  _globals['_TOOLCHAINSERVICE']._serialized_start=1817
+  _globals['_TOOLCHAINSERVICE']._serialized_end=2046
 # @@protoc_insertion_point(module_scope)

@@ -20,6 +20,30 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ToolState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ToolStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ToolState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TOOL_STATE_UNSPECIFIED: _ToolState.ValueType  # 0
+    """Not looked for."""
+    TOOL_STATE_FOUND: _ToolState.ValueType  # 1
+    """Found, and executable."""
+    TOOL_STATE_MISSING: _ToolState.ValueType  # 2
+    """Not found."""
+
+class ToolState(_ToolState, metaclass=_ToolStateEnumTypeWrapper):
+    """Whether a program is on the PATH of the service."""
+
+TOOL_STATE_UNSPECIFIED: ToolState.ValueType  # 0
+"""Not looked for."""
+TOOL_STATE_FOUND: ToolState.ValueType  # 1
+"""Found, and executable."""
+TOOL_STATE_MISSING: ToolState.ValueType  # 2
+"""Not found."""
+Global___ToolState: _TypeAlias = ToolState  # noqa: Y015
+
 class _StepKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -72,8 +96,13 @@ class DetectRequest(_message.Message):
 
     PATH_FIELD_NUMBER: _builtins.int
     SNAPSHOT_FIELD_NUMBER: _builtins.int
+    PROBE_TOOLS_FIELD_NUMBER: _builtins.int
     path: _builtins.str
     """Absolute path of a directory on the service's own disk, under one of its allowed roots. Symbolic links cannot lead out."""
+    probe_tools: _builtins.bool
+    """Whether to look on the service's own machine for the tools that the steps need; default false. Only for a path:
+    INVALID_ARGUMENT with a snapshot, whose steps run elsewhere.
+    """
     @_builtins.property
     def snapshot(self) -> _common_pb2.WorkspaceSnapshot:
         """The files themselves."""
@@ -83,10 +112,11 @@ class DetectRequest(_message.Message):
         *,
         path: _builtins.str = ...,
         snapshot: _common_pb2.WorkspaceSnapshot | None = ...,
+        probe_tools: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "snapshot", b"snapshot", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "snapshot", b"snapshot", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "probe_tools", b"probe_tools", "snapshot", b"snapshot", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["path", "snapshot"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -137,10 +167,11 @@ class Project(_message.Message):
     RUNTIME_VERSIONS_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    WORKSPACE_FIELD_NUMBER: _builtins.int
     workdir: _builtins.str
     """Directory relative to the root of the source; "." is the root."""
     ecosystem: _builtins.str
-    """Ecosystem: "python", "node", "go", "rust", "java"."""
+    """Ecosystem, for example "python", "node", "go", "rust", "java", "ruby", "php", "dotnet", "c"; the service's README lists all."""
     confidence: _builtins.float
     """From 0 to 1: how sure it is that this is such a project."""
     @_builtins.property
@@ -159,6 +190,10 @@ class Project(_message.Message):
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Evidence]:
         """What speaks for the project."""
 
+    @_builtins.property
+    def workspace(self) -> Global___Workspace:
+        """The workspace (multi-package build) that this project is the root or a member of; not set where there is none."""
+
     def __init__(
         self,
         *,
@@ -169,14 +204,55 @@ class Project(_message.Message):
         runtime_versions: _abc.Iterable[Global___RuntimeVersion] | None = ...,
         steps: _abc.Iterable[Global___Step] | None = ...,
         evidence: _abc.Iterable[_common_pb2.Evidence] | None = ...,
+        workspace: Global___Workspace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["package_manager", b"package_manager"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["package_manager", b"package_manager", "workspace", b"workspace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "ecosystem", b"ecosystem", "evidence", b"evidence", "package_manager", b"package_manager", "runtime_versions", b"runtime_versions", "steps", b"steps", "workdir", b"workdir"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "ecosystem", b"ecosystem", "evidence", b"evidence", "package_manager", b"package_manager", "runtime_versions", b"runtime_versions", "steps", b"steps", "workdir", b"workdir", "workspace", b"workspace"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Project: _TypeAlias = Project  # noqa: Y015
+
+@_typing.final
+class Workspace(_message.Message):
+    """Several packages that one tool installs or builds together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOOL_FIELD_NUMBER: _builtins.int
+    ROOT_FIELD_NUMBER: _builtins.int
+    MEMBERS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    tool: _builtins.str
+    """What ties the packages together: "npm", "pnpm", "yarn", "bun", "nx", "turbo", "lerna", "rush", "cargo", "go", "uv", "gradle",
+    "maven". Where a task runner such as nx works on a package manager's workspace, the task runner is named.
+    """
+    root: _builtins.str
+    """Directory of the root, relative to the root of the source."""
+    @_builtins.property
+    def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Directories of the members, relative to the root of the source, sorted; only on the project that is the root; at most 1,000."""
+
+    @_builtins.property
+    def evidence(self) -> _common_pb2.Evidence:
+        """Where the members are declared."""
+
+    def __init__(
+        self,
+        *,
+        tool: _builtins.str = ...,
+        root: _builtins.str = ...,
+        members: _abc.Iterable[_builtins.str] | None = ...,
+        evidence: _common_pb2.Evidence | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "members", b"members", "root", b"root", "tool", b"tool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Workspace: _TypeAlias = Workspace  # noqa: Y015
 
 @_typing.final
 class PackageManager(_message.Message):
@@ -190,11 +266,13 @@ class PackageManager(_message.Message):
     ALTERNATIVES_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"pip", "poetry", "uv", "pdm", "pipenv", "npm", "yarn", "yarn-berry", "pnpm", "bun", "go", "cargo", "maven", "gradle"."""
+    """For example "pip", "poetry", "uv", "npm", "yarn" (version 1), "yarn-berry" (from version 2 on), "pnpm", "go", "cargo", "maven";
+    the service's README lists all.
+    """
     version: _builtins.str
     """The version that the project asks for; empty if it names none."""
     confidence: _builtins.float
-    """From 0 to 1."""
+    """From 0 to 1, calibrated: of all answers with confidence p, about the share p is right."""
     @_builtins.property
     def alternatives(self) -> _containers.RepeatedCompositeFieldContainer[Global___PackageManager]:
         """Other managers for which there is evidence, best first."""
@@ -230,7 +308,7 @@ class RuntimeVersion(_message.Message):
     CONSTRAINT_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"python", "node", "go", "rust", "java"."""
+    """For example "python", "node", "go", "rust", "java", "ruby"."""
     constraint: _builtins.str
     """The constraint as the source writes it, for example ">=3.11" or "20"."""
     @_builtins.property
@@ -262,13 +340,23 @@ class Step(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    TOOL_FIELD_NUMBER: _builtins.int
+    TOOL_STATE_FIELD_NUMBER: _builtins.int
     kind: Global___StepKind.ValueType
     """The purpose."""
     confidence: _builtins.float
-    """From 0 to 1: how sure it is that an engineer of this project would run this."""
+    """From 0 to 1, calibrated: of all steps that are first of their kind with confidence p, about the share p is what the
+    project's own people run.
+    """
+    tool: _builtins.str
+    """The program that must be on PATH to run it, for example "uv", "npm", "make"; empty for a program of the repository itself."""
+    tool_state: Global___ToolState.ValueType
+    """Whether that program is there; UNSPECIFIED unless probe_tools was set."""
     @_builtins.property
     def command(self) -> _common_pb2.Command:
-        """The command; its cwd is the project's workdir unless the evidence says otherwise."""
+        """The command; its cwd is the project's workdir unless the evidence says otherwise. A line that cannot be reduced to
+        argv is a script, at lower confidence.
+        """
 
     @_builtins.property
     def evidence(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Evidence]:
@@ -281,10 +369,12 @@ class Step(_message.Message):
         command: _common_pb2.Command | None = ...,
         confidence: _builtins.float = ...,
         evidence: _abc.Iterable[_common_pb2.Evidence] | None = ...,
+        tool: _builtins.str = ...,
+        tool_state: Global___ToolState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "confidence", b"confidence", "evidence", b"evidence", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "confidence", b"confidence", "evidence", b"evidence", "kind", b"kind", "tool", b"tool", "tool_state", b"tool_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
