@@ -27,6 +27,7 @@ from .core.model import (
     RuntimeVersion,
     Step,
     StepKind,
+    WorkspaceInfo,
 )
 from .core.tree import FileStat, FileTree
 
@@ -49,6 +50,7 @@ __all__ = [
     "SnapshotTree",
     "Step",
     "StepKind",
+    "WorkspaceInfo",
     "create",
     "detect",
     "detect_tree",

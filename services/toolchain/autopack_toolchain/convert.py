@@ -10,7 +10,7 @@ from autopack_kit.convert import command_to_proto
 from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_field
 
 from .adapters.snapshot import SnapshotFile, SnapshotTree
-from .core.model import Detection, Evidence, PackageManager, Project, Step, StepKind
+from .core.model import Detection, Evidence, PackageManager, Project, Step, StepKind, WorkspaceInfo
 from .core.registry import Registry
 from .core.tree import MAX_CONTENT_BYTES
 
@@ -133,6 +133,16 @@ def _project(project: Project) -> toolchain_pb2.Project:
         ],
         steps=[_step(step) for step in project.steps],
         evidence=[_evidence(item) for item in project.evidence],
+        workspace=_workspace(project.workspace) if project.workspace else None,
+    )
+
+
+def _workspace(workspace: WorkspaceInfo) -> toolchain_pb2.Workspace:
+    return toolchain_pb2.Workspace(
+        tool=workspace.tool,
+        root=workspace.root,
+        members=workspace.members,
+        evidence=_evidence(workspace.evidence),
     )
 
 
@@ -152,6 +162,7 @@ def _step(step: Step) -> toolchain_pb2.Step:
         command=command_to_proto(step.command),
         confidence=step.confidence,
         evidence=[_evidence(item) for item in step.evidence],
+        tool=step.tool,
     )
 
 

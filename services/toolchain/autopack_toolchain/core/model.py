@@ -18,6 +18,7 @@ __all__ = [
     "Source",
     "Step",
     "StepKind",
+    "WorkspaceInfo",
 ]
 
 
@@ -44,6 +45,8 @@ class Source(IntEnum):
     """A declared tool or its configuration."""
     TASK = 4
     """A named task of the project's own: a package script, a make target that does more than call the runner."""
+    CI = 5
+    """A command that the project's own continuous integration runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +95,37 @@ class Step:
     confidence: float
     evidence: tuple[Evidence, ...]
 
+    @property
+    def tool(self) -> str:
+        """The program that must be on PATH to run it; empty for a program of the repository itself (``./mvnw``)."""
+        script = self.command.script
+        program = (script.interpreter if script else self.command.argv)[0]
+        return "" if "/" in program else program
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceInfo:
+    """Several packages that one tool installs or builds together.
+
+    Attributes:
+        tool: what ties them together, for example ``"pnpm"``, ``"nx"`` or ``"cargo"``.
+        root: directory of the root.
+        members: their directories, sorted; only on the project that is the root.
+        evidence: where they are declared.
+    """
+
+    tool: str
+    root: str
+    members: tuple[str, ...]
+    evidence: Evidence
+
 
 @dataclass(frozen=True, slots=True)
 class Project:
     """One directory with a manifest of one ecosystem.
 
-    ``steps`` are best first within a kind: alternatives, not a sequence.
+    ``package_manager`` has an empty name and confidence 0 where nothing manages packages. ``steps`` are best first
+    within a kind: alternatives, not a sequence. ``workspace`` is set on the root and on the members of one.
     """
 
     workdir: str
@@ -107,6 +135,7 @@ class Project:
     runtime_versions: tuple[RuntimeVersion, ...]
     steps: tuple[Step, ...]
     evidence: tuple[Evidence, ...]
+    workspace: WorkspaceInfo | None = None
 
     def step(self, kind: StepKind) -> Step | None:
         """The best step of a kind, or None."""
@@ -134,7 +163,8 @@ class Detection:
 class Candidate:
     """A claim of a detector, before ranking: a project, a manager, a step or a runtime version.
 
-    One of ``manager``, ``command`` and ``runtime`` is the claim; with none of them it claims the project itself.
+    One of ``manager``, ``command``, ``runtime`` and ``workspace`` is the claim; with none of them it claims the
+    project itself.
 
     Attributes:
         workdir: directory of the project.
@@ -145,6 +175,7 @@ class Candidate:
         kind, command: a step.
         only_with: managers with which this step makes sense; empty = any.
         runtime: a runtime version.
+        workspace: what the project is the root or a member of.
         source: where a step was learned.
     """
 
@@ -157,4 +188,5 @@ class Candidate:
     command: Command | None = None
     only_with: tuple[str, ...] = ()
     runtime: RuntimeVersion | None = None
+    workspace: WorkspaceInfo | None = None
     source: Source = Source.DEFAULT

@@ -67,7 +67,8 @@ def _combined(evidence: Sequence[Evidence]) -> float:
 
 def _project(key: tuple[str, str], candidates: list[Candidate], registry: Registry) -> Project:
     workdir, ecosystem = key
-    evidence = _distinct(e for c in candidates if not (c.manager or c.command or c.runtime) for e in c.evidence)
+    claims = [c for c in candidates if not (c.manager or c.command or c.runtime or c.workspace)]
+    evidence = _distinct(e for c in claims for e in c.evidence)
     confidence = _combined(evidence)
     if not registry.side_directories.isdisjoint(workdir.split("/")):
         confidence = round(confidence * SIDE_FACTOR, 4)
@@ -80,6 +81,7 @@ def _project(key: tuple[str, str], candidates: list[Candidate], registry: Regist
         tuple(dict.fromkeys(c.runtime for c in candidates if c.runtime)),
         tuple(_steps(candidates, manager)),
         evidence,
+        next((c.workspace for c in candidates if c.workspace), None),
     )
 
 
@@ -98,6 +100,8 @@ def _manager(candidates: list[Candidate]) -> PackageManager:
         evidence = _distinct(e for c in claim for e in c.evidence)
         version = next((c.version for c in claim if c.version), "")
         found.append(PackageManager(name, version, _combined(evidence), (), evidence))
+    if not found:
+        return PackageManager("", "", 0.0)
     found.sort(key=lambda manager: (-manager.confidence, manager.name))
     best, *others = found
     confidence = round(best.confidence * prod(1 - RIVALRY * other.confidence for other in others), 4)
@@ -117,7 +121,7 @@ def _steps(candidates: list[Candidate], manager: PackageManager) -> list[Step]:
             continue
         evidence = _distinct(e for c in same for e in c.evidence)
         confidence = _combined(evidence)
-        if first.kind is StepKind.INSTALL:
+        if first.kind is StepKind.INSTALL and manager.name:
             confidence = round(confidence * manager.confidence, 4)
         step = Step(first.kind, first.command, confidence, evidence)
         source = max(c.source for c in same)
