@@ -199,7 +199,8 @@ def test_files_without_a_manifest_are_a_project_without_install(detect_files: De
 
 
 def test_a_make_target_that_does_more_than_call_the_runner_stands_first(detect_files: Detect) -> None:
-    files = {"requirements.txt": "pytest\n", "test_a.py": TEST, "Makefile": "test: generate\n\tpython -m pytest\n"}
+    make = "test: generate\n\tpython -m pytest\ngenerate:\n\tpython generate.py\n"
+    files = {"requirements.txt": "pytest\n", "test_a.py": TEST, "Makefile": make}
     assert line(only(detect_files(files)), StepKind.TEST) == "make test"
 
 

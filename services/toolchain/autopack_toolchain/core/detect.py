@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from .compiled import detect_go, detect_rust
 from .java import detect_java
+from .make_targets import detect_make_targets
 from .model import Candidate, Detection
 from .node import detect_node
 from .python import detect_python
 from .ranking import rank
 from .registry import Registry, default_registry
-from .tasks import detect_make_targets
 from .tree import FileTree
 from .workspace import Workspace
 

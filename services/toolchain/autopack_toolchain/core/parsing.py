@@ -23,7 +23,6 @@ __all__ = [
     "RequirementLine",
     "parse_ini",
     "parse_json",
-    "parse_makefile",
     "parse_python",
     "parse_requirement",
     "parse_requirements",
@@ -232,57 +231,3 @@ def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
         pending, start = "", 0
     if pending.strip():
         yield start, pending.strip()
-
-
-@dataclass(frozen=True, slots=True)
-class MakeTarget:
-    """A rule of a makefile: its line, prerequisites and recipe lines without their prefixes ``@ - +``."""
-
-    line: int
-    prerequisites: tuple[str, ...]
-    recipe: tuple[str, ...]
-
-
-MAX_TARGETS_OF_A_RULE = 20
-"""Targets that share one recipe; more of them are files that some tool generated."""
-
-_RULE = re.compile(r"^([A-Za-z0-9][\w./ -]*)::?(?!=)([^=]*)$")
-
-
-def parse_makefile(text: str) -> dict[str, MakeTarget]:
-    """Explicit rules with plain names. Conditionals and generated rules are not evaluated."""
-    lines: dict[str, int] = {}
-    needs: dict[str, list[str]] = {}
-    recipes: dict[str, list[str]] = {}
-    names: list[str] = []
-    for number, line in enumerate(_joined(text), 1):
-        if line.startswith("\t"):
-            command = line.strip().lstrip("@-+").strip()
-            for name in names if command and not command.startswith("#") else []:
-                recipes[name].append(command)
-            continue
-        if line.strip() and not line.lstrip().startswith("#"):
-            names = []
-        match = _RULE.match(line.split("#", 1)[0].rstrip())
-        if match:
-            names = match[1].split()[:MAX_TARGETS_OF_A_RULE]
-            for name in names:
-                lines.setdefault(name, number)
-                recipes.setdefault(name, [])
-                needs.setdefault(name, []).extend(match[2].split("|")[0].split(";")[0].split())
-    return {name: MakeTarget(line, tuple(needs[name]), tuple(recipes[name])) for name, line in lines.items()}
-
-
-def _joined(text: str) -> Iterator[str]:
-    """Lines with continuations appended to their first line; the other lines stay, empty, so that numbers hold."""
-    held: list[str] = []
-    for line in text.splitlines():
-        held.append(line if not held else line.strip())
-        if line.endswith("\\"):
-            held[-1] = held[-1][:-1]
-            continue
-        yield " ".join(held)
-        yield from ("" for _ in held[1:])
-        held = []
-    if held:
-        yield " ".join(held)

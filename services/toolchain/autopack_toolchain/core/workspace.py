@@ -13,12 +13,10 @@ from xml.etree.ElementTree import Element
 
 from .model import DetectionWarning, Evidence
 from .parsing import (
-    MakeTarget,
     ManifestError,
     RequirementLine,
     parse_ini,
     parse_json,
-    parse_makefile,
     parse_python,
     parse_requirements,
     parse_toml,
@@ -167,10 +165,6 @@ class Workspace:
     def requirements(self, path: str) -> list[RequirementLine]:
         """Lines of a requirements file."""
         return self._parsed("requirements", path, parse_requirements, [])
-
-    def makefile(self, path: str) -> dict[str, MakeTarget]:
-        """Rules of a makefile."""
-        return self._parsed("makefile", path, parse_makefile, {})
 
     def lines(self, path: str) -> list[str]:
         """The lines of the content."""

@@ -8,12 +8,10 @@ from collections.abc import Iterable, Iterator
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, Source, StepKind
-from .parsing import MakeTarget
-from .workspace import Workspace, join
+from .tasks import Task, read_tasks
+from .workspace import Workspace
 
 __all__ = ["detect_make_targets"]
-
-_MAKEFILES = ("GNUmakefile", "makefile", "Makefile")  # the order in which GNU make looks for them
 
 _TARGETS: dict[StepKind, tuple[str, ...]] = {
     StepKind.TEST: ("test", "tests", "unit-test", "test-unit"),
@@ -39,63 +37,59 @@ def detect_make_targets(workspace: Workspace, projects: Iterable[tuple[str, str]
     by_directory: dict[str, list[str]] = {}
     for directory, ecosystem in projects:
         by_directory.setdefault(directory, []).append(ecosystem)
+    found = [task for task in read_tasks(workspace, by_directory) if task.tool == "make" and task.name]
     for directory, ecosystems in sorted(by_directory.items()):
-        name = next((name for name in _MAKEFILES if workspace.has(directory, name)), None)
-        if name is None:
-            continue
-        path = join(directory, name)
-        rules = workspace.makefile(path)
+        rules = {task.name: task for task in found if task.directory == directory}
         for kind, targets in _TARGETS.items():
             for target in [target for target in targets if target in rules][:1]:
-                yield from _candidate(workspace, directory, ecosystems, path, rules, kind, target)
+                yield from _candidate(workspace, directory, ecosystems, rules, kind, target)
 
 
 def _candidate(
     workspace: Workspace,
     directory: str,
     ecosystems: list[str],
-    path: str,
-    rules: dict[str, MakeTarget],
+    rules: dict[str, Task],
     kind: StepKind,
     target: str,
 ) -> Iterator[Candidate]:
     target = _resolve(rules, target)
     rule = rules[target]
-    lines = [line for line in rule.recipe if _program(line) != "echo"]
+    lines = [line for line in rule.bodies if _program(line) != "echo"]
     programs = _programs(rules, lines, MAX_ALIASES)
     ecosystem = _ecosystem(workspace, ecosystems, programs)
-    if ecosystem is None or not (lines or rule.prerequisites) or not programs.isdisjoint(_CONTAINERS):
+    if ecosystem is None or not (lines or rule.needs) or not programs.isdisjoint(_CONTAINERS):
         return
     known = workspace.registry.ecosystems[ecosystem].programs
     repeats = (
-        not rule.prerequisites
+        not rule.needs
         and len(lines) == 1
         and _program(lines[0]) in known
         and len(lines[0].split()) <= MAX_WRAPPER_WORDS
     )
-    evidence = Evidence(path, rule.line, f"make target {target}", 0.4 if repeats else 0.75)
+    evidence = Evidence(rule.path, rule.line, f"make target {target}", 0.4 if repeats else 0.75)
     source = Source.DEFAULT if repeats else Source.TASK
     command = Command.of("make", target, cwd=directory)
     yield Candidate(directory, ecosystem, (evidence,), kind=kind, command=command, source=source)
 
 
-def _resolve(rules: dict[str, MakeTarget], target: str) -> str:
+def _resolve(rules: dict[str, Task], target: str) -> str:
     for _ in range(MAX_ALIASES):
         rule = rules[target]
-        if rule.recipe or len(rule.prerequisites) != 1 or rule.prerequisites[0] not in rules:
+        if rule.bodies or len(rule.needs) != 1 or rule.needs[0] not in rules:
             break
-        target = rule.prerequisites[0]
+        target = rule.needs[0]
     return target
 
 
-def _programs(rules: dict[str, MakeTarget], lines: Iterable[str], depth: int) -> set[str]:
+def _programs(rules: dict[str, Task], lines: Iterable[str], depth: int) -> set[str]:
     """Programs of recipe lines; for a call of make itself, those of the targets it names."""
     found: set[str] = set()
     for part in (part for line in lines for part in re.split(r"&&|;|\|", line)):
         words = part.split()
         if words and words[0].lstrip("@-+") in {"$(MAKE)", "${MAKE}", "make"}:
             called = [rules[word] for word in words[1:] if word in rules]
-            found |= _programs(rules, [line for rule in called for line in rule.recipe], depth - 1) if depth else set()
+            found |= _programs(rules, [line for rule in called for line in rule.bodies], depth - 1) if depth else set()
         else:
             found.add(_program(part))
     return found
