@@ -1,0 +1,235 @@
+"""What the predictions of ``bench/toolchain.py`` are worth: the scorer's own count, and the quality of the confidence.
+
+Everything is measured twice: with the files of continuous integration in view, and with them hidden.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import json
+import math
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import autopack_toolchain
+
+from .toolchain import Row, detect_tree_at, predictions, read_labels, tree_of, trees_at
+
+__all__ = ["Answer", "Figures", "corpora", "examples_right", "figures", "judged", "load_scorer", "measure"]
+
+BenchRow = tuple[str, float, str, str]
+Judge = Callable[[str | None], str | None]
+
+ROOT = Path(__file__).resolve().parents[1]
+BINS = 10
+SURE = 0.9
+ROUNDS = 3
+"""Detections of each repository; the fastest counts, after one that warms the caches."""
+MANAGERS_ELSEWHERE = "original 81 %, railpack's rules 71 %, circleci's 68 % (constants of earlier measurements)"
+TESTS_ELSEWHERE = "circleci's rules 47 %, original 42 %, projectile 40 % (constants, none reads CI files)"
+SAME_MANAGER = {"yarn": "yarn1", "swiftpm": "swift", "leiningen": "lein"}
+"""Our names of managers to those of the examples."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer that was judged."""
+
+    repo: str
+    confidence: float
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """How well stated confidence foretells whether an answer is right.
+
+    Attributes:
+        count, right: answers.
+        ece: expected calibration error over ten bins of equal width.
+        brier: mean squared distance of the confidence from 1 (right) or 0 (wrong).
+        auroc: probability that a right answer has a higher confidence than a wrong one; NaN if there are not both.
+        sure, sure_right: answers with a confidence of at least 0.9.
+    """
+
+    count: int
+    right: int
+    ece: float
+    brier: float
+    auroc: float
+    sure: int
+    sure_right: int
+
+
+def figures(answers: Sequence[Answer]) -> Figures:
+    """The figures of some answers, at least one."""
+    bins: dict[int, list[Answer]] = {}
+    for answer in answers:
+        bins.setdefault(min(BINS - 1, int(answer.confidence * BINS)), []).append(answer)
+    gaps = [abs(sum(a.confidence for a in held) - sum(a.right for a in held)) for held in bins.values()]
+    right = [a.confidence for a in answers if a.right]
+    wrong = [a.confidence for a in answers if not a.right]
+    wins = sum((r > w) + (r == w) / 2 for r in right for w in wrong)
+    sure = [a for a in answers if a.confidence >= SURE]
+    return Figures(
+        count=len(answers),
+        right=len(right),
+        ece=sum(gaps) / len(answers),
+        brier=sum((a.confidence - a.right) ** 2 for a in answers) / len(answers),
+        auroc=wins / (len(right) * len(wrong)) if right and wrong else math.nan,
+        sure=len(sure),
+        sure_right=sum(a.right for a in sure),
+    )
+
+
+def corpora() -> Path:
+    """Where the labelled repositories are, if they are anywhere."""
+    return Path(os.environ.get("AUTOPACK_CORPORA", ROOT.parent / "shared/corpora")) / "toolchain"
+
+
+def load_scorer(directory: Path) -> ModuleType:
+    """The scorer that stands beside the corpora."""
+    path = directory.parents[1] / "tools/score_toolchain.py"
+    spec = importlib.util.spec_from_file_location("score_toolchain", path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(f"the scorer is missing at {path}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def judged(labels: Iterable[Row], rows: Iterable[Row], entry: Judge) -> tuple[list[Answer], list[Answer]]:
+    """The answers about managers and about tests, for the labels that have one; judged as the scorer does."""
+    found = {(row["repo"], row["workdir"], row["family"]): row for row in rows}
+    managers, tests = [], []
+    for label in labels:
+        row = found.get((label["repo"], label["workdir"], label["family"]))
+        if row is None:
+            continue
+        name, accepted = row["package_manager"], label["accept_package_managers"]
+        if name:
+            right = name in accepted or (name == "yarn" and label["package_manager"].startswith("yarn"))
+            managers.append(Answer(label["repo"], row["package_manager_confidence"], right))
+        if command := row.get("test_command"):
+            right = entry(command) == entry(label["test_command"])
+            tests.append(Answer(label["repo"], row["test_confidence"], right))
+    return managers, tests
+
+
+def examples_right(directory: Path, trees: Path) -> tuple[int, int, int]:
+    """Deploy examples that name a manager; those where ours is one of them, and those where a project has it."""
+    named = first = some = 0
+    for row in read_examples(directory):
+        if not row["package_managers"]:
+            continue
+        projects = detect_tree_at(trees / row["tree"]).projects
+        managers = [SAME_MANAGER.get(p.package_manager.name, p.package_manager.name) for p in projects]
+        named += 1
+        first += bool(managers) and managers[0] in row["package_managers"]
+        some += not set(managers).isdisjoint(row["package_managers"])
+    return named, first, some
+
+
+def read_examples(directory: Path) -> Iterator[Row]:
+    """The deploy examples."""
+    with (directory / "examples.jsonl").open(encoding="utf-8") as lines:
+        yield from map(json.loads, lines)
+
+
+def measure() -> list[BenchRow]:
+    """The rows for ``make bench``; only the cost for this project's own tree where the corpora are not."""
+    directory = corpora()
+    rows = [("detection of this project", seconds(ROOT) * 1000, "ms", f"best of {ROUNDS}, in process, walk included")]
+    needed = ("labels.jsonl", "skeletons.tgz", "examples.jsonl", "examples.tgz")
+    if missing := [name for name in needed if not (directory / name).is_file()]:
+        message = f"toolchain: no labelled repositories ({missing[0]} is not in {directory}); set AUTOPACK_CORPORA"
+        print(message, file=sys.stderr)
+        return rows
+    labels = read_labels(directory / "labels.jsonl")
+    with trees_at(directory / "skeletons.tgz") as trees:
+        for ci, track in ((True, "CI visible"), (False, "CI hidden")):
+            rows += track_rows(directory, labels, list(predictions(labels, trees, ci=ci)), track)
+        rows += cost_rows(labels, trees)
+    with trees_at(directory / "examples.tgz") as trees:
+        named, first, some = examples_right(directory, trees)
+    rows.append(
+        ("manager right, deploy examples", first, f"of {named}", f"any project's: {some}; railpack's rules 210")
+    )
+    return rows
+
+
+def track_rows(directory: Path, labels: Sequence[Row], rows: Sequence[Row], track: str) -> list[BenchRow]:
+    """What the scorer counts, and the figures of the confidence."""
+    scorer = load_scorer(directory)
+    counts = scored(scorer, directory / "labels.jsonl", rows)
+    of = f"of {len(labels)}"
+    found: list[BenchRow] = [
+        (f"{track}: manager right", counts["manager"], of, MANAGERS_ELSEWHERE),
+        (f"{track}: test command right", counts["test"], of, TESTS_ELSEWHERE),
+        (f"{track}: test runner right", counts["runner"], of, ""),
+    ]
+    for what, answers in zip(("manager", "test"), judged(labels, rows, scorer.entry), strict=True):
+        found += confidence_rows(f"{track}: {what} confidence", figures(answers))
+    return found
+
+
+def confidence_rows(name: str, of: Figures) -> list[BenchRow]:
+    """Rows of one set of answers."""
+    wrong = of.count - of.right
+    constant = of.right / of.count * wrong / of.count
+    rows: list[BenchRow] = [
+        (f"{name}, ECE", of.ece, "", f"must be <= 0.08; {of.count} answers, {wrong} wrong"),
+        (f"{name}, Brier", of.brier, "", f"the best constant: {constant:.3f}"),
+    ]
+    if not math.isnan(of.auroc):
+        rows.append((f"{name}, AUROC", of.auroc, "", "must be >= 0.75; a constant: 0.5"))
+    if of.sure:
+        rows.append((f"{name}, right if >= {SURE}", of.sure_right / of.sure, "share", f"{of.sure} answers"))
+    return rows
+
+
+def scored(scorer: ModuleType, labels: Path, rows: Sequence[Row]) -> dict[str, float]:
+    """The last line that the scorer prints, as numbers."""
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+        file.flush()
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            scorer.main(str(labels), file.name)
+    last = printed.getvalue().splitlines()[-1]
+    return {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", last)}
+
+
+def seconds(path: Path) -> float:
+    """The fastest of some detections of a directory, after one that does not count."""
+    autopack_toolchain.detect(path)
+    taken = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        autopack_toolchain.detect(path)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
+
+
+def cost_rows(labels: Sequence[Row], trees: Path) -> list[BenchRow]:
+    """Milliseconds of whole trees."""
+    taken = {repo: seconds(tree_of(trees, repo)) * 1000 for repo in sorted({label["repo"] for label in labels})}
+    files = {repo: sum(1 for path in tree_of(trees, repo).rglob("*") if path.is_file()) for repo in taken}
+    largest, slowest = max(files, key=lambda repo: files[repo]), max(taken, key=lambda repo: taken[repo])
+    p95 = statistics.quantiles(taken.values(), n=20)[-1]
+    return [
+        ("whole tree, median repository", statistics.median(taken.values()), "ms", "must be < 15; original 735"),
+        ("whole tree, p95 of repositories", p95, "ms", f"of {len(taken)} repositories"),
+        ("whole tree, slowest repository", taken[slowest], "ms", slowest),
+        ("whole tree, largest repository", taken[largest], "ms", f"must be < 400; {largest}, {files[largest]:,} files"),
+    ]
