@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.etree.ElementTree import Element, ParseError
 
+import pyjson5
 import yaml
 from defusedxml import DefusedXmlException
 from defusedxml.ElementTree import fromstring
@@ -23,6 +24,7 @@ __all__ = [
     "RequirementLine",
     "parse_ini",
     "parse_json",
+    "parse_json5",
     "parse_python",
     "parse_requirement",
     "parse_requirements",
@@ -91,6 +93,16 @@ def parse_json(text: str) -> Any:
         raise ManifestError("invalid JSON: nested too deeply") from None
     except ValueError as error:  # an integer of more than 4,300 digits
         raise ManifestError(f"invalid JSON: {error}") from None
+
+
+def parse_json5(text: str) -> Any:
+    """JSON with comments and trailing commas, as deno.jsonc, rush.json and nx.json are written; at most 32 levels."""
+    try:
+        return pyjson5.decode(text.removeprefix("\ufeff"))
+    except pyjson5.Json5Exception as error:
+        raise ManifestError(f"invalid JSON5: {error.args[0]}") from None
+    except (ValueError, OverflowError, RecursionError) as error:
+        raise ManifestError(f"invalid JSON5: {error}") from None
 
 
 _BRACKETS = re.compile(r"[\[\]{}]")

@@ -17,6 +17,7 @@ from .parsing import (
     RequirementLine,
     parse_ini,
     parse_json,
+    parse_json5,
     parse_python,
     parse_requirements,
     parse_toml,
@@ -105,6 +106,20 @@ class Workspace:
         found = {directory for name in names for directory in self._holders.get(name, ())}
         return sorted(directory for directory in found if not self.in_fixture(directory))
 
+    def ending(self, extension: str) -> list[str]:
+        """Files outside fixtures with this extension (``".csproj"``), sorted."""
+        return self.once("ending", "", lambda _: self._by_extension()).get(extension, [])
+
+    def _by_extension(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for directory, names in self._names.items():
+            if not self.in_fixture(directory):
+                for name in names:
+                    stem, dot, extension = name.rpartition(".")
+                    if stem:
+                        found[dot + extension].append(join(directory, name))
+        return {extension: sorted(paths) for extension, paths in found.items()}
+
     def names(self, directory: str) -> set[str]:
         """Names of the files in a directory."""
         return self._names.get(directory, set())
@@ -145,6 +160,10 @@ class Workspace:
         """Parsed JSON object; empty where it is missing, broken or no object."""
         data: Any = self._parsed("json", path, parse_json, {})
         return data if isinstance(data, dict) else {}
+
+    def json5(self, path: str) -> dict[str, Any]:
+        """Parsed JSON object with comments; empty where it is missing, broken or no object."""
+        return table(self._parsed("json5", path, parse_json5, {}))
 
     def yaml(self, path: str) -> dict[str, Any]:
         """Parsed YAML mapping; empty where it is missing, broken or no mapping."""
