@@ -88,12 +88,13 @@ class RuntimeVersion:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One command for one purpose."""
+    """One command for one purpose; ``source`` is the strongest of what names it."""
 
     kind: StepKind
     command: Command
     confidence: float
     evidence: tuple[Evidence, ...]
+    source: Source = Source.DEFAULT
 
     @property
     def tool(self) -> str:

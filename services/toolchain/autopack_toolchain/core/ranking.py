@@ -123,8 +123,8 @@ def _steps(candidates: list[Candidate], manager: PackageManager) -> list[Step]:
         confidence = _combined(evidence)
         if first.kind is StepKind.INSTALL and manager.name:
             confidence = round(confidence * manager.confidence, 4)
-        step = Step(first.kind, first.command, confidence, evidence)
         source = max(c.source for c in same)
+        step = Step(first.kind, first.command, confidence, evidence, source)
         ranked.append(((_ORDER[first.kind], -source, -confidence, len(step.command.argv), step.command.argv), step))
     return [step for _, step in sorted(ranked, key=lambda item: item[0])]
 
