@@ -86,19 +86,29 @@ def _longest_dotted_key(line: str) -> int:
 def parse_json(text: str) -> Any:
     """JSON; a byte order mark is ignored, as npm does."""
     try:
-        return json.loads(text.removeprefix("\ufeff"))
+        return _sendable(text, json.loads(text.removeprefix("\ufeff")))
     except json.JSONDecodeError as error:
         raise ManifestError(f"invalid JSON: {error.msg}", error.lineno) from None
     except RecursionError:
         raise ManifestError("invalid JSON: nested too deeply") from None
-    except ValueError as error:  # an integer of more than 4,300 digits
+    except ValueError as error:  # an integer of more than 4,300 digits, half of a surrogate pair
         raise ManifestError(f"invalid JSON: {error}") from None
+
+
+def _sendable(text: str, data: Any) -> Any:
+    """``data``, unless an escape made half of a surrogate pair: no such text can be sent in an answer."""
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(data, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise ValueError("a \\u escape that is half of a surrogate pair") from None
+    return data
 
 
 def parse_json5(text: str) -> Any:
     """JSON with comments and trailing commas, as deno.jsonc, rush.json and nx.json are written; at most 32 levels."""
     try:
-        return pyjson5.decode(text.removeprefix("\ufeff"))
+        return _sendable(text, pyjson5.decode(text.removeprefix("\ufeff")))
     except pyjson5.Json5Exception as error:
         raise ManifestError(f"invalid JSON5: {error.args[0]}") from None
     except (ValueError, OverflowError, RecursionError) as error:
