@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import autopack_toolchain
-from autopack_kit.commands import quote
+from autopack_kit.commands import Command, quote
 from autopack_toolchain import Detection, DetectionWarning, FileStat, FileTree, Project, StepKind
 from autopack_toolchain.core.tree import MAX_CONTENT_BYTES
 
@@ -204,14 +204,18 @@ def prediction(repo: str, project: Project, families: Iterable[str] = ()) -> dic
         if step is None:
             continue
         command = step.command
-        script = command.script.text if command.script else None
-        row[f"{name}_command"] = script or quote(command.argv)
+        row[f"{name}_command"] = command_text(command)
         row[f"{name}_confidence"] = step.confidence
         if command.cwd != project.workdir:
             row[f"{name}_cwd"] = command.cwd
         if command.env:
             row[f"{name}_env"] = dict(command.env)
     return row
+
+
+def command_text(command: Command) -> str:
+    """A command as a person would type it in its directory and environment."""
+    return command.script.text if command.script else quote(command.argv)
 
 
 def family_of(ecosystem: str, families: Iterable[str]) -> str:

@@ -116,14 +116,17 @@ def judged(labels: Iterable[Row], rows: Iterable[Row], entry: Judge) -> tuple[li
         row = found.get((label["repo"], label["workdir"], label["family"]))
         if row is None:
             continue
-        name, accepted = row["package_manager"], label["accept_package_managers"]
-        if name:
-            right = name in accepted or (name == "yarn" and label["package_manager"].startswith("yarn"))
-            managers.append(Answer(label["repo"], row["package_manager_confidence"], right))
+        if name := row["package_manager"]:
+            managers.append(Answer(label["repo"], row["package_manager_confidence"], manager_right(name, label)))
         if command := row.get("test_command"):
             right = entry(command) == entry(label["test_command"])
             tests.append(Answer(label["repo"], row["test_confidence"], right))
     return managers, tests
+
+
+def manager_right(name: str, label: Row) -> bool:
+    """Whether a manager is one that the label accepts, as the scorer sees it."""
+    return name in label["accept_package_managers"] or (name == "yarn" and label["package_manager"].startswith("yarn"))
 
 
 def examples_right(directory: Path, trees: Path) -> tuple[int, int, int]:

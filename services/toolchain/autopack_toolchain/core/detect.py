@@ -2,20 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from .calibration import calibrated
 from .compiled import detect_go, detect_rust
+from .classify import Classifier
 from .java import detect_java
-from .make_targets import detect_make_targets
-from .model import Candidate, Detection
+from .model import Candidate, Detection, DetectionWarning, Project, Source
 from .node import detect_node
+from .owners import Owners
+from .programs import default_programs
 from .python import detect_python
 from .ranking import rank
 from .registry import Registry, default_registry
+from .task_steps import detect_task_steps
+from .tasks import read_tasks
 from .tree import FileTree
 from .workspace import Workspace
 
-__all__ = ["detect"]
+__all__ = ["Ranked", "detect", "ranked"]
 
 _DETECTORS = (detect_python, detect_node, detect_go, detect_rust, detect_java)
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """Detection before calibration: confidences are combined weights of evidence.
+
+    Attributes:
+        projects: in the order of the answer.
+        warnings: everything that the reader should know.
+        ci: whether the tree has continuous integration that names commands.
+    """
+
+    projects: tuple[Project, ...]
+    warnings: tuple[DetectionWarning, ...]
+    ci: bool
 
 
 def detect(tree: FileTree, registry: Registry | None = None) -> Detection:
@@ -24,12 +46,31 @@ def detect(tree: FileTree, registry: Registry | None = None) -> Detection:
     A manifest that cannot be used is a warning; nothing in a tree makes this raise.
     """
     registry = registry or default_registry()
+    found = ranked(tree, registry)
+    projects = calibrated(found.projects, registry.side_directories, ci=found.ci)
+    return Detection(tuple(projects), found.warnings)
+
+
+def ranked(tree: FileTree, registry: Registry | None = None) -> Ranked:
+    """The same before calibration: what a calibration is fitted to."""
+    registry = registry or default_registry()
     workspace = Workspace(tree, registry)
     candidates: list[Candidate] = []
     for detector in _DETECTORS:
         candidates.extend(detector(workspace))
-    projects = dict.fromkeys((c.workdir, c.ecosystem) for c in candidates)
-    candidates.extend(detect_make_targets(workspace, projects))
-    ranked, conflicts = rank(candidates, registry)
+    candidates.extend(_commands(workspace, candidates))
+    ordered, conflicts = rank(candidates, registry)
     warnings = sorted([*workspace.warnings, *conflicts], key=lambda w: (w.paths, w.reason, w.message))
-    return Detection(tuple(ranked), tuple(warnings))
+    ci = any(candidate.source is Source.CI for candidate in candidates)
+    return Ranked(tuple(ordered), tuple(warnings), ci)
+
+
+def _commands(workspace: Workspace, candidates: list[Candidate]) -> list[Candidate]:
+    """What the repository's own CI and task runners run, for the projects that were found."""
+    programs = default_programs()
+    owners = Owners.of(candidates)
+    tasks = read_tasks(workspace, owners.by_directory)
+    classifier = Classifier(programs, tasks)
+    return [
+        *detect_task_steps(workspace, classifier, owners, tasks),
+    ]
