@@ -40,7 +40,7 @@ def line(project: Project, kind: StepKind) -> str:
         (
             {"pyproject.toml": PEP621 + '[dependency-groups]\ntest = ["pytest"]\n', "test_a.py": TEST},
             "pip",
-            "python -m pip install --group test -e .",
+            "python -m pip install pytest -e .",
             "python -m pytest",
         ),
         (
@@ -101,6 +101,18 @@ def test_each_manager_gives_its_own_commands(
     assert project.package_manager.name == manager
     assert line(project, StepKind.INSTALL) == install
     assert line(project, StepKind.TEST) == test
+
+
+def test_a_dependency_group_is_installed_by_its_requirements_and_those_it_includes_without_end(
+    detect_files: Detect,
+) -> None:
+    groups = """
+[dependency-groups]
+runner = ["pytest>=8", {include-group = "test"}]
+test = ["coverage", {include-group = "runner"}]
+"""
+    project = only(detect_files({"pyproject.toml": PEP621 + groups, "test_a.py": TEST}))
+    assert line(project, StepKind.INSTALL) == "python -m pip install coverage 'pytest>=8' -e ."
 
 
 def test_a_dependency_that_contains_the_name_of_a_manager_is_no_evidence_for_it(detect_files: Detect) -> None:

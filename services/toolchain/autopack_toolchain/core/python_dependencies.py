@@ -7,12 +7,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain, islice
+from typing import Any
 
 from packaging.utils import canonicalize_name
 
 from .model import Evidence
 from .parsing import parse_requirement
-from .workspace import Workspace, join, strings, table
+from .workspace import Workspace, join, listing, strings, table
 
 __all__ = ["Declaration", "Place", "declarations", "installable", "requirement_files"]
 
@@ -21,6 +22,9 @@ MAX_DECLARATIONS = 5_000
 
 MAX_INCLUDED_FILES = 20
 """Requirements files at most that are followed from one project."""
+
+MAX_INCLUDED_GROUPS = 50
+"""Dependency groups at most that are followed from one; the largest project surveyed has 12 in all."""
 
 
 class Place(Enum):
@@ -102,7 +106,7 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     extras = table(project, "optional-dependencies")
     sources += [(Place.EXTRA, name, strings(lines)) for name, lines in extras.items()]
     groups = table(data, "dependency-groups")
-    sources += [(Place.GROUP, name, strings(lines)) for name, lines in groups.items()]
+    sources += [(Place.GROUP, name, _group(groups, name, set())) for name in groups]
     sources += [(Place.GROUP, "dev", strings(table(data, "tool", "uv").get("dev-dependencies")))]
     pdm = table(data, "tool", "pdm", "dev-dependencies")
     sources += [(Place.GROUP, name, strings(lines)) for name, lines in pdm.items()]
@@ -119,6 +123,20 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
         for key in entries:
             extra = place is Place.MAIN and canonicalize_name(key) in optional
             yield Declaration(canonicalize_name(key), Place.EXTRA if extra else place, group, path, 0, key)
+
+
+def _group(groups: dict[str, Any], name: str, seen: set[str]) -> list[str]:
+    """The requirements of a dependency group and of those it includes (PEP 735), each group once."""
+    if name in seen:
+        return []
+    seen.add(name)
+    found: list[str] = []
+    for item in listing(groups.get(name)):
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(included := table(item).get("include-group"), str) and len(seen) < MAX_INCLUDED_GROUPS:
+            found += _group(groups, included, seen)
+    return found
 
 
 def _setup_cfg(workspace: Workspace, directory: str) -> Iterator[Declaration]:

@@ -19,6 +19,9 @@ ECOSYSTEM = "python"
 MAX_SNIFFED_FILES = 20
 """Test files that are read to learn their runner; the first few by name tell it for the whole project."""
 
+MAX_GROUP_REQUIREMENTS = 50
+"""Requirements of one group that a command line names; a longer line is no use to a reader."""
+
 _GROUP_ORDER = ("test", "tests", "testing", "unittest", "unittests", "dev", "develop", "development", "ci", "all")
 """Names of extras, groups and requirements files that carry what tests need, the narrowest first."""
 
@@ -165,7 +168,7 @@ class _Project:
             hashed = hashed or any(line.hashed for line in lines)
             editable = editable or any(_is_self(line.option, line.argument) for line in lines)
         for name in self.selection.groups:
-            words += ["--group", name]
+            words += self._group_words(name)
             evidence.append(
                 self.workspace.evidence(self.manifest, f"dependency group {name}", 0.7, "[dependency-groups]", name)
             )
@@ -179,6 +182,11 @@ class _Project:
             )
             evidence.append(Evidence(path, 0, "installable project", 0.8))
         return (["python", "-m", "pip", "install", *words] if words else []), evidence
+
+    def _group_words(self, group: str) -> list[str]:
+        """What makes pip install a group: its requirements, since pip has ``--group`` only from 25.1 on."""
+        found = [d.text for d in self.declared if d.place is Place.GROUP and d.group == group]
+        return list(dict.fromkeys(found)) if len(found) <= MAX_GROUP_REQUIREMENTS else ["--group", group]
 
     # tests
 
