@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .calibration import calibrated
-from .compiled import detect_go, detect_rust
 from .classify import Classifier
+from .compiled import detect_go, detect_rust
+from .conventional import detect_conventional, detect_languages
 from .java import detect_java
 from .model import Candidate, Detection, DetectionWarning, Project, Source
 from .node import detect_node
@@ -15,6 +16,7 @@ from .programs import default_programs
 from .python import detect_python
 from .ranking import rank
 from .registry import Registry, default_registry
+from .runtimes import detect_runtimes
 from .task_steps import detect_task_steps
 from .tasks import read_tasks
 from .tree import FileTree
@@ -22,7 +24,7 @@ from .workspace import Workspace
 
 __all__ = ["Ranked", "detect", "ranked"]
 
-_DETECTORS = (detect_python, detect_node, detect_go, detect_rust, detect_java)
+_DETECTORS = (detect_python, detect_node, detect_go, detect_rust, detect_java, detect_conventional)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,9 @@ def ranked(tree: FileTree, registry: Registry | None = None) -> Ranked:
     candidates: list[Candidate] = []
     for detector in _DETECTORS:
         candidates.extend(detector(workspace))
+    candidates.extend(detect_languages(workspace, candidates))
+    projects = dict.fromkeys((c.workdir, c.ecosystem) for c in candidates)
+    candidates.extend(detect_runtimes(workspace, projects))
     candidates.extend(_commands(workspace, candidates))
     ordered, conflicts = rank(candidates, registry)
     warnings = sorted([*workspace.warnings, *conflicts], key=lambda w: (w.paths, w.reason, w.message))

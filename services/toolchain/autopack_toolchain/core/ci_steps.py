@@ -1,0 +1,303 @@
+"""Steps that the repository's own CI runs: parsed, not pasted.
+
+Set-up noise, deploys and expressions that only the CI system can fill in are left out. What is left is grouped by its
+heart (``pytest``, ``make test``): the more plainly the jobs of a pull request run it, the more it weighs.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from autopack_kit.commands import Command, Script
+
+from .ci import CiCommand, read_ci
+from .classify import Classifier, Use, words_of_name
+from .model import Candidate, Evidence, Source, StepKind
+from .owners import Owners, ProjectKey
+from .programs import Programs
+from .shell import PLACEHOLDER, Simple, directory_of, simple_commands
+from .workspace import Workspace
+
+__all__ = ["detect_ci_steps"]
+
+MAX_EVIDENCE = 5
+"""Lines of CI files that are listed for one step; the strongest."""
+
+FULL = 0.8
+"""Weight of one plain line in a job that every pull request runs."""
+
+WEAK = 0.3
+"""A command that no line speaks more strongly for than this does not stand before what the repository's tasks say."""
+
+UNATTENDED = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request", ""})
+"""Triggers that every change meets."""
+
+NOT_EVERY_CHANGE = 0.35
+OTHER_SYSTEM = 0.6
+SIDE_JOB = 0.45
+OTHER_NAME = 0.85
+GUARDED = 0.8
+FILLED_IN = 0.85
+SIDE_WORKFLOW = 0.5
+"""Factors for: a workflow that only a release, a schedule or a person starts; a job for Windows or macOS; a job or step
+whose name tells a special purpose; one whose name does not tell the purpose; a line behind a condition; a line with
+something that only CI fills in; a workflow file with a special name."""
+
+_SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
+_SHELLS = frozenset({"", "bash", "sh", "zsh", "pwsh", "powershell"})
+_VARIABLE = re.compile(r"\$[({]?\w|`")
+_PYTHON_MANAGERS = {"uv": "uv", "poetry": "poetry", "pdm": "pdm", "pipenv": "pipenv"}
+_UNWRAPPED = frozenset(
+    {"uv", "uvx", "poetry", "pdm", "pipenv", "hatch", "tox", "nox", "pre-commit", "prek", "pixi", "conda", "rye"}
+)
+"""Programs of Python that stand outside of a project's environment."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One purpose of one line of a CI file, for one project."""
+
+    project: ProjectKey
+    use: Use
+    entry: str
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+    script: str
+    cwd: str
+    evidence: Evidence
+    job: tuple[str, str]
+
+
+def detect_ci_steps(
+    workspace: Workspace, classifier: Classifier, programs: Programs, owners: Owners
+) -> Iterator[Candidate]:
+    """Candidates for steps and, from what CI installs, for managers."""
+    lines = [line for command in read_ci(workspace) for line in _lines(command, classifier, programs, owners)]
+    groups: dict[tuple[ProjectKey, StepKind, str], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.use.kind is not StepKind.INSTALL:
+            groups[line.project, line.use.kind, line.entry].append(line)
+    for group in groups.values():
+        yield from _step(group, workspace, owners)
+    yield from _installs(lines, owners)
+
+
+def _lines(command: CiCommand, classifier: Classifier, programs: Programs, owners: Owners) -> Iterator[Line]:
+    if command.shell not in _SHELLS:
+        return
+    for simple in _simple(command, programs):
+        if not simple.argv or PLACEHOLDER in simple.argv[0] or _VARIABLE.match(simple.argv[0]):
+            continue
+        argv, filled = _without_expressions(simple.argv)
+        directory = directory_of(command.workdir, simple.cwd)
+        for use in classifier.uses(argv, directory):
+            weight = FULL * use.weight * _factor(command, simple, use, filled, programs)
+            for project, share in owners.of_command(use.ecosystem, use.directory, argv):
+                yield _line(command, simple, use, argv, directory, project, weight * share, classifier)
+
+
+def _line(
+    command: CiCommand,
+    simple: Simple,
+    use: Use,
+    argv: tuple[str, ...],
+    directory: str,
+    project: ProjectKey,
+    weight: float,
+    classifier: Classifier,
+) -> Line:
+    entry = classifier.entry(argv, directory)
+    number = command.line + simple.line if command.line else 0
+    place = f"{command.job or command.workflow or 'CI'} runs {entry}"
+    env = tuple((k, v) for k, v in sorted(simple.env.items()) if not _SECRET.search(k) and not _has_expression(v))
+    script = command.script if directory == "?" and not _has_placeholder(command.script) else ""
+    evidence = Evidence(command.path, number, place[:120], round(weight, 4))
+    cwd = project[0] if directory == "?" else directory
+    return Line(project, use, entry, argv, env, script, cwd, evidence, (command.path, command.job))
+
+
+def _simple(command: CiCommand, programs: Programs) -> Iterable[Simple]:
+    if not command.uses:
+        return simple_commands(command.script)
+    action = programs.actions.get(command.uses.partition("@")[0].lower())
+    if action is None:
+        return ()
+    words = " ".join(command.with_.get(name, "") for name in action.inputs).strip()
+    return simple_commands(f"{shlex.join(action.words)} {words}".strip())
+
+
+def _has_placeholder(text: str) -> bool:
+    return PLACEHOLDER in text
+
+
+def _has_expression(word: str) -> bool:
+    return PLACEHOLDER in word or bool(_VARIABLE.search(word))
+
+
+def _without_expressions(argv: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
+    """The words without those that only CI or a shell can fill in, nor the options that they are values of."""
+    kept: list[str] = []
+    for word in argv:
+        if not _has_expression(word):
+            kept.append(word)
+        elif (
+            kept and kept[-1].startswith("-") and "=" not in kept[-1] and kept[-1] != "--" and not word.startswith("-")
+        ):
+            kept.pop()
+    return tuple(kept), len(kept) < len(argv)
+
+
+def _factor(command: CiCommand, simple: Simple, use: Use, filled: bool, programs: Programs) -> float:
+    factor = 1.0
+    if command.triggers and UNATTENDED.isdisjoint(command.triggers):
+        factor *= NOT_EVERY_CHANGE
+    if command.system not in {"", "linux"}:
+        factor *= OTHER_SYSTEM
+    names = words_of_name(f"{command.job} {command.step}")
+    kinds = {programs.names[word] for word in names if word in programs.names}
+    if not programs.side.isdisjoint(names):
+        factor *= SIDE_JOB
+    elif use.kind not in kinds:
+        factor *= OTHER_NAME
+    workflow = words_of_name(f"{command.path.rpartition('/')[2]} {command.workflow}")
+    if not programs.side.isdisjoint(workflow):
+        factor *= SIDE_WORKFLOW
+    if use.kind is StepKind.TEST and not programs.side.isdisjoint(_special_words(simple.argv)):
+        factor *= SIDE_JOB
+    if simple.guarded:
+        factor *= GUARDED
+    return factor * (FILLED_IN if filled else 1.0)
+
+
+def _special_words(argv: tuple[str, ...]) -> list[str]:
+    """Words of the arguments that are paths, names of tasks or environments: ``tests/integration``, ``test:e2e``."""
+    return [word for argument in argv if not argument.startswith("-") for word in words_of_name(argument)]
+
+
+def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[Candidate]:
+    """One step for all lines with the same heart: the strongest line's words, everyone's evidence."""
+    best = max(group, key=lambda line: (line.evidence.weight, -len(line.argv)))
+    evidence = sorted({line.evidence for line in group}, key=lambda item: (-item.weight, item.path, item.line))
+    distinct = tuple({(item.path, item.signal): item for item in reversed(evidence)}.values())[::-1][:MAX_EVIDENCE]
+    source = Source.CI if best.evidence.weight > WEAK else Source.DEFAULT
+    directory, ecosystem = best.project
+    managers = owners.managers[best.project] if ecosystem == "python" else frozenset({""})
+    for manager in sorted(managers) or [""]:
+        prefix = _prefix(workspace, manager, best.argv)
+        if best.script:
+            command = Command(script=Script(("bash", "-e"), best.script), cwd=directory)
+        else:
+            command = Command.of(*prefix, *best.argv, cwd=best.cwd, env=dict(best.env))
+        yield Candidate(
+            directory,
+            ecosystem,
+            distinct,
+            kind=best.use.kind,
+            command=command,
+            only_with=(manager,) if manager else (),
+            source=source,
+        )
+
+
+def _prefix(workspace: Workspace, manager: str, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """``uv run`` before a tool of the environment that CI calls with the environment activated."""
+    program = argv[0].rpartition("/")[2]
+    known = workspace.registry.ecosystems["python"].programs
+    if manager not in _PYTHON_MANAGERS or program not in known or program in _UNWRAPPED or "/" in argv[0]:
+        return ()
+    return workspace.registry.ecosystems["python"].managers[manager]["tool"]
+
+
+# what CI installs
+
+_BOOTSTRAP = frozenset({"pip", "setuptools", "wheel", "build", "twine", "codecov", "coveralls"})
+_MANAGER_PROGRAMS = {
+    "npm": ("npm",), "pnpm": ("pnpm",), "yarn": ("yarn", "yarn-berry"), "bun": ("bun",), "uv": ("uv",),
+    "poetry": ("poetry",),
+    "pdm": ("pdm",), "pipenv": ("pipenv",),
+}  # fmt: skip
+
+MANAGER_IN_CI = 0.8
+"""How strongly it speaks for a manager that CI installs with it, in a job that every change meets."""
+
+
+def _installs(lines: list[Line], owners: Owners) -> Iterator[Candidate]:
+    """INSTALL as the jobs that test do it, and the manager that it shows."""
+    tested = {(line.job, line.project) for line in lines if line.use.kind is StepKind.TEST}
+    jobs: dict[tuple[tuple[str, str], ProjectKey], list[Line]] = defaultdict(list)
+    for line in lines:
+        if line.use.kind is StepKind.INSTALL:
+            jobs[line.job, line.project].append(line)
+    for key, found in jobs.items():
+        factor = 1.0 if key in tested else 0.4
+        directory, ecosystem = key[1]
+        pips = [line for line in found if _pip_words(line.argv) is not None]
+        if pips and ecosystem == "python":
+            yield from _pip_install(key[1], pips, factor, owners)
+        for line in found:
+            if line in pips or len(line.argv) == 0:
+                continue
+            weight = round(line.evidence.weight * factor, 4)
+            evidence = (Evidence(line.evidence.path, line.evidence.line, line.evidence.signal, weight),)
+            managers = _MANAGER_PROGRAMS.get(line.argv[0], ())
+            source = Source.CI if weight > WEAK else Source.DEFAULT
+            command = Command.of(*line.argv, cwd=line.cwd, env=dict(line.env))
+            yield Candidate(
+                directory,
+                ecosystem,
+                evidence,
+                kind=StepKind.INSTALL,
+                command=command,
+                only_with=managers,
+                source=source,
+            )
+            known = [m for m in managers if m in owners.managers[key[1]]] or list(managers[:1])
+            for manager in known[:1]:
+                shown = Evidence(line.evidence.path, line.evidence.line, "CI installs with it", MANAGER_IN_CI * weight)
+                yield Candidate(directory, ecosystem, (shown,), manager=manager)
+
+
+def _pip_words(argv: tuple[str, ...]) -> list[str] | None:
+    """What a call of pip installs; None if this is no such call."""
+    words = list(argv)
+    for head in (["uv", "pip", "install"], ["pip", "install"], ["pip3", "install"]):
+        if words[: len(head)] == head:
+            return words[len(head) :]
+    if len(words) > 3 and words[0].startswith("python") and words[1:4] == ["-m", "pip", "install"]:
+        return words[4:]
+    return None
+
+
+def _pip_install(project: ProjectKey, lines: list[Line], factor: float, owners: Owners) -> Iterator[Candidate]:
+    """All that a job installs with pip, as one call; tools for the job's own use are left out."""
+    merged: list[str] = []
+    own = False
+    for line in lines:
+        held = ""
+        for word in _pip_words(line.argv) or []:
+            if held:
+                merged += [held, word] if (held, word) not in pairwise(merged) else []
+                own, held = True, ""
+            elif word in {"-r", "--requirement", "-e", "--editable"}:
+                held = {"--requirement": "-r", "--editable": "-e"}.get(word, word)
+            elif not word.startswith("-") and re.split(r"[=<>~\[]", word)[0].lower() not in _BOOTSTRAP:
+                merged += [word] if word not in merged else []
+                own = own or word.startswith(".")
+    if not merged or not own:
+        return
+    weight = round(max(line.evidence.weight for line in lines) * factor, 4)
+    first = lines[0].evidence
+    evidence = (Evidence(first.path, first.line, first.signal, weight),)
+    command = Command.of("python", "-m", "pip", "install", *merged, cwd=lines[0].cwd)
+    source = Source.CI if weight > WEAK else Source.DEFAULT
+    directory, ecosystem = project
+    yield Candidate(
+        directory, ecosystem, evidence, kind=StepKind.INSTALL, command=command, only_with=("pip",), source=source
+    )
+    shown = Evidence(first.path, first.line, "CI installs with pip", MANAGER_IN_CI * 0.6 * weight)
+    yield Candidate(directory, ecosystem, (shown,), manager="pip")
