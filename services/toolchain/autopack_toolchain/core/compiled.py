@@ -66,6 +66,10 @@ def detect_rust(workspace: Workspace) -> Iterator[Candidate]:
         wide = ("--workspace",) if table(data, "workspace") else ()
         yield _step(directory, "rust", StepKind.BUILD, ("cargo", "build", *wide), Evidence(path, 0, "Cargo.toml", 0.85))
         yield _step(directory, "rust", StepKind.TEST, ("cargo", "test", *wide), Evidence(path, 0, "Cargo.toml", 0.75))
+        if workspace.has(directory, ".config/nextest.toml"):
+            nextest = Evidence(join(directory, ".config/nextest.toml"), 0, "settings of cargo-nextest", 0.8)
+            argv = ("cargo", "nextest", "run", *wide)
+            yield _step(directory, "rust", StepKind.TEST, argv, nextest, Source.CONFIGURATION)
         clippy = next((n for n in ("clippy.toml", ".clippy.toml") if workspace.has(directory, n)), "")
         linted = Evidence(join(directory, clippy or "Cargo.toml"), 0, clippy or "Cargo.toml", 0.8 if clippy else 0.55)
         yield _step(directory, "rust", StepKind.LINT, ("cargo", "clippy", "--all-targets", *wide), linted)
@@ -96,12 +100,6 @@ def _rust_runtimes(workspace: Workspace, directory: str) -> Iterator[Candidate]:
         for owner in (table(data, "package"), table(data, "workspace", "package"))
         if isinstance(wanted := owner.get("rust-version"), str)
     ]
-    toolchain = join(directory, "rust-toolchain.toml")
-    if isinstance(channel := table(workspace.toml(toolchain), "toolchain").get("channel"), str):
-        claims.append((channel, workspace.evidence(toolchain, "toolchain.channel", 0.95, "channel")))
-    first = next(iter(workspace.text(join(directory, "rust-toolchain")).split()), "")
-    if first and not first.startswith("["):
-        claims.append((first, Evidence(join(directory, "rust-toolchain"), 1, "version file", 0.95)))
     for constraint, source in claims:
         yield Candidate(directory, "rust", (source,), runtime=RuntimeVersion("rust", constraint, source))
 

@@ -27,6 +27,7 @@ _SCRIPTS: dict[StepKind, tuple[str, ...]] = {
     StepKind.LINT: ("lint:ci", "lint:check", "lint", "eslint"),
     StepKind.TYPECHECK: ("typecheck", "type-check", "check-types", "types:check", "check:types", "tsc"),
     StepKind.FORMAT: ("format:check", "check:format", "format:ci", "fmt:check", "prettier:check", "lint:format"),
+    StepKind.RUN: ("start", "dev", "serve"),
 }
 """Script names by purpose, best first: the form for CI stands before the one that may watch or rewrite files."""
 
@@ -186,15 +187,9 @@ def _glob(parts: list[str], pattern: list[str]) -> bool:
 def _runtimes(workspace: Workspace, directory: str) -> Iterator[Candidate]:
     path = join(directory, "package.json")
     wanted = table(workspace.json(path), "engines").get("node")
-    claims = []
     if isinstance(wanted, str):
-        claims.append((wanted, workspace.evidence(path, "engines.node", 0.85, '"engines"', '"node"')))
-    for name in workspace.registry.ecosystems[ECOSYSTEM].versions:
-        first = next(iter(workspace.text(join(directory, name)).split()), "")
-        if first:
-            claims.append((first.removeprefix("v"), Evidence(join(directory, name), 1, "version file", 0.95)))
-    for constraint, source in claims:
-        yield Candidate(directory, ECOSYSTEM, (source,), runtime=RuntimeVersion("node", constraint, source))
+        source = workspace.evidence(path, "engines.node", 0.85, '"engines"', '"node"')
+        yield Candidate(directory, ECOSYSTEM, (source,), runtime=RuntimeVersion("node", wanted, source))
 
 
 # steps
@@ -229,7 +224,8 @@ def _scripts(workspace: Workspace, directory: str, manager: str) -> Iterator[Can
         usable = [n for n in names if isinstance(scripts.get(n), str) and not _is_placeholder(scripts[n])]
         for place, name in enumerate(usable[:2]):
             evidence = workspace.evidence(path, f"script {name}", 0.85 - 0.25 * place, '"scripts"', f'"{name}"')
-            argv = (run[0], "test") if name == "test" and manager != "bun" else (*run, name)
+            short = name in {"test", "start"} and manager != "bun"
+            argv = (run[0], name) if short else (*run, name)
             watches = kind is StepKind.TEST and not _WATCHERS.isdisjoint(_first_words(scripts[name]))
             env = {"CI": "true"} if watches else {}
             yield _step(directory, kind, argv, evidence, manager, Source.TASK, env=env)

@@ -28,11 +28,14 @@ Reader = Callable[[Sequence[str], Sequence[str]], Iterator[Reference]]
 
 _NPM_NAMES = {"test": "test", "t": "test", "tst": "test", "start": "start", "stop": "stop", "restart": "restart"}
 _RUN = frozenset({"run", "run-script", "rum", "urn"})
-_YARN_OWN = frozenset({
-    "install", "add", "remove", "up", "upgrade", "dlx", "exec", "node", "npm", "pack", "publish", "set", "config", "cache", "why",
-    "info",     "dedupe", "global", "link", "unlink", "audit", "init", "import", "plugin", "rebuild", "ci", "i", "patch", "store", "env",
-    "licenses",     "version", "versions", "list", "outdated", "create", "setup", "deploy", "fetch", "prune",
-})  # fmt: skip
+_YARN_OWN = frozenset(
+    {
+        "install", "add", "remove", "up", "upgrade", "dlx", "exec", "node", "npm", "pack", "publish", "set",
+        "config", "cache", "why", "info", "dedupe", "global", "link", "unlink", "audit", "init", "import",
+        "plugin", "rebuild", "ci", "i", "patch", "store", "env", "licenses", "version", "versions", "list",
+        "outdated", "create", "setup", "deploy", "fetch", "prune",
+    }
+)  # fmt: skip
 
 
 def _make(words: Sequence[str], arguments: Sequence[str]) -> Iterator[Reference]:
