@@ -50,11 +50,11 @@ class Registry:
 
     def wants_content(self, path: str) -> bool:
         """Whether a snapshot should carry the content of this file."""
-        directory, _, name = path.rpartition("/")
-        if name in self.content_names:
+        parts = path.split("/")
+        if parts[-1] in self.content_names:
             return True
-        last_two = f"{directory.rpartition('/')[2]}/{name}"
-        return any(fnmatchcase(last_two if "/" in glob else name, glob) for glob in self.content_globs)
+        # A glob speaks of as many parts of the path's end as it has itself.
+        return any(fnmatchcase("/".join(parts[-1 - glob.count("/") :]), glob) for glob in self.content_globs)
 
 
 def parse_registry(text: str) -> Registry:

@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 
 from ..workspace import Workspace, join
 from .expansion import Expander
-from .model import MAX_BODIES, MAX_TASKS
+from .model import MAX_BODIES, MAX_TASKS, readable
 
 __all__ = ["Makefile", "Rule", "read_makefile"]
 
@@ -23,6 +23,9 @@ MAX_INCLUDES = 30
 
 MAX_TARGETS_OF_A_RULE = 20
 """Targets that share one recipe; more of them are files that some tool generated."""
+
+MAX_VALUE = 16_384
+"""Characters at which a variable is no longer added to: lists of generated files."""
 
 _ASSIGNMENT = re.compile(r"^[ \t]*([\w.-]+)[ \t]*(\+=|\?=|!=|:{0,3}=)[ \t]*(.*)$", re.DOTALL)
 _MODIFIERS = frozenset({"export", "override", "private", "unexport"})
@@ -158,8 +161,7 @@ class _Reader:
             if old is None:
                 variables[name] = value
         elif operator == "+=":
-            own = re.escape(name)
-            if not re.search(rf"\$[({{]{own}[)}}]", value):
+            if f"$({name})" not in value and f"${{{name}}}" not in value and len(old or "") < MAX_VALUE:
                 variables[name] = f"{old} {value}" if old else value
         elif operator == "!=":
             variables[name] = f"$(shell {value})"
@@ -176,7 +178,8 @@ class _Reader:
             parent, _, pattern = path.rpartition("/")
             names = self._workspace.names(parent or ".")
             for name in sorted(name for name in names if fnmatchcase(name, pattern)):
-                self.read(join(parent or ".", name))
+                if readable(self._workspace, included := join(parent or ".", name)):
+                    self.read(included)
 
     def _rule(self, path: str, number: int, code: str, line: str) -> None:
         head, rest = _split(code)

@@ -15,7 +15,10 @@ __all__ = [
     "Task",
     "bodies",
     "first_line",
+    "header_lines",
     "key_lines",
+    "readable",
+    "script",
     "unique",
     "within",
 ]
@@ -45,6 +48,7 @@ class Task:
         bodies: shell lines it runs, in order. What a file alone cannot tell stands as ``${NAME}`` or ``$(command)``.
         needs: names of tasks of the same tool and directory that run before it, instead of it or after it.
         description: the author's own words, or empty.
+        required: names of the arguments without which it cannot be called.
     """
 
     tool: str
@@ -56,6 +60,7 @@ class Task:
     bodies: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
     description: str = ""
+    required: tuple[str, ...] = ()
 
 
 def bodies(lines: Iterable[str]) -> tuple[str, ...]:
@@ -68,6 +73,17 @@ def bodies(lines: Iterable[str]) -> tuple[str, ...]:
             if len(found) == MAX_BODIES:
                 break
     return tuple(found)
+
+
+def script(text: str) -> tuple[str, ...]:
+    """A whole shell script as one body, cut after the last line that fits."""
+    text = text.strip()
+    return bodies([text if len(text) <= MAX_BODY else text[:MAX_BODY].rpartition("\n")[0]])
+
+
+def readable(workspace: Workspace, path: str) -> bool:
+    """Whether a file that another one names is there, and is one whose content a snapshot carries too."""
+    return workspace.has(".", path) and workspace.registry.wants_content(path)
 
 
 def within(directory: str, lines: Iterable[str]) -> list[str]:
@@ -88,6 +104,20 @@ def first_line(text: object) -> str:
 
 
 _KEY = re.compile(r"""^[ \t]*["']?([^"'=:]{1,200})["']?[ \t]*[:=]""")
+
+
+def header_lines(workspace: Workspace, path: str) -> dict[str, int]:
+    """The line of each ``[section]`` of a TOML or INI file, without quotes: ``[tasks."a:b"]`` as ``[tasks.a:b]``."""
+
+    def read(path: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for number, line in enumerate(workspace.lines(path), 1):
+            if line.startswith("["):
+                name = line.lstrip("[").partition("]")[0].replace('"', "").replace("'", "")
+                found.setdefault(f"[{name.strip()}]", number)
+        return found
+
+    return workspace.once("headers", path, read)
 
 
 def key_lines(workspace: Workspace, path: str, after: str = "") -> dict[str, int]:
