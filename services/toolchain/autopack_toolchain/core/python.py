@@ -115,6 +115,8 @@ def _table_claims(workspace: Workspace, directory: str) -> Iterator[tuple[str, E
     for name in ("uv", "pdm"):
         if isinstance(tools.get(name), dict):
             yield name, workspace.evidence(path, f"[tool.{name}]", 0.7, f"[tool.{name}")
+    if table(tools, "hatch", "envs"):
+        yield "hatch", workspace.evidence(path, "[tool.hatch.envs]", 0.6, "[tool.hatch.envs")
     backend = str(table(data, "build-system").get("build-backend", "")).split(".")[0]
     if backend in _BACKENDS:
         yield (
@@ -147,10 +149,6 @@ def _runtimes(workspace: Workspace, directory: str) -> Iterator[Candidate]:
     requires = table(workspace.toml(join(directory, "Pipfile")), "requires").get("python_version")
     if isinstance(requires, str):
         claims.append((requires, Evidence(join(directory, "Pipfile"), 0, "python_version", 0.9)))
-    for name in workspace.registry.ecosystems[ECOSYSTEM].versions:
-        first = next(iter(workspace.text(join(directory, name)).split()), "")
-        if first:
-            claims.append((first.removeprefix("python-"), Evidence(join(directory, name), 1, "version file", 0.95)))
     for constraint, source in claims:
         runtime = RuntimeVersion("python", constraint, source)
         yield Candidate(directory, ECOSYSTEM, (source,), runtime=runtime)

@@ -15,7 +15,7 @@ from .model import Evidence
 from .parsing import parse_requirement
 from .workspace import Workspace, join, listing, strings, table
 
-__all__ = ["Declaration", "Place", "declarations", "installable", "requirement_files"]
+__all__ = ["HATCH_ENVIRONMENT", "Declaration", "Place", "declarations", "installable", "requirement_files"]
 
 MAX_DECLARATIONS = 5_000
 """Declarations of one project that are looked at; fully pinned environments have some hundreds."""
@@ -25,6 +25,10 @@ MAX_INCLUDED_FILES = 20
 
 MAX_INCLUDED_GROUPS = 50
 """Dependency groups at most that are followed from one; the largest project surveyed has 12 in all."""
+
+
+HATCH_ENVIRONMENT = "hatch:default"
+"""Group of what the default environment of hatch brings beside the project."""
 
 
 class Place(Enum):
@@ -115,6 +119,10 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
         for line in lines:
             if name := parse_requirement(line):
                 yield Declaration(name, place, group, path, 0, line)
+    hatch = table(data, "tool", "hatch", "envs", "default")
+    for line in strings(hatch.get("dependencies")) + strings(hatch.get("extra-dependencies")):
+        if name := parse_requirement(line):
+            yield Declaration(name, Place.GROUP, HATCH_ENVIRONMENT, path, 0, line)
     poetry = table(data, "tool", "poetry")
     optional = {canonicalize_name(name) for names in table(poetry, "extras").values() for name in strings(names)}
     tables = [(Place.MAIN, "", table(poetry, "dependencies")), (Place.GROUP, "dev", table(poetry, "dev-dependencies"))]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, Source, StepKind
-from .python_dependencies import Declaration, Place, declarations, installable, requirement_files
+from .python_dependencies import HATCH_ENVIRONMENT, Declaration, Place, declarations, installable, requirement_files
 from .workspace import Workspace, join, listing, strings, table
 
 __all__ = ["python_steps"]
@@ -68,6 +68,7 @@ def python_steps(
         yield from project.install()
         yield from project.test()
         yield from project.checks()
+        yield from project.run()
 
 
 class _Project:
@@ -95,7 +96,7 @@ class _Project:
         if not self.tests or any(_is_pytest(d.name) and base.holds(d) for d in self.declared):
             return base
         places = {Place.EXTRA, Place.GROUP} if self.manager != "pip" else {Place.EXTRA, Place.GROUP, Place.FILE}
-        if self.manager == "pipenv":
+        if self.manager in {"pipenv", "hatch"}:
             places = set()
         best: tuple[tuple[bool, int, str], Declaration] | None = None
         for declaration in self.declared:
@@ -125,7 +126,7 @@ class _Project:
         if self.manager == "pdm":
             named_groups = {d.group for d in self.declared if d.place is Place.GROUP}
             return tuple(sorted(named_groups))
-        return ("dev",) if self.manager == "pipenv" else ()
+        return {"pipenv": ("dev",), "hatch": (HATCH_ENVIRONMENT,)}.get(self.manager, ())
 
     def install(self) -> Iterator[Candidate]:
         """INSTALL, if there is anything to install."""
@@ -149,6 +150,8 @@ class _Project:
                 return ["poetry", "install", *(word for pair in options for word in pair)], evidence
             case "pdm":
                 return ["pdm", "install", *(word for name in self.selection.extras for word in ("-G", name))], evidence
+            case "hatch":
+                return ["hatch", "env", "create"], evidence
             case _:
                 if self.workspace.has(self.directory, "Pipfile.lock"):
                     lock = Evidence(join(self.directory, "Pipfile.lock"), 0, "lock file", 0.9)
@@ -297,6 +300,35 @@ class _Project:
                 weight = weight - 0.15 if kind is StepKind.FORMAT and name == "ruff" else weight
                 evidence = [installed[name].evidence(work, weight)]
                 yield self._step(kind, [*self._tool(name), *arguments], evidence, Source.CONFIGURATION)
+
+    # the program
+
+    def run(self) -> Iterator[Candidate]:
+        """RUN: a script that the project installs, Django's server, or a package that can be run as a module."""
+        work, here = self.workspace, self.directory
+        data = work.toml(join(here, "pyproject.toml"))
+        scripts = [*table(data, "project", "scripts"), *table(data, "tool", "poetry", "scripts")]
+        if scripts:
+            evidence = [work.evidence(self.manifest, f"script {scripts[0]}", 0.6, "[project.scripts]")]
+            yield self._step(StepKind.RUN, [*self._prefix(), scripts[0]], evidence, Source.CONFIGURATION)
+        elif work.has(here, "manage.py") and any(d.name == "django" for d in self.declared):
+            evidence = [Evidence(join(here, "manage.py"), 0, "manage.py of Django", 0.7)]
+            argv = [*self._prefix(), "python", "manage.py", "runserver"]
+            yield self._step(StepKind.RUN, argv, evidence, Source.CONFIGURATION)
+        else:
+            yield from self._main_module()
+
+    def _main_module(self) -> Iterator[Candidate]:
+        """``python -m PACKAGE`` for the only package with a ``__main__.py``; ``python main.py`` for such a file."""
+        work, here = self.workspace, self.directory
+        places = {join(here, part) if part != "." else here for part in (".", "src")}
+        mains = [d for d in work.directories_with("__main__.py") if (d.rpartition("/")[0] or ".") in places]
+        if len(mains) == 1:
+            evidence = [Evidence(join(mains[0], "__main__.py"), 0, "__main__.py", 0.5)]
+            yield self._step(StepKind.RUN, self._module(mains[0].rpartition("/")[2]), evidence, Source.FILES)
+        for name in [name for name in ("main.py", "app.py") if work.has(here, name)][:1]:
+            evidence = [Evidence(join(here, name), 0, name, 0.45)]
+            yield self._step(StepKind.RUN, [*self._prefix(), "python", name], evidence, Source.DEFAULT)
 
     # words
 
