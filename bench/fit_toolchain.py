@@ -33,7 +33,7 @@ from autopack_toolchain.core.detect import Ranked, ranked
 from autopack_toolchain.core.model import Source
 from autopack_toolchain.core.registry import default_registry
 
-from .toolchain import BadInput, NoCI, Row, command_text, family_of, read_labels, tree_of, trees_at
+from .toolchain import BadInput, NoCI, Row, command_text, family_of, read_labels, tree_of
 from .toolchain_score import (
     SAME_MANAGER,
     Answer,
@@ -44,6 +44,7 @@ from .toolchain_score import (
     load_scorer,
     manager_right,
     read_examples,
+    unpacked,
 )
 
 __all__ = ["Sample", "Samples", "collect", "fit", "fitted", "left_out", "text_of"]
@@ -72,6 +73,8 @@ STEP_PRIOR: Prior = {
 }
 """As above; a weight says that a command would run rather than that the project uses it, hence half the slope."""
 
+VISIBLE, HIDDEN, EXAMPLES = "CI visible", "CI hidden", "deploy examples"
+"""The tracks: labelled repositories with and without their CI files, and the deploy examples."""
 TRACK_SHARE = 0.5
 """Each label is asked twice, with and without CI files; together they count once."""
 EXAMPLE_SHARE = 0.25
@@ -94,7 +97,7 @@ class Sample:
         values: features.
         right: whether the answer is.
         share: how much it counts in a fit.
-        track: ``"visible"`` or ``"hidden"`` for an answer that has a label and so counts in the figures, else empty.
+        track: with which others it counts in a figure; empty for an answer that has no label.
     """
 
     group: str
@@ -112,22 +115,26 @@ class Samples:
     steps: list[Sample]
 
 
-def collect(directory: Path) -> Samples:
-    """Answers of detection for all labelled data, before calibration."""
+def collect(directory: Path, trees: Path, examples: Path) -> Samples:
+    """Answers of detection for all labelled data, before calibration.
+
+    Args:
+        directory: where the labels are.
+        trees: the labelled repositories, unpacked.
+        examples: the deploy examples, unpacked.
+    """
     judge: Judge = load_scorer(directory).entry
     labels = read_labels(directory / "labels.jsonl")
     found = Samples([], [])
-    with trees_at(directory / "skeletons.tgz") as trees:
-        for repo in sorted({label["repo"] for label in labels}):
-            own = [label for label in labels if label["repo"] == repo]
-            visible, hidden = ranked_at(tree_of(trees, repo)), ranked_at(tree_of(trees, repo), ci=False)
-            for track, answer in (("visible", visible), ("hidden", hidden)):
-                for label in own:
-                    add_labelled(found, label, answer, track, judge)
-            found.steps.extend(unlabelled(own, visible, hidden, judge))
-    with trees_at(directory / "examples.tgz") as trees:
-        for row in read_examples(directory):
-            found.managers.extend(example(row, ranked_at(trees / row["tree"])))
+    for repo in sorted({label["repo"] for label in labels}):
+        own = [label for label in labels if label["repo"] == repo]
+        visible, hidden = ranked_at(tree_of(trees, repo)), ranked_at(tree_of(trees, repo), ci=False)
+        for track, answer in ((VISIBLE, visible), (HIDDEN, hidden)):
+            for label in own:
+                add_labelled(found, label, answer, track, judge)
+        found.steps.extend(unlabelled(own, visible, hidden, judge))
+    for row in read_examples(directory):
+        found.managers.extend(example(row, ranked_at(examples / row["tree"])))
     return found
 
 
@@ -189,7 +196,7 @@ def example(row: Row, answer: Ranked) -> list[Sample]:
     if manager is None or not manager.name or not row["package_managers"]:
         return []
     right = SAME_MANAGER.get(manager.name, manager.name) in row["package_managers"]
-    return [Sample(row["tree"], manager_features(manager).values(), right, EXAMPLE_SHARE)]
+    return [Sample(row["tree"], manager_features(manager).values(), right, EXAMPLE_SHARE, EXAMPLES)]
 
 
 def fit(samples: Sequence[Sample], signs: Mapping[str, int], prior: Prior) -> Logistic:
@@ -232,12 +239,12 @@ def fitted(samples: Samples) -> Calibration:
 
 def left_out(samples: Sequence[Sample], signs: Mapping[str, int], prior: Prior) -> dict[str, list[Answer]]:
     """By track, the labelled answers with the confidence of a fit that did not see their repository."""
-    found: dict[str, list[Answer]] = {"visible": [], "hidden": []}
-    for group in sorted({sample.group for sample in samples if sample.track}):
+    found: dict[str, list[Answer]] = {}
+    for group in dict.fromkeys(sample.group for sample in samples if sample.track):
         model = fit([sample for sample in samples if sample.group != group], signs, prior)
         for sample in samples:
             if sample.group == group and sample.track:
-                found[sample.track].append(Answer(group, model.probability(sample.values), sample.right))
+                found.setdefault(sample.track, []).append(Answer(group, model.probability(sample.values), sample.right))
     return found
 
 
@@ -247,7 +254,7 @@ def evaluated(samples: Samples) -> dict[str, Figures]:
         "manager": left_out(samples.managers, MANAGER_SIGNS, MANAGER_PRIOR),
         "test": left_out(samples.steps, STEP_SIGNS, STEP_PRIOR),
     }
-    return {f"{what}, CI {track}": figures(found) for what, by in asked.items() for track, found in by.items()}
+    return {f"{what}, {track}": figures(found) for what, by in asked.items() for track, found in by.items()}
 
 
 def text_of(calibration: Calibration, quality: Mapping[str, Figures]) -> str:
@@ -278,7 +285,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"write {TARGET.name} in place instead of printing it")
     options = parser.parse_args()
     try:
-        samples = collect(corpora())
+        with unpacked(corpora()) as (trees, examples):
+            samples = collect(corpora(), trees, examples)
     except (BadInput, OSError) as error:
         parser.exit(2, f"error: {error}; set AUTOPACK_CORPORA to the directory of the labelled repositories\n")
     text = text_of(fitted(samples), evaluated(samples))

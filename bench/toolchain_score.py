@@ -16,16 +16,27 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import autopack_toolchain
 
-from .toolchain import Row, detect_tree_at, predictions, read_labels, tree_of, trees_at
+from .toolchain import BadInput, Row, detect_tree_at, predictions, read_labels, tree_of, trees_at
 
-__all__ = ["Answer", "Figures", "corpora", "examples_right", "figures", "judged", "load_scorer", "measure"]
+__all__ = [
+    "Answer",
+    "BadInput",
+    "Figures",
+    "Judge",
+    "corpora",
+    "figures",
+    "load_scorer",
+    "manager_right",
+    "measure",
+    "unpacked",
+]
 
 BenchRow = tuple[str, float, str, str]
 Judge = Callable[[str | None], str | None]
@@ -33,6 +44,7 @@ Judge = Callable[[str | None], str | None]
 ROOT = Path(__file__).resolve().parents[1]
 BINS = 10
 SURE = 0.9
+NEEDED = ("labels.jsonl", "skeletons.tgz", "examples.jsonl", "examples.tgz")
 ROUNDS = 3
 """Detections of each repository; the fastest counts, after one that warms the caches."""
 MANAGERS_ELSEWHERE = "original 81 %, railpack's rules 71 %, circleci's 68 % (constants of earlier measurements)"
@@ -108,39 +120,23 @@ def load_scorer(directory: Path) -> ModuleType:
     return module
 
 
-def judged(labels: Iterable[Row], rows: Iterable[Row], entry: Judge) -> tuple[list[Answer], list[Answer]]:
-    """The answers about managers and about tests, for the labels that have one; judged as the scorer does."""
-    found = {(row["repo"], row["workdir"], row["family"]): row for row in rows}
-    managers, tests = [], []
-    for label in labels:
-        row = found.get((label["repo"], label["workdir"], label["family"]))
-        if row is None:
-            continue
-        if name := row["package_manager"]:
-            managers.append(Answer(label["repo"], row["package_manager_confidence"], manager_right(name, label)))
-        if command := row.get("test_command"):
-            right = entry(command) == entry(label["test_command"])
-            tests.append(Answer(label["repo"], row["test_confidence"], right))
-    return managers, tests
-
-
 def manager_right(name: str, label: Row) -> bool:
     """Whether a manager is one that the label accepts, as the scorer sees it."""
     return name in label["accept_package_managers"] or (name == "yarn" and label["package_manager"].startswith("yarn"))
 
 
-def examples_right(directory: Path, trees: Path) -> tuple[int, int, int]:
-    """Deploy examples that name a manager; those where ours is one of them, and those where a project has it."""
-    named = first = some = 0
+def examples_right(directory: Path, trees: Path) -> tuple[int, int, int, int]:
+    """Counts of deploy examples: that name a manager; whose first project, whose any project has it; without any."""
+    named = first = some = nothing = 0
     for row in read_examples(directory):
-        if not row["package_managers"]:
-            continue
         projects = detect_tree_at(trees / row["tree"]).projects
         managers = [SAME_MANAGER.get(p.package_manager.name, p.package_manager.name) for p in projects]
-        named += 1
-        first += bool(managers) and managers[0] in row["package_managers"]
-        some += not set(managers).isdisjoint(row["package_managers"])
-    return named, first, some
+        nothing += not projects
+        if row["package_managers"]:
+            named += 1
+            first += bool(managers) and managers[0] in row["package_managers"]
+            some += not set(managers).isdisjoint(row["package_managers"])
+    return named, first, some, nothing
 
 
 def read_examples(directory: Path) -> Iterator[Row]:
@@ -149,56 +145,72 @@ def read_examples(directory: Path) -> Iterator[Row]:
         yield from map(json.loads, lines)
 
 
+@contextlib.contextmanager
+def unpacked(directory: Path) -> Iterator[tuple[Path, Path]]:
+    """The labelled repositories and the deploy examples, unpacked for as long as the context lasts.
+
+    Raises:
+        BadInput: something is missing; the message says what and where.
+    """
+    if missing := [name for name in NEEDED if not (directory / name).is_file()]:
+        raise BadInput(f"{missing[0]} is not in {directory}")
+    with trees_at(directory / "skeletons.tgz") as trees, trees_at(directory / "examples.tgz") as examples:
+        yield trees, examples
+
+
 def measure() -> list[BenchRow]:
     """The rows for ``make bench``; only the cost for this project's own tree where the corpora are not."""
+    from .fit_toolchain import collect, evaluated  # which imports this module
+
     directory = corpora()
     rows = [("detection of this project", seconds(ROOT) * 1000, "ms", f"best of {ROUNDS}, in process, walk included")]
-    needed = ("labels.jsonl", "skeletons.tgz", "examples.jsonl", "examples.tgz")
-    if missing := [name for name in needed if not (directory / name).is_file()]:
-        message = f"toolchain: no labelled repositories ({missing[0]} is not in {directory}); set AUTOPACK_CORPORA"
-        print(message, file=sys.stderr)
+    try:
+        with unpacked(directory) as (trees, examples):
+            labels = read_labels(directory / "labels.jsonl")
+            for ci, track in ((True, "visible"), (False, "hidden")):
+                rows += track_rows(directory, list(predictions(labels, trees, ci=ci)), f"CI {track}", len(labels))
+            rows += cost_rows(labels, trees)
+            rows += example_rows(directory, examples)
+            quality = evaluated(collect(directory, trees, examples))
+    except BadInput as error:
+        print(f"toolchain: not scored, {error}; set AUTOPACK_CORPORA", file=sys.stderr)
         return rows
-    labels = read_labels(directory / "labels.jsonl")
-    with trees_at(directory / "skeletons.tgz") as trees:
-        for ci, track in ((True, "CI visible"), (False, "CI hidden")):
-            rows += track_rows(directory, labels, list(predictions(labels, trees, ci=ci)), track)
-        rows += cost_rows(labels, trees)
-    with trees_at(directory / "examples.tgz") as trees:
-        named, first, some = examples_right(directory, trees)
-    rows.append(
-        ("manager right, deploy examples", first, f"of {named}", f"any project's: {some}; railpack's rules 210")
-    )
-    return rows
+    return rows + [row for name, of in quality.items() for row in confidence_rows(name, of)]
 
 
-def track_rows(directory: Path, labels: Sequence[Row], rows: Sequence[Row], track: str) -> list[BenchRow]:
-    """What the scorer counts, and the figures of the confidence."""
-    scorer = load_scorer(directory)
-    counts = scored(scorer, directory / "labels.jsonl", rows)
-    of = f"of {len(labels)}"
-    found: list[BenchRow] = [
-        (f"{track}: manager right", counts["manager"], of, MANAGERS_ELSEWHERE),
-        (f"{track}: test command right", counts["test"], of, TESTS_ELSEWHERE),
-        (f"{track}: test runner right", counts["runner"], of, ""),
+def track_rows(directory: Path, rows: Sequence[Row], track: str, labels: int) -> list[BenchRow]:
+    """What the scorer counts."""
+    counts = scored(load_scorer(directory), directory / "labels.jsonl", rows)
+    return [
+        (f"{track}: manager right", counts["manager"], f"of {labels}", MANAGERS_ELSEWHERE),
+        (f"{track}: test command right", counts["test"], f"of {labels}", TESTS_ELSEWHERE),
+        (f"{track}: test runner right", counts["runner"], f"of {labels}", "circleci's rules 62 % (constant)"),
+        (f"{track}: manager ECE, as shipped", counts["ECE"], "", "must be <= 0.08"),
     ]
-    for what, answers in zip(("manager", "test"), judged(labels, rows, scorer.entry), strict=True):
-        found += confidence_rows(f"{track}: {what} confidence", figures(answers))
-    return found
 
 
 def confidence_rows(name: str, of: Figures) -> list[BenchRow]:
-    """Rows of one set of answers."""
+    """Rows of one set of answers, each judged by a fit that did not see its repository."""
     wrong = of.count - of.right
     constant = of.right / of.count * wrong / of.count
     rows: list[BenchRow] = [
-        (f"{name}, ECE", of.ece, "", f"must be <= 0.08; {of.count} answers, {wrong} wrong"),
-        (f"{name}, Brier", of.brier, "", f"the best constant: {constant:.3f}"),
+        (f"{name}: ECE, repository left out", of.ece, "", f"must be <= 0.08; {of.count} answers, {wrong} wrong"),
+        (f"{name}: Brier", of.brier, "", f"the best constant: {constant:.3f}"),
     ]
     if not math.isnan(of.auroc):
-        rows.append((f"{name}, AUROC", of.auroc, "", "must be >= 0.75; a constant: 0.5"))
+        rows.append((f"{name}: AUROC", of.auroc, "", "must be >= 0.75; a constant: 0.5"))
     if of.sure:
-        rows.append((f"{name}, right if >= {SURE}", of.sure_right / of.sure, "share", f"{of.sure} answers"))
+        rows.append((f"{name}: right if >= {SURE}", of.sure_right / of.sure, "share", f"{of.sure} answers"))
     return rows
+
+
+def example_rows(directory: Path, trees: Path) -> list[BenchRow]:
+    """The deploy examples."""
+    named, first, some, languages = examples_right(directory, trees)
+    return [
+        ("deploy examples: manager right", first, f"of {named}", f"railpack's rules 210; of any project: {some}"),
+        ("deploy examples: no project found", languages, "of 268", "some are bare static pages or scripts"),
+    ]
 
 
 def scored(scorer: ModuleType, labels: Path, rows: Sequence[Row]) -> dict[str, float]:

@@ -17,18 +17,17 @@ from bench.fit_toolchain import (
     fitted,
     text_of,
 )
-from bench.toolchain_score import corpora
-
-NEEDED = ("labels.jsonl", "skeletons.tgz", "examples.jsonl", "examples.tgz")
+from bench.toolchain_score import BadInput, corpora, unpacked
 
 
 @pytest.fixture(scope="module")
 def samples() -> Samples:
     """Answers of detection for everything that is labelled."""
-    directory = corpora()
-    if missing := [name for name in NEEDED if not (directory / name).is_file()]:
-        pytest.skip(f"no {missing[0]} in {directory}; set AUTOPACK_CORPORA to the directory of the labelled data")
-    return collect(directory)
+    try:
+        with unpacked(corpora()) as (trees, examples):
+            return collect(corpora(), trees, examples)
+    except BadInput as error:
+        pytest.skip(f"{error}; set AUTOPACK_CORPORA to the directory of the labelled data")
 
 
 @pytest.mark.timeout(300)
