@@ -8,10 +8,12 @@ from .calibration import calibrated
 from .classify import Classifier
 from .compiled import detect_go, detect_rust
 from .conventional import detect_conventional, detect_languages
+from .dotnet import detect_dotnet
 from .java import detect_java
 from .model import Candidate, Detection, DetectionWarning, Project, Source
 from .node import detect_node
 from .owners import Owners
+from .php import detect_php
 from .programs import default_programs
 from .python import detect_python
 from .ranking import rank
@@ -24,7 +26,16 @@ from .workspace import Workspace
 
 __all__ = ["Ranked", "detect", "ranked"]
 
-_DETECTORS = (detect_python, detect_node, detect_go, detect_rust, detect_java, detect_conventional)
+_DETECTORS = (
+    detect_python,
+    detect_node,
+    detect_go,
+    detect_rust,
+    detect_java,
+    detect_php,
+    detect_dotnet,
+    detect_conventional,
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The registry of ecosystems: ``data/ecosystems.toml`` as typed values."""
+"""The registry of ecosystems: ``data/ecosystems.toml`` and its companions as typed values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,51 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import cache
 from importlib.resources import files
+from typing import Any
 
-__all__ = ["Ecosystem", "Registry", "default_registry"]
+from autopack_kit.pruning import PruneRules
+
+from .model import Source, StepKind
+
+__all__ = [
+    "Ecosystem",
+    "Language",
+    "ProjectRule",
+    "Registry",
+    "StepRule",
+    "VersionFile",
+    "default_registry",
+]
+
+_FILES = ("data/ecosystems.toml", "data/conventions.toml", "data/runtimes.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectRule:
+    """When a directory is a project of an ecosystem, and whose; see ``data/conventions.toml``."""
+
+    markers: tuple[str, ...]
+    manager: str
+    weight: float
+    text: str
+    unless: tuple[str, ...]
+    version: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRule:
+    """One command of an ecosystem's conventions and when it makes sense; see ``data/conventions.toml``."""
+
+    kind: StepKind
+    argv: tuple[str, ...]
+    managers: tuple[str, ...]
+    tests: bool
+    files: tuple[str, ...]
+    unless: tuple[str, ...]
+    text: str
+    inside: tuple[str, ...]
+    weight: float
+    source: Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +60,54 @@ class Ecosystem:
     """What is known about one ecosystem; see the comments in ``data/ecosystems.toml``."""
 
     name: str
-    runtime: str
+    runtimes: tuple[str, ...]
     programs: frozenset[str]
     locks: Mapping[str, str]
-    versions: tuple[str, ...]
     managers: Mapping[str, Mapping[str, tuple[str, ...]]]
+    absorbs: tuple[str, ...]
+    tests: tuple[str, ...]
+    projects: tuple[ProjectRule, ...]
+    steps: tuple[StepRule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """Sources that make a project where no manifest does: what is told of them."""
+
+    extensions: tuple[str, ...]
+    ecosystem: str
+    manager: str
+    entries: tuple[str, ...]
+    run: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class VersionFile:
+    """Where a version of a runtime stands; see ``data/runtimes.toml``."""
+
+    file: str
+    runtime: str
+    format: str
+    path: tuple[str, ...]
+    pattern: str
+    signal: str
+    weight: float
+    inherited: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Registry:
     """Everything that detection knows as data."""
 
-    pruned_directories: frozenset[str]
-    boundary_files: frozenset[str]
+    prune_rules: PruneRules
     fixture_directories: frozenset[str]
     side_directories: frozenset[str]
     content_names: frozenset[str]
     content_globs: tuple[str, ...]
     ecosystems: Mapping[str, Ecosystem]
+    languages: tuple[Language, ...]
+    version_files: tuple[VersionFile, ...]
+    runtime_aliases: Mapping[str, str]
 
     @property
     def content_patterns(self) -> tuple[str, ...]:
@@ -57,36 +130,104 @@ class Registry:
         return any(fnmatchcase("/".join(parts[-1 - glob.count("/") :]), glob) for glob in self.content_globs)
 
 
-def parse_registry(text: str) -> Registry:
-    """The registry from its TOML text."""
-    data = tomllib.loads(text)
-    tree = data["tree"]
-    ecosystems = {
-        name: Ecosystem(
-            name=name,
-            runtime=table["runtime"],
-            programs=frozenset(table["programs"]),
-            locks=table["locks"],
-            versions=tuple(table["versions"]),
-            managers={
-                manager: {purpose: tuple(argv) for purpose, argv in commands.items()}
-                for manager, commands in table["managers"].items()
-            },
-        )
-        for name, table in data["ecosystem"].items()
-    }
+def parse_registry(*texts: str) -> Registry:
+    """The registry from the texts of its files, whose tables of ecosystems are put together."""
+    parsed = [tomllib.loads(text) for text in texts]
+    tree = next(data["tree"] for data in parsed if "tree" in data)
+    tables: dict[str, Any] = {}
+    for data in parsed:
+        tables |= data.get("ecosystem", {})
     return Registry(
-        pruned_directories=frozenset(tree["pruned_directories"]),
-        boundary_files=frozenset(tree["boundary_files"]),
+        prune_rules=PruneRules(
+            never=frozenset(tree["pruned_directories"]),
+            generic=frozenset(tree["generic_directories"]),
+            marks=frozenset(tree["generic_marks"]),
+            boundaries=frozenset(tree["boundary_files"]),
+        ),
         fixture_directories=frozenset(tree["fixture_directories"]),
         side_directories=frozenset(tree["side_directories"]),
-        content_names=frozenset(tree["content_names"]),
-        content_globs=tuple(tree["content_globs"]),
-        ecosystems=ecosystems,
+        content_names=frozenset(name for data in parsed for name in _content(data, "content_names")),
+        content_globs=tuple(dict.fromkeys(glob for data in parsed for glob in _content(data, "content_globs"))),
+        ecosystems={name: _ecosystem(name, table) for name, table in tables.items()},
+        languages=tuple(_language(table) for data in parsed for table in data.get("language", ())),
+        version_files=tuple(_version_file(table) for data in parsed for table in data.get("version_file", ())),
+        runtime_aliases={name: runtime for data in parsed for name, runtime in data.get("runtime_aliases", {}).items()},
+    )
+
+
+def _content(data: Mapping[str, Any], name: str) -> list[str]:
+    found: list[str] = [*data.get("tree", {}).get(name, ()), *data.get(name, ())]
+    return found
+
+
+def _ecosystem(name: str, table: Mapping[str, Any]) -> Ecosystem:
+    return Ecosystem(
+        name=name,
+        runtimes=tuple(table.get("runtimes", ())),
+        programs=frozenset(table["programs"]),
+        locks=table.get("locks", {}),
+        managers={
+            manager: {purpose: tuple(argv) for purpose, argv in commands.items()}
+            for manager, commands in table.get("managers", {}).items()
+        },
+        absorbs=tuple(table.get("absorbs", ())),
+        tests=tuple(table.get("tests", ())),
+        projects=tuple(_project_rule(rule) for rule in table.get("project", ())),
+        steps=tuple(_step_rule(rule) for rule in table.get("step", ())),
+    )
+
+
+def _project_rule(table: Mapping[str, Any]) -> ProjectRule:
+    return ProjectRule(
+        markers=tuple(table["markers"]),
+        manager=table.get("manager", ""),
+        weight=table["weight"],
+        text=table.get("text", ""),
+        unless=tuple(table.get("unless", ())),
+        version=tuple(table.get("version", ())),
+    )
+
+
+def _step_rule(table: Mapping[str, Any]) -> StepRule:
+    return StepRule(
+        kind=StepKind(table["kind"]),
+        argv=tuple(table["argv"]),
+        managers=tuple(table.get("managers", ())),
+        tests=table.get("tests", False),
+        files=tuple(table.get("files", ())),
+        unless=tuple(table.get("unless", ())),
+        text=table.get("text", ""),
+        inside=tuple(table.get("inside", ())),
+        weight=table["weight"],
+        source=Source[table.get("source", "default").upper()],
+    )
+
+
+def _language(table: Mapping[str, Any]) -> Language:
+    return Language(
+        extensions=tuple(table["extensions"]),
+        ecosystem=table["ecosystem"],
+        manager=table.get("manager", ""),
+        entries=tuple(table.get("entries", ())),
+        run=tuple(table.get("run", ())),
+    )
+
+
+def _version_file(table: Mapping[str, Any]) -> VersionFile:
+    return VersionFile(
+        file=table["file"],
+        runtime=table.get("runtime", ""),
+        format=table["format"],
+        path=tuple(table.get("path", ())),
+        pattern=table.get("pattern", ""),
+        signal=table.get("signal", "version file"),
+        weight=table["weight"],
+        inherited=table.get("inherited", False),
     )
 
 
 @cache
 def default_registry() -> Registry:
     """The registry that ships with the package."""
-    return parse_registry(files("autopack_toolchain").joinpath("data/ecosystems.toml").read_text("utf-8"))
+    package = files("autopack_toolchain")
+    return parse_registry(*(package.joinpath(name).read_text("utf-8") for name in _FILES))

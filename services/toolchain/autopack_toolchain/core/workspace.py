@@ -143,6 +143,11 @@ class Workspace:
                     found[owner] += hits
         return {owner: sorted(paths) for owner, paths in found.items()}
 
+    def size(self, path: str) -> int:
+        """Bytes of a file; 0 if it is gone."""
+        found = self._tree.stat(path)
+        return found.size if found else 0
+
     def executable(self, path: str) -> bool:
         """Whether the file can be started as a program."""
         found = self._tree.stat(path)
