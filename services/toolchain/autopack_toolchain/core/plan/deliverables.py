@@ -1,0 +1,266 @@
+"""From statements to deliverables: each thing once, whatever form its verb has, and a title only where nothing below says more."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from ..model import Evidence
+from .blocks import Kind, Line
+from .knowledge import Knowledge
+from .model import Decision, Deliverable, Part
+from .roles import heading_role
+from .statements import Sense, Statement, request_of
+from .words import stem, words_of
+
+__all__ = ["MAX_DELIVERABLES", "Draft", "Found", "collect", "finished", "object_of"]
+
+MAX_DELIVERABLES = 100
+"""Deliverables of one phase: more is a project, not a run."""
+
+MAX_TEXT = 1_000
+"""Characters of a deliverable that are kept."""
+
+MAX_DETAILS = 50
+"""Details of one deliverable."""
+
+_CERTAIN = 0.97
+_SUPPORT = frozenset({"test", "document"})
+"""Actions that accompany the work that a title names."""
+
+
+@dataclass(slots=True)
+class Draft:
+    """A deliverable while it is put together; ``line`` is the index of its first line, ``places`` what a table says."""
+
+    text: str
+    action: str
+    confidence: float
+    signal: str
+    line: int
+    lines: list[int]
+    places: str = ""
+    details: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The deliverables of a phase, and what was decided on the way."""
+
+    drafts: tuple[Draft, ...]
+    decisions: tuple[Decision, ...]
+    left_out: int
+
+
+def collect(
+    statements: Sequence[Statement], lines: Sequence[Line], indexes: Iterable[int], title: str, title_line: int, known: Knowledge
+) -> Found:
+    """The deliverables among the statements of one phase; empty if it asks for nothing.
+
+    Args:
+        statements: those of the phase.
+        lines: of the whole text.
+        indexes: of the lines of the phase.
+        title: of the phase, or of the text.
+        title_line: index of the line with the title, or -1.
+    """
+    decisions: list[Decision] = []
+    drafts = [draft for draft in _drafts(statements, lines, known) if draft.line != title_line]
+    drafts += _headings(drafts, lines, [index for index in indexes if index != title_line], known)
+    drafts.sort(key=lambda draft: draft.line)
+    drafts = _merged(drafts, lines, known, decisions)
+    titled = _from_title(title, title_line, known, statements, drafts)
+    if titled is not None and _is_covered(titled, drafts, known):
+        subject = drafts[0].text if drafts else ""
+        decisions.append(_decision(titled, lines, subject, "TITLE_SAYS_THE_SAME"))
+        titled = None
+    if titled is not None:
+        drafts = _merged([titled, *drafts], lines, known, decisions)
+    drafts = drafts or _last_resort(statements)
+    kept = drafts[:MAX_DELIVERABLES]
+    done = (s for s in statements if s.sense is Sense.DONE)
+    decisions += [
+        Decision(Part.DELIVERABLES, "", s.text[:MAX_TEXT], "", "ALREADY_DONE", (_seen(lines, s.line, "checked box"),)) for s in done
+    ]
+    return Found(tuple(kept), tuple(decisions), len(drafts) - len(kept))
+
+
+def finished(draft: Draft, lines: Sequence[Line]) -> Deliverable:
+    """The deliverable of a draft."""
+    evidence = tuple(_seen(lines, index, draft.signal, draft.confidence) for index in dict.fromkeys(draft.lines))
+    details = tuple(dict.fromkeys(detail[:MAX_TEXT] for detail in draft.details))[:MAX_DETAILS]
+    return Deliverable(draft.text[:MAX_TEXT], draft.action, details, round(draft.confidence, 4), evidence)
+
+
+def object_of(text: str, known: Knowledge) -> tuple[tuple[str, ...], frozenset[str]]:
+    """(stems of the object, stems of what is said about it): "Adding a cache to the client" -> (cache), {client}."""
+    words = words_of(text)
+    at = next((n for n, word in enumerate(words) if word not in known.words["words.fillers"]), 0)
+    noun = known.noun_index.at(words, at)
+    verb = known.action_of(words, at)
+    at += noun[1] if noun else verb[1] if verb and len(words) > at + verb[1] else 0
+    head: list[str] = []
+    for place, word in enumerate(words[at:], at):
+        if word in known.words["words.prepositions"] and head:
+            at = place
+            break
+        if word not in known.words["words.stop"]:
+            head.append(stem(word))
+    else:
+        at = len(words)
+    ignored = known.words["words.stop"] | known.words["words.prepositions"]
+    return tuple(head), frozenset(stem(word) for word in words[at:] if word not in ignored)
+
+
+def _seen(lines: Sequence[Line], index: int, signal: str, weight: float = 1.0) -> Evidence:
+    return Evidence("", lines[index].number if index >= 0 else 0, signal, round(weight, 4))
+
+
+def _decision(draft: Draft, lines: Sequence[Line], choice: str, reason: str) -> Decision:
+    return Decision(Part.DELIVERABLES, "", draft.text[:MAX_TEXT], choice[:MAX_TEXT], reason, (_seen(lines, draft.line, draft.signal),))
+
+
+def _drafts(statements: Sequence[Statement], lines: Sequence[Line], known: Knowledge) -> list[Draft]:
+    drafts: list[Draft] = []
+    latest: dict[int, Draft] = {}
+    for statement in statements:
+        if statement.sense is Sense.DELIVERABLE:
+            draft = Draft(
+                statement.text, statement.action, statement.confidence, statement.signal, statement.line,
+                [statement.line], statement.places,
+            )  # fmt: skip
+            drafts.append(draft)
+            latest[statement.line] = draft
+        elif statement.sense is Sense.DETAIL:
+            owner = _owner(lines, statement.line, latest)
+            if owner is not None:
+                owner.details.append(statement.text)
+    groups = {lines[draft.line].parent for draft in drafts}
+    return [draft for draft in drafts if not _is_group(draft, lines, groups)]
+
+
+def _owner(lines: Sequence[Line], index: int, latest: dict[int, Draft]) -> Draft | None:
+    while index >= 0:
+        if index in latest:
+            return latest[index]
+        index = lines[index].parent
+    return None
+
+
+def _is_group(draft: Draft, lines: Sequence[Line], groups: set[int]) -> bool:
+    """Whether an item only introduces the items below it ("Backend:")."""
+    return not draft.action and draft.line in groups and lines[draft.line].text.endswith((":", "："))
+
+
+def _headings(drafts: Sequence[Draft], lines: Sequence[Line], indexes: Sequence[int], known: Knowledge) -> list[Draft]:
+    """Headings that ask for something under which nothing does."""
+    covered: set[int] = set()
+    for draft in drafts:
+        section = lines[draft.line].section
+        while section >= 0 and section not in covered:
+            covered.add(section)
+            section = lines[section].section
+    found: list[Draft] = []
+    for index in reversed(indexes):
+        line = lines[index]
+        if line.kind is not Kind.HEADING or index in covered or heading_role(line.text, known) is not None:
+            continue
+        request = request_of(line.text, known, is_item=False)
+        if request is not None:
+            found.append(Draft(request.text, request.action, 0.65, "heading", index, [index]))
+            while index >= 0:
+                covered.add(index)
+                index = lines[index].section
+    return found
+
+
+def _merged(drafts: Sequence[Draft], lines: Sequence[Line], known: Knowledge, decisions: list[Decision]) -> list[Draft]:
+    """Each deliverable once: the same action, the same object, and nothing said about it that contradicts."""
+    groups: dict[tuple[str, ...], list[tuple[str, frozenset[str], Draft]]] = {}
+    kept: list[Draft] = []
+    for draft in drafts:
+        action, head, tail = _key(draft, known)
+        same = next(
+            (
+                (n, other)
+                for n, (other_action, other_tail, other) in enumerate(groups.get(head, ()))
+                if head and (action == other_action or not action or not other_action) and (tail <= other_tail or other_tail <= tail)
+            ),
+            None,
+        )
+        if same is None:
+            groups.setdefault(head, []).append((action, tail, draft))
+            kept.append(draft)
+            continue
+        place, first = same
+        groups[head][place] = (action or groups[head][place][0], groups[head][place][1] | tail, first)
+        decisions.append(_decision(draft, lines, first.text, "SAME_DELIVERABLE"))
+        _absorb(first, draft)
+    return kept
+
+
+def _absorb(first: Draft, other: Draft) -> None:
+    if len(other.text) > len(first.text) and other.action:
+        first.text, first.signal = other.text, other.signal
+    first.action = first.action or other.action
+    first.confidence = min(_CERTAIN, 1 - (1 - first.confidence) * (1 - other.confidence))
+    first.lines += other.lines
+    first.details += other.details
+    first.places = ", ".join(filter(None, (first.places, other.places)))
+
+
+def _key(draft: Draft, known: Knowledge) -> tuple[str, tuple[str, ...], frozenset[str]]:
+    """Action, object, rest: "Write tests for X" and "Test X" have the same."""
+    head, tail = object_of(draft.text, known)
+    action = draft.action
+    if action in ("create", "change", "") and tail and len(head) <= 2 and head and head[-1] in ("test", "documentation", "doc"):
+        action = "test" if head[-1] == "test" else "document"
+        head, tail = tuple(sorted(tail)), frozenset()
+    return action, head, tail
+
+
+def _from_title(
+    title: str, line: int, known: Knowledge, statements: Sequence[Statement], drafts: Sequence[Draft]
+) -> Draft | None:
+    """What the title asks for: a request, a defect, or a thing of which the text says more."""
+    if not title:
+        return None
+    place = [line] if line >= 0 else []
+    request = request_of(title, known, is_item=True)
+    if request is not None:
+        return Draft(request.text, request.action, 0.8, "title", line, place)
+    words = words_of(title)
+    defect = known.words["defects.words"] & {stem(word) for word in words} or known.phrases["defects.phrases"].any(words)
+    if defect and len(words) > 1:
+        return Draft(f"Fix: {title}", "fix", 0.7, "title reports a defect", line, place)
+    supported = any(s.sense in (Sense.ACCEPTANCE, Sense.EXPECTED, Sense.CONSTRAINT, Sense.NON_GOAL) for s in statements)
+    if not drafts and supported and len(words) > 1:
+        return Draft(title, "", 0.5, "title", line, place)
+    return None
+
+
+def _is_covered(titled: Draft, drafts: Sequence[Draft], known: Knowledge) -> bool:
+    """Whether the list below the title says the same in detail; tests and documentation accompany it."""
+    main = [draft for draft in drafts if _key(draft, known)[0] not in _SUPPORT]
+    if len(main) > 1:
+        return True
+    head, tail = object_of(titled.text, known)
+    wanted = {*head, *tail}
+    return any(wanted & {*other_head, *other_tail} for other_head, other_tail in (object_of(draft.text, known) for draft in main))
+
+
+def _last_resort(statements: Sequence[Statement]) -> list[Draft]:
+    """Where nothing is asked for in so many words: what is expected, what is broken, what must hold in the end."""
+    for sense, confidence, signal in (
+        (Sense.EXPECTED, 0.5, "expected behaviour"),
+        (Sense.DEFECT, 0.5, "report of a defect"),
+        (Sense.ACCEPTANCE, 0.5, "acceptance criterion"),
+    ):
+        found = [s for s in statements if s.sense is sense]
+        if sense is Sense.DEFECT:
+            found = found[:1]
+        if found:
+            prefix = "Fix: " if sense is Sense.DEFECT else ""
+            action = "fix" if sense is Sense.DEFECT else ""
+            return [Draft(prefix + s.text, action, confidence, signal, s.line, [s.line], s.places) for s in found]
+    return []

@@ -1,0 +1,216 @@
+"""The repository as a plan sees it: which files and directories there are, and which of them a path of the text means."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from ..registry import Registry
+from .globs import matching
+from .knowledge import Knowledge
+from .words import name_words
+
+__all__ = ["Layout", "Match", "Resolution", "parent_of"]
+
+MAX_SAME_NAME = 3
+"""Files of one name that are all taken where the text does not say which; with more of them it has to."""
+
+MAX_PATH = 400
+"""Characters of a path in a text."""
+
+_LINES = re.compile(r"(?::[0-9]{1,7}(?:[:-][0-9]{1,7})?|#L[0-9]{1,7}(?:-L?[0-9]{1,7})?|::[\w:\[\].-]*|\([0-9]{1,7}\))+$")
+_PLAIN = re.compile(r"[\w.@+~()\[\]{}$ -]+")
+_SHORT_EXTENSIONS = frozenset({"d", "m", "r", "s", "env", "name", "value"})
+_MODULE_EXTENSIONS = ("py", "java", "kt", "scala", "cs", "ex", "rb", "ts", "js")
+
+
+class Match(Enum):
+    """What a path of the text is in the repository."""
+
+    FILE = auto()
+    DIRECTORY = auto()
+    PATTERN = auto()
+    NEW = auto()
+    AMBIGUOUS = auto()
+    OUTSIDE = auto()
+    PRUNED = auto()
+    NOTHING = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """``paths``: the files or directories, the pattern, the file to be created, or the candidates.
+
+    ``known_parent``: of a file to be created, whether its directory is there.
+    """
+
+    match: Match
+    paths: tuple[str, ...] = ()
+    known_parent: bool = True
+
+
+_NOTHING = Resolution(Match.NOTHING)
+
+
+def parent_of(path: str) -> str:
+    """The directory of a path, ``"."`` for the root."""
+    return path.rpartition("/")[0] or "."
+
+
+class Layout:
+    """An index of the paths of a tree."""
+
+    def __init__(self, paths: Sequence[str], registry: Registry, known: Knowledge) -> None:
+        self.paths = paths
+        self.files = frozenset(paths)
+        self.counts = _counts(paths)
+        self._registry = registry
+        self._known = known
+        self._by_name: dict[str, list[str]] = defaultdict(list)
+        self._dirs_by_name: dict[str, list[str]] = defaultdict(list)
+        for path in paths:
+            self._by_name[path.rpartition("/")[2].lower()].append(path)
+        for directory in self.counts:
+            if directory != ".":
+                self._dirs_by_name[directory.rpartition("/")[2].lower()].append(directory)
+        self._by_words: dict[str, list[tuple[tuple[str, ...], str, bool]]] | None = None
+
+    def is_directory(self, path: str) -> bool:
+        """Whether it is a directory with files in it."""
+        return path in self.counts
+
+    def is_side(self, path: str) -> bool:
+        """Whether it lies in tests, fixtures, examples or the like."""
+        parts = frozenset(path.lower().split("/"))
+        side = self._registry.side_directories | self._registry.fixture_directories | self._known.test_directories
+        return not side.isdisjoint(parts)
+
+    def below(self, directory: str) -> list[str]:
+        """The files below a directory."""
+        return [path for path in self.paths if directory == "." or path.startswith(directory + "/")]
+
+    def resolve(self, text: str, *, in_code: bool) -> Resolution:
+        """What a path that stands in a text means; ``NOTHING`` if it is none."""
+        path = _LINES.sub("", text.strip()).replace("\\", "/")
+        as_directory = path.endswith("/")
+        path = path.removeprefix("./").rstrip("/")
+        if not path or len(path) > MAX_PATH or "//" in path or path == ".":
+            return _NOTHING
+        if path.startswith(("~", "../")) or "/../" in path:
+            return Resolution(Match.OUTSIDE, (path,)) if self._looks_new(path) or as_directory else _NOTHING
+        if path.startswith("/"):
+            found = self._existing(path.lstrip("/"))
+            return found or (Resolution(Match.OUTSIDE, (path,)) if self._looks_new(path) else _NOTHING)
+        found = self._existing(path)
+        if found is None and "*" in path:
+            hits = matching(self.paths, (path,)) if "/" in path or in_code else []
+            return Resolution(Match.PATTERN, (path,)) if hits else _NOTHING
+        if found is None:
+            found = self._by_suffix(path, in_code=in_code, as_directory=as_directory) or self._module(path, in_code=in_code)
+        return found or self._new(path, in_code=in_code)
+
+    def with_words(self, first: str) -> list[tuple[tuple[str, ...], str, bool]]:
+        """(words of the name, path, whether a directory) of everything whose name begins with this word (its stem)."""
+        if self._by_words is None:
+            index: dict[str, list[tuple[tuple[str, ...], str, bool]]] = defaultdict(list)
+            for name, directories in self._dirs_by_name.items():
+                del name
+                for directory in directories:
+                    words = name_words(directory.rpartition("/")[2])
+                    if words:
+                        index[words[0]].append((words, directory, True))
+            for paths in self._by_name.values():
+                words = name_words(paths[0].rpartition("/")[2].lstrip(".").partition(".")[0])
+                if words:
+                    index[words[0]] += [(words, path, False) for path in paths]
+            self._by_words = index
+        return self._by_words.get(first, [])
+
+    def _existing(self, path: str) -> Resolution | None:
+        if path in self.files:
+            return Resolution(Match.FILE, (path,))
+        if path in self.counts:
+            return Resolution(Match.DIRECTORY, (path,))
+        if any(part in self._registry.prune_rules.never for part in path.split("/")[:-1] or [path]):
+            return Resolution(Match.PRUNED, (path,))
+        return None
+
+    def _by_suffix(self, path: str, *, in_code: bool, as_directory: bool) -> Resolution | None:
+        name = path.rpartition("/")[2].lower()
+        ending = "/" + path.lower()
+        files = [] if as_directory else [p for p in self._by_name.get(name, ()) if ("/" + p.lower()).endswith(ending)]
+        if files and ("." in name or "/" in path or in_code or name in {n.lower() for n in self._known.paths["names"]}):
+            return self._chosen(files, Match.FILE)
+        directories = [d for d in self._dirs_by_name.get(name, ()) if ("/" + d.lower()).endswith(ending)]
+        if directories and ("/" in path or as_directory or in_code):
+            return self._chosen(directories, Match.DIRECTORY)
+        return None
+
+    def _chosen(self, found: list[str], match: Match) -> Resolution:
+        """Of several places the one that is no test or example; the few that remain, or a question."""
+        main = [path for path in found if not self.is_side(path)] or found
+        top = min(path.count("/") for path in main)
+        main = [path for path in main if path.count("/") == top] if top == 0 else main
+        if match is Match.DIRECTORY:
+            main = [path for path in main if not any(path.startswith(other + "/") for other in main)]
+        return Resolution(match if len(main) <= MAX_SAME_NAME else Match.AMBIGUOUS, tuple(sorted(main)))
+
+    def _module(self, path: str, *, in_code: bool) -> Resolution | None:
+        """"shop.http.client" and "shop.http.client.Client"."""
+        parts = path.removesuffix("()").split(".")
+        if "/" in path or len(parts) < 2 or not all(part.isidentifier() for part in parts) or not (in_code or len(parts) > 2):
+            return None
+        for length in (len(parts), len(parts) - 1):
+            if length < 2:
+                break
+            joined = "/".join(parts[:length])
+            for extension in _MODULE_EXTENSIONS:
+                files = self._by_name.get(f"{parts[length - 1]}.{extension}".lower(), ())
+                hits = [p for p in files if ("/" + p).endswith(f"/{joined}.{extension}")]
+                if hits:
+                    return self._chosen(hits, Match.FILE)
+            directories = [d for d in self._dirs_by_name.get(parts[length - 1].lower(), ()) if ("/" + d).endswith("/" + joined)]
+            if directories:
+                return self._chosen(directories, Match.DIRECTORY)
+        return None
+
+    def _looks_new(self, path: str) -> bool:
+        name = path.rpartition("/")[2]
+        extension = name.rpartition(".")[2].lower()
+        return name in self._known.paths["names"] or ("." in name and extension in self._known.paths["extensions"])
+
+    def _new(self, path: str, *, in_code: bool) -> Resolution:
+        """A file that is to be created, or nothing."""
+        directory, _, name = path.rpartition("/")
+        stem, _, extension = name.rpartition(".")
+        if not self._looks_new(path) or not _PLAIN.fullmatch(path.replace("/", "")) or name.lower() in self._known.paths["products"]:
+            return _NOTHING
+        if not directory:
+            is_name = name in self._known.paths["names"] or (stem[:1].isalpha() and extension not in _SHORT_EXTENSIONS and stem[-1:] != ".")
+            plain = is_name and " " not in name and (in_code or stem.isidentifier() or "-" in stem or "." in stem or not stem)
+            return Resolution(Match.NEW, (path,), known_parent=False) if plain else _NOTHING
+        if directory in self.counts:
+            return Resolution(Match.NEW, (path,))
+        name_of_parent = directory.rpartition("/")[2].lower()
+        parents = [d for d in self._dirs_by_name.get(name_of_parent, ()) if ("/" + d).endswith("/" + directory)]
+        parents = [d for d in parents if not self.is_side(d)] or parents
+        if len(parents) == 1:
+            return Resolution(Match.NEW, (f"{parents[0]}/{name}",))
+        return Resolution(Match.NEW, (path,), known_parent=False)
+
+
+def _counts(paths: Sequence[str]) -> dict[str, int]:
+    """Files below each directory; only directories that hold files somewhere."""
+    direct: dict[str, int] = defaultdict(int)
+    for path in paths:
+        direct[parent_of(path)] += 1
+    total: dict[str, int] = defaultdict(int)
+    for directory, count in direct.items():
+        total[directory] += count
+        while directory != ".":
+            directory = parent_of(directory)
+            total[directory] += count
+    return dict(sorted(total.items()))

@@ -1,0 +1,330 @@
+"""What each part of the text is: something to do, something not to do, a condition, a sign of success, or talk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import Enum, auto
+
+from .blocks import Kind, Line
+from .clauses import Part, begins_negative, masked, parts, sentences
+from .knowledge import Knowledge
+from .model import Role
+from .roles import Roles, labelled
+from .tables import read_row
+from .words import stem, words_of
+
+__all__ = ["Sense", "Statement", "read_statements", "request_of"]
+
+MAX_STATEMENTS = 5_000
+"""Statements looked at; what is behind is not read. A plan of 256 KiB has fewer unless it is no plan."""
+
+MAX_SENTENCE = 2_000
+"""Characters of a sentence that are looked at: a longer one is data."""
+
+_PREFIX = re.compile(r"(`[^`]{1,200}`|[^\s:`][^:`\n]{0,58}?)(?:\s*[:：]|\s+[–—-])\s+(?=\S)")
+_CONVENTIONAL = re.compile(r"([a-zA-Z]{2,12})(\([^()\n]{1,60}\))?!?:\s+(?=\S)")
+_STORY = re.compile(r"[Aa]s (?:an?|the) [^,\n]{1,80},?\s+(?:I|we)\s+(?:want|need|would like|can|should be able)\b")
+_FINITE = frozenset("is are was were has have had fails fail does do should must can cannot will would needs crashes hangs leaks works takes seems gets shows got".split())
+_ORDERS = frozenset({"do", "don't", "dont", "please", "never", "avoid", "leave", "keep"})
+_EMPTY_MODALS = frozenset({"have", "note", "know"})
+
+
+class Sense(Enum):
+    """What a statement is."""
+
+    DELIVERABLE = auto()
+    DETAIL = auto()
+    DONE = auto()
+    NON_GOAL = auto()
+    EXCEPTION = auto()
+    CONSTRAINT = auto()
+    ACCEPTANCE = auto()
+    EXPECTED = auto()
+    REFERENCE = auto()
+    LOCATION = auto()
+    VALIDATION = auto()
+    DEFECT = auto()
+    CONTEXT = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One part of the text.
+
+    Attributes:
+        text: without Markdown.
+        sense: what it is.
+        line: index of its line.
+        confidence: that it is that, for what is to be done.
+        action: name of the action, or empty.
+        signal: why, as a short stable phrase.
+        places: what the same table row says about where.
+    """
+
+    text: str
+    sense: Sense
+    line: int
+    confidence: float = 0.0
+    action: str = ""
+    signal: str = ""
+    places: str = ""
+
+
+def read_statements(lines: list[Line], roles: Roles, known: Knowledge) -> list[Statement]:
+    """Every statement of the text, in order; headings, code and quotations make none."""
+    found: list[Statement] = []
+    asked: set[int] = set()
+    for index, line in enumerate(lines):
+        if line.kind in (Kind.HEADING, Kind.CODE, Kind.QUOTE) or len(found) >= MAX_STATEMENTS:
+            continue
+        role = roles.of(line)
+        reader = _Reader(line, index, role, lines, known, below_request=line.parent in asked)
+        some = list(reader.read())
+        if any(statement.sense is Sense.DELIVERABLE for statement in some):
+            asked.add(index)
+        found += some
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """That a text asks for something: how sure, which action, the text without what introduces it, and why."""
+
+    text: str
+    action: str
+    confidence: float
+    signal: str
+
+
+def request_of(text: str, known: Knowledge, *, is_item: bool) -> Request | None:
+    """What a text asks for, if it asks: an imperative, "we need to ...", a story, or a noun for a verb.
+
+    A paragraph has to be in the imperative ("Add ..."); an item may also say "Adds ..." or "Adding ...".
+    """
+    if _STORY.match(text):
+        return Request(text, "create", 0.8, "user story")
+    words = words_of(masked(text))
+    asked = known.phrases["words.requests"].at(words, 0)
+    if asked is not None:
+        rest = _behind(text, asked[1])
+        action = known.action_of(words, asked[1] + _fillers(words[asked[1] :], known))
+        return Request(_capital(rest), action[0] if action else "", 0.8 if action else 0.6, "request") if rest else None
+    skipped = _fillers(words, known)
+    wished = known.phrases["words.wishes"].at(words, skipped)
+    if wished is not None and len(words) > wished[1]:
+        return Request(_capital(_behind(text, skipped + wished[1])), "create", 0.65, "wish")
+    noun = known.noun_index.at(words, skipped)
+    if noun is not None and is_item:
+        return Request(_capital(_behind(text, skipped)), known.nouns[noun[0]], 0.75, "noun for a verb")
+    found = known.action_of(words, skipped, only_imperative=not is_item)
+    if found is None or len(words) <= skipped + found[1] or _is_noun(words, skipped, known):
+        return None
+    return Request(_capital(_behind(text, skipped)), found[0], 0.9 if is_item else 0.85, "imperative")
+
+
+def _is_noun(words: tuple[str, ...], at: int, known: Knowledge) -> bool:
+    """Whether the word is a subject ("Cache invalidation fails"), not a verb."""
+    if words[at] not in known.words["words.also_nouns"]:
+        return False
+    following = words[at + 1 : at + 4]
+    if following and following[0] in known.words["words.determiners"]:
+        return False
+    return not _FINITE.isdisjoint(following) or following[:1] == ("of",)
+
+
+def _fillers(words: tuple[str, ...], known: Knowledge) -> int:
+    return next((n for n, word in enumerate(words) if word not in known.words["words.fillers"]), len(words))
+
+
+def _behind(text: str, count: int) -> str:
+    """``text`` without its first ``count`` words."""
+    from_words = [match.start() for match in re.finditer(r"\S+", text)]
+    hidden = masked(text)
+    starts = [at for at in from_words if words_of(hidden[at : at + 100].split(" ", 1)[0])]
+    return text[starts[count] :] if count < len(starts) else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+class _Reader:
+    """One line."""
+
+    def __init__(
+        self, line: Line, index: int, role: Role | None, lines: list[Line], known: Knowledge, *, below_request: bool
+    ) -> None:
+        self._line = line
+        self._index = index
+        self._role = role
+        self._known = known
+        self._lines = lines
+        self._below_request = below_request
+        self._places = ""
+
+    def read(self) -> Iterator[Statement]:
+        line = self._line
+        text = line.text
+        if line.kind is Kind.ROW:
+            row = read_row(line, self._known)
+            if row is None:
+                yield Statement(text, Sense.CONTEXT, self._index)
+                return
+            text, self._places = row.text, row.places
+            if row.done:
+                yield Statement(text, Sense.DONE, self._index)
+                return
+        if line.checked:
+            yield Statement(text, Sense.DONE, self._index)
+            return
+        role, text = labelled(text, self._known)
+        if role is not None:
+            self._role = role
+        for sentence in sentences(text, self._known):
+            yield from self._sentence(sentence)
+
+    def _sentence(self, sentence: str) -> Iterator[Statement]:
+        if len(sentence) > MAX_SENTENCE:
+            yield self._made(sentence[:MAX_SENTENCE], Sense.CONTEXT)
+            return
+        if sentence.endswith((":", "：")) and self._introduces() and not self._line.kind is Kind.ITEM:
+            yield self._made(sentence, Sense.CONTEXT)
+            return
+        subject = _CONVENTIONAL.match(sentence)
+        if subject and any(subject.group(1).lower() in signs.labels for signs in self._known.categories.values()):
+            sentence = sentence[subject.end() :]
+        for part in parts(sentence, self._known):
+            yield self._part(part)
+
+    def _introduces(self) -> bool:
+        return any(line.lead == self._index for line in self._lines[self._index + 1 : self._index + 3])
+
+    def _made(self, text: str, sense: Sense, request: Request | None = None) -> Statement:
+        text = text.strip().rstrip(".。;；,").strip()
+        made = Statement(text, sense, self._index, places=self._places)
+        if request is None:
+            return made
+        return replace(made, confidence=request.confidence, action=request.action, signal=request.signal)
+
+    def _part(self, part: Part) -> Statement:
+        text = part.text
+        words = words_of(masked(text))
+        if part.excepted:
+            return self._made(text, Sense.EXCEPTION)
+        if self._role is Role.NON_GOALS:
+            return self._made(text, Sense.NON_GOAL)
+        if self._role in (Role.IGNORED, Role.REPRODUCTION, Role.DEPENDENCIES, Role.BUDGET):
+            return self._made(text, Sense.CONTEXT)
+        if self._role is Role.ACCEPTANCE:
+            return self._made(text, Sense.ACCEPTANCE)
+        if self._role is Role.EXPECTED:
+            return self._made(text, Sense.EXPECTED)
+        if part.negative or self._forbids(words):
+            told = self._role is Role.PROBLEM and words[0] not in _ORDERS
+            return self._made(text, Sense.CONTEXT if told else Sense.NON_GOAL)
+        if self._role is Role.REFERENCES or self._refers(words):
+            return self._made(text, Sense.REFERENCE)
+        if self._role is Role.CONSTRAINTS or self._constrains(words):
+            return self._made(text, Sense.CONSTRAINT)
+        return self._asked(text, words)
+
+    def _forbids(self, words: tuple[str, ...]) -> bool:
+        """Negations that do not open the sentence: "X must not be changed", "leave X alone"."""
+        known = self._known
+        if begins_negative(words, known):
+            return True
+        touch = known.words["negation.touch"]
+        for index, phrase, length in known.phrases["negation.starts"].find(words):
+            if phrase not in ("must not", "should not", "mustn't", "shouldn't", "shall not", "will not", "won't", "do not", "don't", "may not"):
+                continue
+            behind = words[index + length : index + length + 3]
+            passive = behind[:1] == ("be",) and any(word.rstrip("ed") and stem(word) in touch for word in behind[1:])
+            workers = not known.words["negation.workers"].isdisjoint(words[:index])
+            if passive or (workers and behind and stem(behind[0]) in known.words["negation.forbidden"]):
+                return True
+        frozen = known.phrases["negation.frozen"].any(words)
+        stays = not {"leave", "keep", "stay", "stays", "remain", "remains", "is", "are", "left", "kept"}.isdisjoint(words)
+        return frozen and stays
+
+    def _refers(self, words: tuple[str, ...]) -> bool:
+        """Whether the sentence does nothing but point to something."""
+        found = self._known.phrases["paths.references"].at(words, 0)
+        return found is not None and words[0] not in ("like", "following", "same", "the", "matching", "already", "per")
+
+    def _constrains(self, words: tuple[str, ...]) -> bool:
+        known = self._known
+        at = _fillers(words, known)
+        first = known.phrases["constraints.verbs"].at(words, at)
+        if first is not None and first[0] in ("ensure", "respect", "continue"):
+            return known.phrases["constraints.words"].any(words) or not {"pass", "passes", "green", "still"}.isdisjoint(words)
+        if first is not None:
+            return True
+        modal = known.phrases["words.modals"].any(words)
+        return modal and known.phrases["constraints.words"].any(words)
+
+    def _asked(self, text: str, words: tuple[str, ...]) -> Statement:
+        is_item = self._line.kind in (Kind.ITEM, Kind.ROW)
+        request = request_of(text, self._known, is_item=is_item) or self._behind_prefix(text, is_item=is_item)
+        if self._role is Role.VALIDATION and (request is None or request.action not in ("create", "test", "document") or words[:1] in (("verify",), ("ensure",))):
+            return self._made(text, Sense.VALIDATION)
+        if request is not None:
+            return self._made(request.text, Sense.DELIVERABLE, self._weighed(request))
+        wanted = self._wanted(text, words)
+        if wanted is not None:
+            return self._made(wanted.text, Sense.DELIVERABLE, wanted)
+        if self._role is Role.FILES:
+            return self._made(text, Sense.LOCATION)
+        if self._below_request and is_item:
+            return self._made(text, Sense.DETAIL)
+        if is_item and (self._role is Role.WORK or self._line.checked is False) and len(words) > 1:
+            return self._made(self._with_lead(text), Sense.DELIVERABLE, Request(text, "", 0.65, "item of a list of work"))
+        if self._is_defect(words) and self._role in (None, Role.PROBLEM, Role.CONTEXT):
+            return self._made(text, Sense.DEFECT)
+        return self._made(text, Sense.CONTEXT)
+
+    def _weighed(self, request: Request) -> Request:
+        """Nearer to certainty in a list of work, further from it in the background."""
+        confidence = request.confidence
+        if self._role is Role.WORK or self._line.checked is False:
+            confidence = min(0.95, confidence + 0.05)
+        elif self._role in (Role.CONTEXT, Role.PROBLEM):
+            confidence *= 0.7
+        return replace(request, confidence=round(confidence, 4), text=self._with_lead(request.text))
+
+    def _behind_prefix(self, text: str, *, is_item: bool) -> Request | None:
+        """"`src/a.py`: add x", "Client - retry failed calls": the request behind a name."""
+        prefix = _PREFIX.match(text)
+        if prefix is None:
+            return None
+        request = request_of(text[prefix.end() :], self._known, is_item=True)
+        return replace(request, text=text, confidence=request.confidence - 0.05) if request and (is_item or prefix.group(1).startswith("`")) else None
+
+    def _wanted(self, text: str, words: tuple[str, ...]) -> Request | None:
+        """"The API must return 404": something that is to be so, and is not yet."""
+        for index, phrase, length in self._known.phrases["words.modals"].find(words):
+            behind = words[index + length : index + length + 2]
+            if not index or not behind or behind[0] in _EMPTY_MODALS or len(behind) < 2:
+                continue
+            negated = behind[0] == "not"
+            action = "fix" if negated else (self._known.action_of(words, index + length) or ("change", 1))[0]
+            sure = 0.7 if "not" not in phrase and self._role not in (Role.CONTEXT, Role.PROBLEM) else 0.5
+            return Request(text, action, sure, "should")
+        return None
+
+    def _with_lead(self, text: str) -> str:
+        """"The command should:" and "accept a path" are one sentence."""
+        if self._line.lead < 0:
+            return text
+        lead = self._lines[self._line.lead].text.rstrip(":：")
+        words = words_of(lead)
+        if len(words) < 2 or len(words) > 12 or words[-1] not in self._known.words["words.modals"]:
+            return text
+        if self._known.phrases["words.requests"].at(words, 0):
+            return text
+        return f"{lead} {text[:1].lower()}{text[1:]}"
+
+    def _is_defect(self, words: tuple[str, ...]) -> bool:
+        stemmed = {stem(word) for word in words}
+        return bool(stemmed & self._known.words["defects.words"]) or self._known.phrases["defects.phrases"].any(words)
