@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 from .shell_words import Token, resolve_word, tokens_of
 
-__all__ = ["MAX_SHELL_BYTES", "PLACEHOLDER", "UNKNOWN", "Simple", "directory_of", "simple_commands"]
+__all__ = ["MAX_SHELL_BYTES", "PLACEHOLDER", "UNKNOWN", "Simple", "directory_after", "directory_of", "simple_commands"]
 
 PLACEHOLDER = "__CI_EXPRESSION__"
 """Stands in shell text for an expression of a CI system, whose value is not known here."""
@@ -101,6 +101,12 @@ def directory_of(start: str, cwd: str) -> str:
         return UNKNOWN
     path = posixpath.normpath(cwd[1:] or "." if cwd.startswith("/") else posixpath.join(start, cwd))
     return UNKNOWN if path == ".." or path.startswith(("../", "/")) else path
+
+
+def directory_after(start: str, target: str) -> str:
+    """The directory from the root after ``cd target`` in ``start``; :data:`UNKNOWN` where only a shell could tell."""
+    exact = PLACEHOLDER not in target and not any(char in target for char in "$`*?~")
+    return directory_of(start, _joined("", target, exact))
 
 
 class _Enough(Exception):
