@@ -116,12 +116,10 @@ class Expander:
 
 def _closing(text: str, at: int, opening: str) -> int:
     """Where the bracket that opens at ``at`` closes; -1 if it does not."""
-    closing, level = _CLOSING[opening], 0
-    for place in range(at, len(text)):
-        if text[place] == opening:
-            level += 1
-        elif text[place] == closing:
-            level -= 1
-            if not level:
-                return place
+    closing, level, start = _CLOSING[opening], 0, at
+    while (end := text.find(closing, start)) >= 0:
+        level += text.count(opening, start, end) - 1
+        if not level:
+            return end
+        start = end + 1
     return -1

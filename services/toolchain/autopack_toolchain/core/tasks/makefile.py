@@ -101,6 +101,8 @@ class _Reader:
         self._conditions, self._rules, self._in_rule, self._defining = outer, [], False, 0
 
     def _line(self, path: str, number: int, line: str) -> None:
+        if not line or line.startswith("#"):
+            return
         if self._defining or _DEFINE.match(line):
             if match := _DEFINE.match(line):
                 self._defining = max(0, self._defining + (1 if "define" in match[0] else -1))

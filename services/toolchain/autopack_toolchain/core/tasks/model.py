@@ -88,7 +88,8 @@ def readable(workspace: Workspace, path: str) -> bool:
 
 def within(directory: str, lines: Iterable[str]) -> list[str]:
     """Shell lines as they run in another directory, relative to the one where the tool is called."""
-    if not directory or directory in {".", "./"}:
+    directory = directory.strip().rstrip("/")
+    if directory in {"", "."}:
         return list(lines)
     return [f"cd {directory} && {line}" for line in lines]
 
@@ -103,7 +104,7 @@ def first_line(text: object) -> str:
     return text.strip().partition("\n")[0].strip() if isinstance(text, str) else ""
 
 
-_KEY = re.compile(r"""^[ \t]*["']?([^"'=:]{1,200})["']?[ \t]*[:=]""")
+_KEY = re.compile(r"""^[ \t]*(?:"([^"]{1,200})"|'([^']{1,200})'|([\w./:@*-]{1,200}))[ \t]*[:=]""")
 
 
 def header_lines(workspace: Workspace, path: str) -> dict[str, int]:
@@ -126,5 +127,5 @@ def key_lines(workspace: Workspace, path: str, after: str = "") -> dict[str, int
     found: dict[str, int] = {}
     for number, line in enumerate(workspace.lines(path)[start:], start + 1):
         if match := _KEY.match(line):
-            found.setdefault(match[1].strip(), number)
+            found.setdefault(match[1] or match[2] or match[3], number)
     return found

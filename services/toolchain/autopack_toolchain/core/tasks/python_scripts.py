@@ -29,10 +29,17 @@ def _command(value: object) -> list[str]:
 
 # poe
 
+_POE_PLACES = (
+    ("pyproject.toml", ("tool", "poe", "tasks")),
+    ("poe_tasks.toml", ("tasks",)),
+    ("poe_tasks.toml", ("tool", "poe", "tasks")),
+)
+"""Where the tasks stand; in a file of their own the name of the tool may be left out."""
+
 
 def read_poe(workspace: Workspace, directory: str) -> Iterator[Task]:
     """Tasks of poethepoet in pyproject.toml or poe_tasks.toml."""
-    for name, keys in (("pyproject.toml", ("tool", "poe", "tasks")), ("poe_tasks.toml", ("tasks",))):
+    for name, keys in _POE_PLACES:
         path = join(directory, name)
         tasks = table(workspace.toml(path), *keys) if workspace.has(directory, name) else {}
         prefix = "[" + ".".join(keys)

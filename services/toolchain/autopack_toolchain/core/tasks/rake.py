@@ -71,7 +71,8 @@ def read_rake(workspace: Workspace, directory: str) -> Iterator[Task]:
         first = found["default"]
         yield Task("rake", "", first.path, first.line, directory, ("rake",), needs=("default",))
     for task, item in list(found.items())[:MAX_TASKS]:
-        needs = unique((_resolved(need, task, found) for need in item.needs), task)
+        resolved = (_resolved(need, task, found) for need in item.needs)
+        needs = unique((need for need in resolved if need in found), task)
         lines = bodies(item.lines)
         yield Task("rake", task, item.path, item.line, directory, ("rake", task), lines, needs, item.description)
 
@@ -79,13 +80,14 @@ def read_rake(workspace: Workspace, directory: str) -> Iterator[Task]:
 def _read(workspace: Workspace, path: str, found: dict[str, _Found]) -> None:
     spaces: list[tuple[int, str]] = []
     current: _Found | None = None
-    description = ""
+    description, inside = "", 0
     for number, line in enumerate(workspace.lines(path), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         indent = len(line) - len(line.lstrip())
         if not line.lstrip().startswith(("end", "}", ")", "]")):
             spaces = [space for space in spaces if space[0] < indent]
+            current = current if indent > inside else None
         if match := _NAMESPACE.match(line):
             spaces.append((indent, match[2]))
         elif match := _DESCRIPTION.match(line):
@@ -95,11 +97,13 @@ def _read(workspace: Workspace, path: str, found: dict[str, _Found]) -> None:
             name = ":".join([*(space for _, space in spaces), match[2] or match[3] or match[4]])
             current = found.setdefault(name, _Found(path, number))
             current.needs += _needs(key, match[5])
+            inside = indent
             current.description, description = current.description or description, ""
         elif (match := _CLASS.match(line)) and match[1] in _CLASSES:
             default, program = _CLASSES[match[1]]
             name = ":".join([*(space for _, space in spaces), match[2] or match[3] or default])
             current = found.setdefault(name, _Found(path, number, lines=[program]))
+            inside = indent
             current.description, description = current.description or description, ""
         elif current is not None:
             if match := _SHELL.match(line):
