@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import yaml
 
@@ -29,6 +30,18 @@ MAX_ITEMS = 2000
 _SUSPECT_BRACKETS = 4000
 _SUSPECT = re.compile(r"(?:[-?:][ \t]+){100}")
 _NULL = "tag:yaml.org,2002:null"
+_TEXT = "tag:yaml.org,2002:str"
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+
+
+class _Loader(yaml.CSafeLoader):
+    """The safe C loader that tells null from other scalars and resolves nothing else: only texts are looked at."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode and implicit[0] and value in _NULLS:
+            return _NULL
+        return _TEXT
+
 
 Fields = dict[str, yaml.Node]
 
@@ -143,7 +156,7 @@ def parse_documents(text: str) -> list[Value]:
     try:
         if _SUSPECT.search(text) or text.count("[") + text.count("{") > _SUSPECT_BRACKETS:
             _check_nesting(text)
-        return [Value(node) for node in islice(yaml.compose_all(text, Loader=yaml.CSafeLoader), 2)]
+        return [Value(node) for node in islice(yaml.compose_all(text, Loader=_Loader), 2)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ManifestError(f"invalid YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None

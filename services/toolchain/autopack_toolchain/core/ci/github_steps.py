@@ -52,47 +52,53 @@ class StepReader:
 
     def read(self, steps: list[Value], place: Place) -> None:
         """The steps of a job or an action, in order."""
+        known = _known(place, place.rows, {})
         for step in steps:
             if self._gathered.full:
                 return
-            self._step(step, place)
+            self._step(step, place, known)
 
-    def _step(self, step: Value, place: Place) -> None:
-        run, uses = step.get("run").text, step.get("uses").text
-        inputs = step.get("with").texts()
+    def _step(self, step: Value, place: Place, of_job: _Known) -> None:
+        fields = step.entries()
+        run = fields["run"].text if "run" in fields else ""
+        uses = fields["uses"].text if "uses" in fields and not run else ""
+        if not run and not uses:
+            return
+        inputs = fields["with"].texts() if uses and "with" in fields else {}
         workdir = step.get("working-directory").text or place.inherited[0]
-        env = {**place.env, **step.get("env").texts()}
+        env = fields["env"].texts() if "env" in fields else {}
         telling = [run, workdir, *(text for name, text in inputs.items() if name in _COMMAND_INPUTS)]
+        condition = " && ".join(filter(None, (place.command.condition, step.get("if").text)))
         for rows in variants(place.rows, telling):
-            values = _with_env({**place.values, **_told_by(rows, place.runner)}, env)
-            filled = {name: fill(text, values) for name, text in env.items()}
+            known = of_job if rows is place.rows and not env else _known(place, rows, env)
             command = replace(
                 place.command,
-                line=step.get("run" if run else "uses").line,
-                step=fill(step.get("name").text, values),
-                env={name: text for name, text in filled.items() if PLACEHOLDER not in text},
-                system=_system(place.runner, rows) or place.command.system,
-                condition=" && ".join(filter(None, (place.command.condition, step.get("if").text))),
-                workdir=_workdir(fill(workdir, values), place.checkout),
+                line=fields["run" if run else "uses"].line,
+                step=fill(step.get("name").text, known.values),
+                script=fill(run, known.values),
+                workdir=_workdir(fill(workdir, known.values), place.checkout) if run else ".",
+                shell=_shell(fill(step.get("shell").text or place.inherited[1], known.first), known.system),
+                env=known.env,
+                system=known.system,
+                condition=condition,
+                uses=uses.partition("@")[0],
+                with_={name: fill(text, known.values) for name, text in inputs.items()},
             )
             if run:
-                shell = fill(step.get("shell").text or place.inherited[1], {**values, **_first(rows)})
-                self._gathered.add(replace(command, script=fill(run, values), shell=_shell(shell, command.system)))
-            elif uses:
-                self._use(uses, {name: fill(text, values) for name, text in inputs.items()}, command, place)
+                self._gathered.add(command)
+            else:
+                self._use(uses, command, place)
 
-    def _use(self, uses: str, inputs: dict[str, str], command: CiCommand, place: Place) -> None:
+    def _use(self, uses: str, command: CiCommand, place: Place) -> None:
         path = self._local(uses, place.checkout)
         if path is None:
-            self._gathered.add(replace(command, uses=uses.partition("@")[0], with_=inputs, workdir="."))
+            self._gathered.add(command)
         elif path and command.depth < MAX_DEPTH:
             action = next(iter(load(self._workspace, path)), Value(None))
-            inner = replace(command, path=path, depth=command.depth + 1, workdir=".")
-            values = {"github.workspace": "$GITHUB_WORKSPACE", **inputs_of(action.get("inputs"), inputs)}
-            env = {name: text for name, text in command.env.items() if "${{" not in text}
-            self.read(
-                action.get("runs", "steps").items(), Place(inner, values, [{}], (), place.checkout, ("", ""), env)
-            )
+            inner = replace(command, path=path, depth=command.depth + 1, uses="", with_={})
+            values = {"github.workspace": "$GITHUB_WORKSPACE", **inputs_of(action.get("inputs"), command.with_)}
+            place = Place(inner, values, [{}], (), place.checkout, ("", ""), command.env)
+            self.read(action.get("runs", "steps").items(), place)
 
     def _local(self, uses: str, checkout: str) -> str | None:
         """The file of an action of this repository; empty if it is not there, None if it is no local one."""
@@ -118,27 +124,33 @@ def inputs_of(declared: Value, given: Mapping[str, str]) -> dict[str, str]:
     return {name: text for name, text in values.items() if PLACEHOLDER not in text and "${{" not in text}
 
 
-def _told_by(rows: list[Row], runner: tuple[str, ...]) -> dict[str, str]:
-    names = {"linux": "Linux", "windows": "Windows", "macos": "macOS"}
-    system = _system(runner, rows)
-    return {**known_values(rows), **({"runner.os": names[system]} if system else {})}
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is known where a step runs: references, those of the first row of the matrix too, variables, system."""
+
+    values: Mapping[str, str]
+    first: Mapping[str, str]
+    env: Mapping[str, str]
+    system: str
 
 
-def _system(runner: tuple[str, ...], rows: list[Row]) -> str:
-    """The system of the first row: rows for Linux stand first."""
-    return system_of(*(fill(label, _first(rows)) for label in runner))
+_NAMES_OF_SYSTEMS = {"linux": "Linux", "windows": "Windows", "macos": "macOS"}
 
 
-def _first(rows: list[Row]) -> Row:
-    return rows[0] if rows else {}
-
-
-def _with_env(values: dict[str, str], env: Mapping[str, str]) -> dict[str, str]:
-    for name, text in env.items():
+def _known(place: Place, rows: list[Row], env: Mapping[str, str]) -> _Known:
+    """The first row of a matrix decides on the system: rows for Linux stand first."""
+    first = rows[0] if rows else {}
+    system = system_of(*(fill(label, first) for label in place.runner)) or place.command.system
+    values = {**place.values, **known_values(rows)}
+    if system:
+        values["runner.os"] = _NAMES_OF_SYSTEMS[system]
+    literal: dict[str, str] = {}
+    for name, text in (*place.env.items(), *env.items()):
+        literal.pop(name, None)
         filled = fill(text, values)
         if PLACEHOLDER not in filled:
-            values[f"env.{name.lower()}"] = filled
-    return values
+            literal[name] = values[f"env.{name.lower()}"] = filled
+    return _Known(values, {**values, **first}, literal, system)
 
 
 def _workdir(text: str, checkout: str) -> str:

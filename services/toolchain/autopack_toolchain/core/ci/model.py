@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ..shell import MAX_SHELL_BYTES
 
@@ -88,6 +89,7 @@ _SYSTEMS = (
 )
 
 
+@lru_cache(maxsize=256)  # a few labels, asked for at every step
 def system_of(*labels: str) -> str:
     """The operating system that labels or names of images of a runner tell; empty if they do not."""
     for system, words in _SYSTEMS:
