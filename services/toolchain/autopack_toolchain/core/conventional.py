@@ -14,7 +14,7 @@ from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, StepKind
 from .registry import Ecosystem, Language, ProjectRule, StepRule
-from .search import captured, find_text
+from .search import captured, count_text, find_text
 from .workspace import Workspace, join, parents
 
 __all__ = ["detect_conventional", "detect_languages", "owned_tests", "present", "steps_by_rules"]
@@ -148,7 +148,7 @@ def _conditions(
         paths = [join(directory, n) for name in rule.inside if (n := present(workspace, directory, (name,)))]
         for path in paths if rule.inside else manifests:
             line, text = find_text(workspace, path, rule.text)
-            if line:
+            if line and not (rule.once and count_text(workspace, path, rule.text) > 1):
                 return Evidence(path, line, text, rule.weight), file
         return None
     if rule.tests:

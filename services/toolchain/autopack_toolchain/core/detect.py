@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .calibration import calibrated
+from .ci_steps import detect_ci_steps
 from .classify import Classifier
 from .compiled import detect_go, detect_rust
 from .conventional import detect_conventional, detect_languages
 from .dotnet import detect_dotnet
 from .java import detect_java
 from .model import Candidate, Detection, DetectionWarning, Project, Source
+from .native import detect_native
 from .node import detect_node
 from .owners import Owners
 from .php import detect_php
@@ -34,6 +36,7 @@ _DETECTORS = (
     detect_java,
     detect_php,
     detect_dotnet,
+    detect_native,
     detect_conventional,
 )
 
@@ -88,5 +91,6 @@ def _commands(workspace: Workspace, candidates: list[Candidate]) -> list[Candida
     tasks = read_tasks(workspace, owners.by_directory)
     classifier = Classifier(programs, tasks)
     return [
+        *detect_ci_steps(workspace, classifier, programs, owners),
         *detect_task_steps(workspace, classifier, owners, tasks),
     ]

@@ -34,6 +34,9 @@ MAX_PROJECTS = 200
 
 _ORDER = {kind: place for place, kind in enumerate(StepKind)}
 
+_COEXISTING = frozenset({"c"})
+"""Where several managers in one directory are no conflict: build systems of C are kept side by side on purpose."""
+
 _REMEDIES = {"node": ', or name the manager in the field "packageManager" of package.json'}
 
 
@@ -113,7 +116,8 @@ def _steps(candidates: list[Candidate], manager: PackageManager) -> list[Step]:
     for candidate in candidates:
         command = candidate.command
         if command and candidate.kind and (not candidate.only_with or manager.name in candidate.only_with):
-            merged[candidate.kind, command.argv, command.cwd, tuple(sorted(command.env.items()))].append(candidate)
+            key = (candidate.kind, command.argv, command.script, command.cwd, tuple(sorted(command.env.items())))
+            merged[key].append(candidate)
     ranked = []
     for same in merged.values():
         first = same[0]
@@ -131,6 +135,8 @@ def _steps(candidates: list[Candidate], manager: PackageManager) -> list[Step]:
 
 def _conflicts(workdir: str, ecosystem: str, candidates: list[Candidate]) -> list[DetectionWarning]:
     """One warning where files of several managers stand side by side."""
+    if ecosystem in _COEXISTING:
+        return []
     manager = _manager(candidates)
     rivals = [manager, *manager.alternatives]
     files: dict[str, str] = {}

@@ -50,6 +50,7 @@ class StepRule:
     files: tuple[str, ...]
     unless: tuple[str, ...]
     text: str
+    once: bool
     inside: tuple[str, ...]
     weight: float
     source: Source
@@ -104,6 +105,7 @@ class Registry:
     side_directories: frozenset[str]
     content_names: frozenset[str]
     content_globs: tuple[str, ...]
+    manifest_names: frozenset[str]
     ecosystems: Mapping[str, Ecosystem]
     languages: tuple[Language, ...]
     version_files: tuple[VersionFile, ...]
@@ -119,7 +121,7 @@ class Registry:
 
     def is_manifest(self, name: str) -> bool:
         """Whether an entry of this name that is no regular file deserves a warning."""
-        return name in self.content_names or any(name in ecosystem.locks for ecosystem in self.ecosystems.values())
+        return name in self.manifest_names
 
     def wants_content(self, path: str) -> bool:
         """Whether a snapshot should carry the content of this file."""
@@ -137,6 +139,7 @@ def parse_registry(*texts: str) -> Registry:
     tables: dict[str, Any] = {}
     for data in parsed:
         tables |= data.get("ecosystem", {})
+    content_names = frozenset(name for data in parsed for name in _content(data, "content_names"))
     return Registry(
         prune_rules=PruneRules(
             never=frozenset(tree["pruned_directories"]),
@@ -146,8 +149,9 @@ def parse_registry(*texts: str) -> Registry:
         ),
         fixture_directories=frozenset(tree["fixture_directories"]),
         side_directories=frozenset(tree["side_directories"]),
-        content_names=frozenset(name for data in parsed for name in _content(data, "content_names")),
+        content_names=content_names,
         content_globs=tuple(dict.fromkeys(glob for data in parsed for glob in _content(data, "content_globs"))),
+        manifest_names=content_names.union(*(table.get("locks", ()) for table in tables.values())),
         ecosystems={name: _ecosystem(name, table) for name, table in tables.items()},
         languages=tuple(_language(table) for data in parsed for table in data.get("language", ())),
         version_files=tuple(_version_file(table) for data in parsed for table in data.get("version_file", ())),
@@ -197,6 +201,7 @@ def _step_rule(table: Mapping[str, Any]) -> StepRule:
         files=tuple(table.get("files", ())),
         unless=tuple(table.get("unless", ())),
         text=table.get("text", ""),
+        once=table.get("once", False),
         inside=tuple(table.get("inside", ())),
         weight=table["weight"],
         source=Source[table.get("source", "default").upper()],

@@ -9,7 +9,7 @@ import re2
 
 from .workspace import Workspace
 
-__all__ = ["captured", "find_text"]
+__all__ = ["captured", "captures", "count_text", "find_text"]
 
 MAX_SIGNAL = 48
 """Characters of a matched text that are shown as evidence."""
@@ -40,3 +40,15 @@ def captured(workspace: Workspace, path: str, pattern: str) -> tuple[str, int]:
     if match is None or not group:
         return "", 0
     return match[group], text.count("\n", 0, match.start(group)) + 1
+
+
+def count_text(workspace: Workspace, path: str, pattern: str) -> int:
+    """Number of matches in a file."""
+    return sum(1 for _ in _compiled(pattern).finditer(workspace.text(path)))
+
+
+def captures(workspace: Workspace, path: str, pattern: str, limit: int) -> list[str]:
+    """The first groups of all matches in a file, each once, at most ``limit``."""
+    text = workspace.text(path)
+    found = dict.fromkeys(match[1] for match in _compiled(pattern).finditer(text)) if text else {}
+    return list(found)[:limit]
