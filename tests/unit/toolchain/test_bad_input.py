@@ -38,7 +38,17 @@ def test_a_broken_manifest_is_a_warning_with_its_line_and_the_rest_is_found(
     assert any(w.message.startswith(place) and w.paths == (path,) for w in detection.warnings), detection.warnings
 
 
-@pytest.mark.parametrize("content", [BOMB, "a: &a\n  b: 1\nc:\n  <<: [" + "*a," * 5000 + "]\n", "a: [\n", "[" * 50_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        BOMB,
+        "a: &a\n  b: 1\nc:\n  <<: [" + "*a," * 5000 + "]\n",
+        "a: [\n",
+        "[" * 50_000,
+        "- " * 200_000,
+        "[ # ]\n" * 100_000,
+    ],
+)
 def test_a_yaml_bomb_is_a_warning(detect_files: Detect, content: str) -> None:
     detection = detect_files({"package.json": '{"name": "a"}', "pnpm-workspace.yaml": content})
     assert any(w.message.startswith("pnpm-workspace.yaml") for w in detection.warnings)

@@ -22,6 +22,7 @@ from packaging.utils import canonicalize_name
 __all__ = [
     "ManifestError",
     "RequirementLine",
+    "check_yaml_nesting",
     "parse_ini",
     "parse_json",
     "parse_json5",
@@ -37,7 +38,7 @@ MAX_YAML_ALIASES = 64
 """Aliases at most in one YAML file. The configuration files read here have none or a handful; bombs have thousands."""
 
 MAX_NESTING = 100
-"""Open brackets in YAML and parts of a dotted key in TOML: both parsers need quadratic time for them."""
+"""Levels of nesting in YAML and parts of a dotted key in TOML: both parsers need quadratic time for them."""
 
 MAX_REQUIREMENT_LINES = 20_000
 """Lines at most that are read of a requirements file; the longest hashed lock of a known project has about 9,000."""
@@ -115,9 +116,6 @@ def parse_json5(text: str) -> Any:
         raise ManifestError(f"invalid JSON5: {error}") from None
 
 
-_BRACKETS = re.compile(r"[\[\]{}]")
-
-
 class _Loader(yaml.CSafeLoader):
     """The safe C loader without merge keys: expanding ``<<`` of aliases is exponential, and no file here needs it."""
 
@@ -127,14 +125,8 @@ class _Loader(yaml.CSafeLoader):
 
 def parse_yaml(text: str) -> Any:
     """The first YAML document, with at most :data:`MAX_YAML_ALIASES` aliases."""
-    depth = 0
-    for match in _BRACKETS.finditer(text):
-        depth += 1 if match[0] in "[{" else -1
-        if depth > MAX_NESTING:
-            line = text.count("\n", 0, match.start()) + 1
-            raise ManifestError(f"invalid YAML: more than {MAX_NESTING} brackets are open", line)
     try:
-        aliases = sum(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=_Loader))
+        aliases = check_yaml_nesting(text)
         if aliases > MAX_YAML_ALIASES:
             raise ManifestError(f"invalid YAML: {aliases} aliases, at most {MAX_YAML_ALIASES} are read")
         return next(iter(yaml.load_all(text, Loader=_Loader)), None)
@@ -147,6 +139,28 @@ def parse_yaml(text: str) -> Any:
         raise ManifestError("invalid YAML: nested too deeply") from None
     except ValueError as error:  # for example a date in month 13
         raise ManifestError(f"invalid YAML: {error}") from None
+
+
+def check_yaml_nesting(text: str) -> int:
+    """The number of aliases in the documents.
+
+    Raises:
+        ManifestError: they are nested more than :data:`MAX_NESTING` levels deep. Reading the events of a parser is not
+            recursive; the composer of libyaml is, in C, and ends the process at some 50,000 levels.
+        yaml.YAMLError: it is no YAML.
+    """
+    depth = aliases = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_NESTING:
+                line = event.start_mark.line + 1 if event.start_mark else 0
+                raise ManifestError(f"invalid YAML: nested more than {MAX_NESTING} levels deep", line)
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, yaml.AliasEvent):
+            aliases += 1
+    return aliases
 
 
 def parse_xml(text: str) -> Element:

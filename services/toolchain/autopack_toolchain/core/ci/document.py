@@ -7,19 +7,15 @@ stays a text, and an alias costs nothing. Merge keys are resolved where a mappin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
 import yaml
 
-from ..parsing import ManifestError
+from ..parsing import ManifestError, check_yaml_nesting
 from ..workspace import Workspace
 
 __all__ = ["Value", "load", "parse_documents"]
-
-MAX_NESTING = 200
-"""Nested values at most: libyaml needs quadratic time for them and the composer's stack ends at some ten thousand."""
 
 MAX_FIELDS = 2000
 """Keys at most of one mapping after its merges: a configuration of 1 MiB that merges a hundred times has no more."""
@@ -28,6 +24,8 @@ MAX_ITEMS = 2000
 """Items at most of one sequence."""
 
 _SUSPECT_BRACKETS = 4000
+"""With fewer brackets and no line of 100 indicators a file of 1 MiB cannot be nested so deep that the composer ends the
+process; the check is left out, because it takes as long as the composer."""
 _SUSPECT = re.compile(r"(?:[-?:][ \t]+){100}")
 _NULL = "tag:yaml.org,2002:null"
 _TEXT = "tag:yaml.org,2002:str"
@@ -155,30 +153,13 @@ def parse_documents(text: str) -> list[Value]:
     """
     try:
         if _SUSPECT.search(text) or text.count("[") + text.count("{") > _SUSPECT_BRACKETS:
-            _check_nesting(text)
+            check_yaml_nesting(text)
         return [Value(node) for node in islice(yaml.compose_all(text, Loader=_Loader), 2)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ManifestError(f"invalid YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
     except yaml.YAMLError as error:
         raise ManifestError(f"invalid YAML: {error}") from None
-
-
-def _check_nesting(text: str) -> None:
-    """Refuses what the composer, which is recursive, should not see; reading the events is not."""
-    depth = 0
-    for event in _events(text):
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_NESTING:
-                line = event.start_mark.line + 1
-                raise ManifestError(f"invalid YAML: nested more than {MAX_NESTING} levels deep", line)
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
-
-
-def _events(text: str) -> Iterator[yaml.Event]:
-    yield from yaml.parse(text, Loader=yaml.CSafeLoader)
 
 
 def load(workspace: Workspace, path: str) -> list[Value]:
