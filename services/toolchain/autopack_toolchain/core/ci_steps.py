@@ -6,21 +6,22 @@ heart (``pytest``, ``make test``): the more plainly the jobs of a pull request r
 
 from __future__ import annotations
 
+import posixpath
 import re
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import dataclass, replace
 
 from autopack_kit.commands import Command, Script
 
 from .ci import CiCommand, read_ci
-from .classify import Classifier, Use, words_of_name
+from .classify import Classifier, Use, is_whole, words_of_name
 from .model import Candidate, Evidence, Source, StepKind
 from .owners import Owners, ProjectKey
 from .programs import Programs
 from .shell import PLACEHOLDER, Simple, directory_of, simple_commands
+from .unwrap import bare
 from .workspace import Workspace
 
 __all__ = ["detect_ci_steps"]
@@ -31,11 +32,14 @@ MAX_EVIDENCE = 5
 FULL = 0.8
 """Weight of one plain line in a job that every pull request runs."""
 
-WEAK = 0.3
+WEAK = 0.25
 """A command that no line speaks more strongly for than this does not stand before what the repository's tasks say."""
 
 UNATTENDED = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request", ""})
 """Triggers that every change meets."""
+
+FLOOR = (0.2, 0.05)
+"""What weighs less says nothing: for purposes other than tests, whose names mean many things, and for tests."""
 
 NOT_EVERY_CHANGE = 0.35
 OTHER_SYSTEM = 0.6
@@ -44,10 +48,25 @@ OTHER_NAME = 0.85
 GUARDED = 0.8
 FILLED_IN = 0.85
 SIDE_WORKFLOW = 0.5
+SELECTION = 0.6
+OTHER_TASK = 0.4
 """Factors for: a workflow that only a release, a schedule or a person starts; a job for Windows or macOS; a job or step
 whose name tells a special purpose; one whose name does not tell the purpose; a line behind a condition; a line with
-something that only CI fills in; a workflow file with a special name."""
+something that only CI fills in; a workflow file with a special name; a command for one
+package of a workspace; a task with a name such as ``test:scripts``, which is mostly a part of the tests."""
 
+REPEATED = 0.1
+"""What a second line with the same heart adds: a matrix of packages is no vote."""
+
+_BY_INSTALL = ("vendor/bin", "node_modules/.bin")
+"""Where INSTALL itself puts programs."""
+
+_WHOLE = frozenset({"unit", "units", "all", "full"})
+"""Words that outweigh the name of a special kind: "unit and integration tests"."""
+
+_SELECTIONS = frozenset({"-w", "--workspace", "--filter", "-F", "--scope", "-pl", "--projects", "-k", "--testsuite"})
+
+_ONE_TEST = re.compile(r"::|(?:^|/)test_\w+\.py$|\.(?:test|spec)\.[cm]?[jt]sx?$|_(?:test|spec)\.(?:rb|py|exs)$")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
 _SHELLS = frozenset({"", "bash", "sh", "zsh", "pwsh", "powershell"})
 _VARIABLE = re.compile(r"\$[({]?\w|`")
@@ -77,7 +96,8 @@ def detect_ci_steps(
     workspace: Workspace, classifier: Classifier, programs: Programs, owners: Owners
 ) -> Iterator[Candidate]:
     """Candidates for steps and, from what CI installs, for managers."""
-    lines = [line for command in read_ci(workspace) for line in _lines(command, classifier, programs, owners)]
+    commands = read_ci(workspace)
+    lines = [line for command in commands for line in _lines(workspace, command, classifier, programs, owners)]
     groups: dict[tuple[ProjectKey, StepKind, str], list[Line]] = defaultdict(list)
     for line in lines:
         if line.use.kind is not StepKind.INSTALL:
@@ -87,18 +107,42 @@ def detect_ci_steps(
     yield from _installs(lines, owners)
 
 
-def _lines(command: CiCommand, classifier: Classifier, programs: Programs, owners: Owners) -> Iterator[Line]:
+def _lines(
+    workspace: Workspace, command: CiCommand, classifier: Classifier, programs: Programs, owners: Owners
+) -> Iterator[Line]:
     if command.shell not in _SHELLS:
         return
     for simple in _simple(command, programs):
         if not simple.argv or PLACEHOLDER in simple.argv[0] or _VARIABLE.match(simple.argv[0]):
             continue
-        argv, filled = _without_expressions(simple.argv)
+        argv, filled = _without_expressions(bare(programs, _normal(simple.argv)))
         directory = directory_of(command.workdir, simple.cwd)
+        if not argv:
+            continue
+        argv = _installed(workspace, programs, directory, argv)
         for use in classifier.uses(argv, directory):
+            if use.kind is StepKind.RUN:
+                continue  # CI starts servers and generators, not the product
             weight = FULL * use.weight * _factor(command, simple, use, filled, programs)
             for project, share in owners.of_command(use.ecosystem, use.directory, argv):
                 yield _line(command, simple, use, argv, directory, project, weight * share, classifier)
+
+
+def _normal(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Wrappers by the name that they have on this system: ``./mvnw`` for ``mvnw.cmd``."""
+    if not argv or not argv[0].endswith((".cmd", ".bat")):
+        return argv
+    name = argv[0].replace("\\", "/").rpartition(".")[0]
+    return (name if "/" in name else f"./{name}", *argv[1:])
+
+
+def _installed(workspace: Workspace, programs: Programs, directory: str, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """A known program by its name where CI has put it into a directory of its own: ``bin/golangci-lint``."""
+    directories, _, name = argv[0].rpartition("/")
+    if not directories or name not in programs.programs or directories.removeprefix("./").startswith(_BY_INSTALL):
+        return argv
+    there = directory != "?" and workspace.has(directory, posixpath.normpath(argv[0]))
+    return argv if there or directories == "." else (name, *argv[1:])
 
 
 def _line(
@@ -111,7 +155,7 @@ def _line(
     weight: float,
     classifier: Classifier,
 ) -> Line:
-    entry = classifier.entry(argv, directory)
+    entry = classifier.entry(argv, directory, use)
     number = command.line + simple.line if command.line else 0
     place = f"{command.job or command.workflow or 'CI'} runs {entry}"
     env = tuple((k, v) for k, v in sorted(simple.env.items()) if not _SECRET.search(k) and not _has_expression(v))
@@ -160,31 +204,50 @@ def _factor(command: CiCommand, simple: Simple, use: Use, filled: bool, programs
         factor *= OTHER_SYSTEM
     names = words_of_name(f"{command.job} {command.step}")
     kinds = {programs.names[word] for word in names if word in programs.names}
-    if not programs.side.isdisjoint(names):
+    if _is_side(programs, names) or (use.kind is StepKind.TEST and _is_side(programs, _special_words(simple.argv))):
         factor *= SIDE_JOB
     elif use.kind not in kinds:
         factor *= OTHER_NAME
-    workflow = words_of_name(f"{command.path.rpartition('/')[2]} {command.workflow}")
-    if not programs.side.isdisjoint(workflow):
+    if _is_side(programs, words_of_name(f"{command.path.rpartition('/')[2]} {command.workflow}")):
         factor *= SIDE_WORKFLOW
-    if use.kind is StepKind.TEST and not programs.side.isdisjoint(_special_words(simple.argv)):
-        factor *= SIDE_JOB
+    if _is_narrow(simple.argv):
+        factor *= SELECTION
+    if use.named and not is_whole(programs, use.named):
+        factor *= OTHER_TASK
     if simple.guarded:
         factor *= GUARDED
     return factor * (FILLED_IN if filled else 1.0)
 
 
+def _is_side(programs: Programs, words: list[str]) -> bool:
+    return not programs.side.isdisjoint(words) and _WHOLE.isdisjoint(words)
+
+
+def _is_narrow(argv: tuple[str, ...]) -> bool:
+    """Whether a command is for one package of many, or for one file of tests."""
+    return any(word.partition("=")[0] in _SELECTIONS or _ONE_TEST.search(word) for word in argv)
+
+
 def _special_words(argv: tuple[str, ...]) -> list[str]:
-    """Words of the arguments that are paths, names of tasks or environments: ``tests/integration``, ``test:e2e``."""
-    return [word for argument in argv if not argument.startswith("-") for word in words_of_name(argument)]
+    """Words of tasks, of environments and, where all are special, of paths: ``test:e2e``, ``tests/integration``."""
+    arguments = [argument for argument in argv[1:] if not argument.startswith("-")]
+    paths = [argument for argument in arguments if "/" in argument]
+    common = set.intersection(*(set(words_of_name(path)) for path in paths)) if paths else set()
+    plain = [word for argument in arguments if "/" not in argument for word in words_of_name(argument)]
+    return [*plain, *common, *words_of_name(argv[0])]
 
 
 def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[Candidate]:
     """One step for all lines with the same heart: the strongest line's words, everyone's evidence."""
-    best = max(group, key=lambda line: (line.evidence.weight, -len(line.argv)))
-    evidence = sorted({line.evidence for line in group}, key=lambda item: (-item.weight, item.path, item.line))
-    distinct = tuple({(item.path, item.signal): item for item in reversed(evidence)}.values())[::-1][:MAX_EVIDENCE]
-    source = Source.CI if best.evidence.weight > WEAK else Source.DEFAULT
+    best = max(group, key=_naturalness)
+    ordered = sorted({line.evidence for line in group}, key=lambda item: (-item.weight, item.path, item.line))
+    first, *others = {(item.path, item.signal): item for item in reversed(ordered)}.values().__reversed__()
+    repeated = (replace(item, weight=round(item.weight * REPEATED, 4)) for item in others[: MAX_EVIDENCE - 1])
+    distinct = (first, *repeated)
+    if best.evidence.weight < FLOOR[best.use.kind is StepKind.TEST]:
+        return
+    strong = best.evidence.weight > WEAK and not _is_narrow(best.argv)
+    source = Source.CI if strong else Source.DEFAULT
     directory, ecosystem = best.project
     managers = owners.managers[best.project] if ecosystem == "python" else frozenset({""})
     for manager in sorted(managers) or [""]:
@@ -204,6 +267,12 @@ def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[C
         )
 
 
+def _naturalness(line: Line) -> tuple[float, int]:
+    """The strongest line stands for all; a program called by its path inside of ``node_modules`` is a way around."""
+    around = 0.5 if any("node_modules/" in word for word in line.argv) else 1.0
+    return line.evidence.weight * around, -len(" ".join(line.argv))
+
+
 def _prefix(workspace: Workspace, manager: str, argv: tuple[str, ...]) -> tuple[str, ...]:
     """``uv run`` before a tool of the environment that CI calls with the environment activated."""
     program = argv[0].rpartition("/")[2]
@@ -216,6 +285,18 @@ def _prefix(workspace: Workspace, manager: str, argv: tuple[str, ...]) -> tuple[
 # what CI installs
 
 _BOOTSTRAP = frozenset({"pip", "setuptools", "wheel", "build", "twine", "codecov", "coveralls"})
+_PIP_FILES = {
+    "-r": "-r",
+    "--requirement": "-r",
+    "-e": "-e",
+    "--editable": "-e",
+    "-Ur": "-r",
+    "-c": "-c",
+    "--constraint": "-c",
+}
+_PIP_VALUES = frozenset(
+    {"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--python", "-p", "-t", "--target", "--prefix"}
+)
 _MANAGER_PROGRAMS = {
     "npm": ("npm",), "pnpm": ("pnpm",), "yarn": ("yarn", "yarn-berry"), "bun": ("bun",), "uv": ("uv",),
     "poetry": ("poetry",),
@@ -240,7 +321,7 @@ def _installs(lines: list[Line], owners: Owners) -> Iterator[Candidate]:
         if pips and ecosystem == "python":
             yield from _pip_install(key[1], pips, factor, owners)
         for line in found:
-            if line in pips or len(line.argv) == 0:
+            if line in pips or "pip" in line.argv:
                 continue
             weight = round(line.evidence.weight * factor, 4)
             evidence = (Evidence(line.evidence.path, line.evidence.line, line.evidence.signal, weight),)
@@ -276,18 +357,21 @@ def _pip_words(argv: tuple[str, ...]) -> list[str] | None:
 def _pip_install(project: ProjectKey, lines: list[Line], factor: float, owners: Owners) -> Iterator[Candidate]:
     """All that a job installs with pip, as one call; tools for the job's own use are left out."""
     merged: list[str] = []
-    own = False
     for line in lines:
-        held = ""
-        for word in _pip_words(line.argv) or []:
-            if held:
-                merged += [held, word] if (held, word) not in pairwise(merged) else []
-                own, held = True, ""
-            elif word in {"-r", "--requirement", "-e", "--editable"}:
-                held = {"--requirement": "-r", "--editable": "-e"}.get(word, word)
-            elif not word.startswith("-") and re.split(r"[=<>~\[]", word)[0].lower() not in _BOOTSTRAP:
-                merged += [word] if word not in merged else []
-                own = own or word.startswith(".")
+        words = iter(_pip_words(line.argv) or [])
+        for word in words:
+            if word.partition("=")[0] == "--group":
+                return  # a group of pyproject.toml: the project's own INSTALL knows it, an older pip does not
+            found: list[str] = []
+            if option := _PIP_FILES.get(word):
+                found = [option, next(words, "")]
+            elif word in _PIP_VALUES:
+                next(words, "")
+            elif not word.startswith("-") and re.split(r"[=<>~!\[ ]", word)[0].lower() not in _BOOTSTRAP:
+                found = [word]
+            if found and found[-1] and found[-1] not in merged:
+                merged += found
+    own = any(word.startswith((".", "-")) for word in merged)
     if not merged or not own:
         return
     weight = round(max(line.evidence.weight for line in lines) * factor, 4)

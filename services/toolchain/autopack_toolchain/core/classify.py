@@ -19,13 +19,16 @@ from .tasks import Task
 from .unwrap import Inner, plain_words, program_name, shifted, unwrapped
 from .workspace import parents
 
-__all__ = ["Classifier", "Use", "name_kinds"]
+__all__ = ["TOOL_ECOSYSTEMS", "Classifier", "Use", "is_whole", "name_kinds", "words_of_name"]
 
 MAX_DEPTH = 6
 """Tasks that call tasks are followed so deep; the deepest chain surveyed has four."""
 
 NAMED = 0.6
 """Weight of a purpose that only the name of a task or script tells."""
+
+NAMED_BESIDE = 0.45
+"""The same where its body tells other purposes."""
 
 UNNAMED = 0.6
 """What is left of a body's weight where the task's name tells no purpose, as in ``make all``."""
@@ -43,12 +46,14 @@ _INTERPRETERS = {
     "perl": "perl", "tsx": "node", "ts-node": "node", "pwsh": "", "source": "", ".": "", "bun": "node",
 }  # fmt: skip
 _BINARY_DIRECTORIES = ("node_modules/.bin/", "vendor/bin/", ".venv/bin/", "venv/bin/", "bin/")
+_INLINE = frozenset({"-c", "-e", "-p", "--eval", "--print", "-ec", "-r"})
+"""Options of interpreters whose value is the program itself."""
 _PYTHON_ENVIRONMENT = re.compile(r"^(?:py|pypy|python)?-?\d*(?:$|[-.])")
 """Names of environments that are versions of Python run the tests: ``py311``, ``3.12``, ``py``."""
 _WORDS = re.compile(r"[a-z0-9]+")
 _FILE_SUFFIX = re.compile(r"\.(?:sh|bash|py|js|mjs|cjs|ts|rb|php|pl|ps1|exs)$")
 
-_TOOL_ECOSYSTEMS = {
+TOOL_ECOSYSTEMS = {
     "npm-script": "node", "tox": "python", "nox": "python", "poe": "python", "hatch": "python", "pdm-script": "python",
     "composer": "php", "rake": "ruby", "mix": "elixir", "cargo-alias": "rust", "deno": "deno", "mage": "go",
     "invoke": "python", "pixi": "python", "workspace-script": "node",
@@ -67,6 +72,7 @@ class Use:
         runner: what runs in the end, for example ``"pytest"``; empty where only a name tells.
         weight: how clearly, 0 to 1.
         directory: where the runner works, relative to the root of the source.
+        named: the task through which it was found, if any: the outermost one's name.
     """
 
     kind: StepKind
@@ -74,13 +80,22 @@ class Use:
     runner: str
     weight: float
     directory: str
+    named: str = ""
 
 
 def name_kinds(programs: Programs, name: str) -> frozenset[StepKind]:
     """The purposes that the words of a name speak for: ``lint:ci`` for LINT."""
-    kinds = frozenset(programs.names[word] for word in words_of_name(name) if word in programs.names)
-    # "run" in run-tests only says that something is run.
-    return kinds - {StepKind.RUN} if len(kinds) > 1 else kinds
+    words = words_of_name(name)
+    if not programs.about.isdisjoint(words):
+        return frozenset()
+    kinds = frozenset(programs.names[word] for word in words if word in programs.names)
+    # "run" in run-tests only says that something is run, and "setup" in test-setup what it is for.
+    return kinds - {StepKind.RUN, StepKind.INSTALL} if len(kinds) > 1 else kinds
+
+
+def is_whole(programs: Programs, name: str) -> bool:
+    """Whether a task of this name stands for a whole purpose (``test``, ``lint:ci``), not for a part (``test:esm``)."""
+    return all(word in programs.names or word in programs.generic for word in words_of_name(name))
 
 
 def words_of_name(name: str) -> list[str]:
@@ -115,17 +130,14 @@ class Classifier:
         found = self._inner_uses(inner, depth)
         return tuple(replace(use, ecosystem=use.ecosystem or inner.ecosystem) for use in found)
 
-    def entry(self, argv: tuple[str, ...], directory: str) -> str:
+    def entry(self, argv: tuple[str, ...], directory: str, use: Use | None = None) -> str:
         """The heart of a command, under which its uses are counted: ``"make test"``, ``"pytest"``, ``"bin/test"``."""
         inner = unwrapped(self.programs, argv, directory)
         references = self._references(inner)
         if references:
             return f"{references[0].tool} {references[0].name}".strip()
-        program = self._program(inner.argv[0]) if inner.argv else None
-        if program is None:
-            return " ".join(inner.argv[:2])
-        words, _ = plain_words(program, inner.argv[1:])
-        return f"{program.runner} {words[0] if words and program.rules and program.rules[0].words else ''}".strip()
+        runner = next((found.runner for found in ([use] if use else self.uses(argv, directory)) if found.runner), "")
+        return runner or " ".join(inner.argv[:2])
 
     def task(self, argv: tuple[str, ...], directory: str) -> Task | None:
         """The task that a command calls, if it calls one that is defined."""
@@ -162,14 +174,26 @@ class Classifier:
         for reference in references:
             task = self._find(reference, inner.directory)
             if task is not None:
-                found += self.task_uses(task, depth - 1) if depth else ()
+                uses = self.task_uses(task, depth - 1) if depth else ()
+                found += [replace(use, named=task.name) for use in uses]
             elif reference.certain:
-                ecosystem = _TOOL_ECOSYSTEMS.get(reference.tool, "")
+                ecosystem = TOOL_ECOSYSTEMS.get(reference.tool, "")
                 kinds = sorted(name_kinds(self.programs, reference.name), key=lambda kind: kind.value)
-                found += [Use(kind, ecosystem, "", NAMED / 2, inner.directory) for kind in kinds]
+                found += [Use(kind, ecosystem, "", NAMED, inner.directory, reference.name) for kind in kinds]
         if found:
             return tuple(found)
-        return self._program_uses(inner) or self._script_uses(inner, depth)
+        return self._program_uses(inner) or self._bare_uses(inner, depth) or self._script_uses(inner, depth)
+
+    def _bare_uses(self, inner: Inner, depth: int) -> tuple[Use, ...]:
+        """``yarn jest``, ``pnpm vitest``: a program of the project, called without ``exec``."""
+        program = self._program(inner.argv[0])
+        if program is None or program.name not in {"yarn", "pnpm"} or not depth:
+            return ()
+        words, shift = plain_words(program, inner.argv[1:])
+        if not words or words[0] == program.name:
+            return ()
+        place = inner.argv.index(words[0], 1)
+        return self.uses(inner.argv[place:], shifted(inner.directory, shift), depth - 1)
 
     def _references(self, inner: Inner) -> list[Reference]:
         if not inner.argv:
@@ -214,7 +238,9 @@ class Classifier:
         path = shifted(inner.directory, words[0])
         task = self._scripts.get(path)
         uses = self.task_uses(task, depth - 1) if task and depth else ()
-        named = " ".join([basename(words[0]), *words[1:3]])
+        if interpreted and inner.argv[1:2] and inner.argv[1] in _INLINE:
+            return ()
+        named = " ".join([basename(words[0]), *(word for word in words[1:3] if " " not in word)])
         kinds = name_kinds(self.programs, named)
         ecosystem = _INTERPRETERS.get(program, "") if interpreted else ""
         known_kinds = {use.kind for use in uses}
@@ -253,9 +279,6 @@ class Classifier:
                 break
         if not found and program.name in {"yarn"} and not words:
             found[StepKind.INSTALL] = Use(StepKind.INSTALL, program.ecosystem, "yarn", 0.9, directory)
-        if not found and program.name in {"yarn", "pnpm"} and words and (known := self._program(words[0])):
-            place = list(argv).index(words[0])
-            return self._rules(known, argv[place:], replace(inner, directory=directory))
         return tuple(found.values())
 
     def _body_uses(self, task: Task, depth: int) -> Iterator[Use]:
@@ -278,9 +301,9 @@ class Classifier:
             key = (use.kind, use.ecosystem)
             if key not in best or weighed.weight > best[key].weight:
                 best[key] = weighed
-        ecosystem = next((use.ecosystem for use in best.values() if use.ecosystem), _TOOL_ECOSYSTEMS.get(task.tool, ""))
+        ecosystem = next((use.ecosystem for use in best.values() if use.ecosystem), TOOL_ECOSYSTEMS.get(task.tool, ""))
         for kind in sorted(hints - {use.kind for use in best.values()}, key=lambda kind: kind.value):
-            weight = NAMED / 2 if best else NAMED
+            weight = NAMED_BESIDE if best else NAMED
             best[kind, ecosystem] = Use(kind, ecosystem, "", weight, task.directory)
         return tuple(best.values())
 

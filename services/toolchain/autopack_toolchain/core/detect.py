@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .calibration import calibrated
 from .ci_steps import detect_ci_steps
 from .classify import Classifier
 from .compiled import detect_go, detect_rust
 from .conventional import detect_conventional, detect_languages
 from .dotnet import detect_dotnet
+from .features import Context, calibrated
 from .java import detect_java
 from .model import Candidate, Detection, DetectionWarning, Project, Source
 from .native import detect_native
@@ -25,6 +25,8 @@ from .task_steps import detect_task_steps
 from .tasks import read_tasks
 from .tree import FileTree
 from .workspace import Workspace
+from .workspace_steps import detect_rush, detect_workspace_steps
+from .workspaces import detect_workspaces
 
 __all__ = ["Ranked", "detect", "ranked"]
 
@@ -37,6 +39,7 @@ _DETECTORS = (
     detect_php,
     detect_dotnet,
     detect_native,
+    detect_rush,
     detect_conventional,
 )
 
@@ -48,12 +51,12 @@ class Ranked:
     Attributes:
         projects: in the order of the answer.
         warnings: everything that the reader should know.
-        ci: whether the tree has continuous integration that names commands.
+        context: what else bears on their confidence.
     """
 
     projects: tuple[Project, ...]
     warnings: tuple[DetectionWarning, ...]
-    ci: bool
+    context: Context
 
 
 def detect(tree: FileTree, registry: Registry | None = None) -> Detection:
@@ -61,10 +64,8 @@ def detect(tree: FileTree, registry: Registry | None = None) -> Detection:
 
     A manifest that cannot be used is a warning; nothing in a tree makes this raise.
     """
-    registry = registry or default_registry()
     found = ranked(tree, registry)
-    projects = calibrated(found.projects, registry.side_directories, ci=found.ci)
-    return Detection(tuple(projects), found.warnings)
+    return Detection(tuple(calibrated(found.projects, found.context)), found.warnings)
 
 
 def ranked(tree: FileTree, registry: Registry | None = None) -> Ranked:
@@ -77,20 +78,14 @@ def ranked(tree: FileTree, registry: Registry | None = None) -> Ranked:
     candidates.extend(detect_languages(workspace, candidates))
     projects = dict.fromkeys((c.workdir, c.ecosystem) for c in candidates)
     candidates.extend(detect_runtimes(workspace, projects))
-    candidates.extend(_commands(workspace, candidates))
+    candidates.extend([*detect_workspaces(workspace, candidates), *detect_workspace_steps(workspace, candidates)])
+    owners = Owners.of(candidates)
+    tasks = read_tasks(workspace, owners.by_directory)
+    classifier = Classifier(default_programs(), tasks)
+    candidates.extend(detect_ci_steps(workspace, classifier, classifier.programs, owners))
+    candidates.extend(detect_task_steps(workspace, classifier, owners, tasks))
     ordered, conflicts = rank(candidates, registry)
     warnings = sorted([*workspace.warnings, *conflicts], key=lambda w: (w.paths, w.reason, w.message))
     ci = any(candidate.source is Source.CI for candidate in candidates)
-    return Ranked(tuple(ordered), tuple(warnings), ci)
-
-
-def _commands(workspace: Workspace, candidates: list[Candidate]) -> list[Candidate]:
-    """What the repository's own CI and task runners run, for the projects that were found."""
-    programs = default_programs()
-    owners = Owners.of(candidates)
-    tasks = read_tasks(workspace, owners.by_directory)
-    classifier = Classifier(programs, tasks)
-    return [
-        *detect_ci_steps(workspace, classifier, programs, owners),
-        *detect_task_steps(workspace, classifier, owners, tasks),
-    ]
+    context = Context.of(classifier, tasks, registry.side_directories, ci=ci)
+    return Ranked(tuple(ordered), tuple(warnings), context)

@@ -13,7 +13,7 @@ __all__ = ["Owners", "ProjectKey"]
 ProjectKey = tuple[str, str]
 """Directory and ecosystem of a project."""
 
-SHARED = 0.7
+SHARED = 0.85
 """Weight of a command that may be meant for several projects, or that works in a directory that is not known."""
 
 MAX_SHARED = 5

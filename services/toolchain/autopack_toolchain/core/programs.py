@@ -84,13 +84,16 @@ class Programs:
     """Everything that is known about programs.
 
     ``actions`` is by the lower-case name of the action. ``names`` maps the words of a task's name to the purpose they
-    speak for; ``side`` words mark a special kind of it.
+    speak for; ``side`` words mark a special kind of it, ``about`` words something that is done around it, and
+    ``generic`` words do not narrow it.
     """
 
     programs: Mapping[str, Program]
     wrappers: Mapping[str, tuple[Wrapper, ...]]
     names: Mapping[str, StepKind]
     side: frozenset[str]
+    about: frozenset[str]
+    generic: frozenset[str]
     actions: Mapping[str, Action]
 
 
@@ -119,8 +122,8 @@ def parse_programs(text: str) -> Programs:
         table["uses"].lower(): Action(tuple(table.get("words", ())), tuple(table.get("input", ())))
         for table in data["action"]
     }
-    side = frozenset(data["names"]["side"])
-    return Programs(programs, {k: tuple(v) for k, v in wrappers.items()}, names, side, actions)
+    side, about, generic = (frozenset(data["names"][key]) for key in ("side", "about", "generic"))
+    return Programs(programs, {k: tuple(v) for k, v in wrappers.items()}, names, side, about, generic, actions)
 
 
 def _rule(table: Mapping[str, Any]) -> Rule:

@@ -9,11 +9,13 @@ from posixpath import basename, normpath
 from .programs import Program, Programs, Wrapper
 from .workspace import join
 
-__all__ = ["Inner", "plain_words", "program_name", "shifted", "unwrapped"]
+__all__ = ["Inner", "bare", "plain_words", "program_name", "shifted", "unwrapped"]
 
 MAX_WRAPPERS = 6
 """Wrappers around one command: ``xvfb-run -a poetry run coverage run -m pytest`` has three."""
 
+_NEUTRAL = frozenset({"sudo", "timeout", "time", "nice", "stdbuf", "command", "exec", "arch", "catchsegv", "retry"})
+_REPORTERS = frozenset({"c8", "nyc"})
 _VERSIONED = re.compile(r"^(python|pip|ruby|php|pypy)(?:\d[\d.]*)$")
 _ASSIGNMENT = re.compile(r"^[A-Za-z_]\w*=")
 _FILE = re.compile(r"(?:^|/)[^/]+\.(?:xml|toml|gradle|kts|sln|csproj)$")
@@ -51,6 +53,20 @@ def program_name(word: str) -> str:
     if name in {"py", "pypy"}:
         return "python"
     return match[1].replace("pypy", "python") if match else name
+
+
+def bare(programs: Programs, argv: tuple[str, ...]) -> tuple[str, ...]:
+    """The command without what nobody types at home: ``sudo``, ``timeout 60``, and the report of ``yarn c8 jest``."""
+    while argv and argv[0] in _NEUTRAL:
+        inside = next((found for w in programs.wrappers.get(argv[0], ()) if (found := _strip(w, argv))), None)
+        if inside is None:
+            return argv
+        argv = inside[0]
+    for place, word in enumerate(argv):
+        for wrapper in programs.wrappers.get(word, ()) if word in _REPORTERS else ():
+            if inside := _strip(wrapper, argv[place:]):
+                return (*argv[:place], *inside[0])
+    return argv
 
 
 def _strip(wrapper: Wrapper, argv: tuple[str, ...]) -> tuple[tuple[str, ...], str, str] | None:
