@@ -1,4 +1,7 @@
-"""Java and its relatives: Maven from a parsed POM, Gradle from its settings, wrapper and build files."""
+"""Java and its relatives on the JVM: Maven from a parsed POM, Gradle from its settings, wrapper and build files, Ant.
+
+Kotlin and Groovy are built by the same tools, hence they are languages of this ecosystem and none of their own.
+"""
 
 from __future__ import annotations
 
@@ -9,19 +12,55 @@ from xml.etree.ElementTree import Element
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, RuntimeVersion, Source, StepKind
+from .search import find_text
 from .workspace import Workspace, join, parents
 
 __all__ = ["detect_java"]
 
 ECOSYSTEM = "java"
 
+MAX_SUBPROJECTS = 50
+"""Projects of a Gradle build whose build files are asked whether they start a program."""
+
 _GRADLE_FILES = ("settings.gradle", "settings.gradle.kts", "build.gradle", "build.gradle.kts")
 _WRAPPER = "gradle/wrapper/gradle-wrapper"
 _DISTRIBUTION = re.compile(r"^distributionUrl\s*=.*?-(\d[\w.]{0,30}?)-(?:bin|all)\.zip", re.MULTILINE)
 _MAVEN_DISTRIBUTION = re.compile(r"^distributionUrl\s*=.*?apache-maven-(\d[\w.]{0,30}?)-bin\.zip", re.MULTILINE)
-_GRADLE_JAVA = re.compile(r"JavaLanguageVersion\.of\((\d{1,3})\)|jvmToolchain\((\d{1,3})\)")
+_GRADLE_JAVA = re.compile(
+    r"JavaLanguageVersion\.of\((\d{1,3})\)|jvmToolchain\((\d{1,3})\)"
+    r"|(?:source|target)Compatibility\s{0,9}=\s{0,9}[\"']?(?:JavaVersion\.VERSION_)?(\d[\d._]{0,9})"
+)
 _PROPERTIES = ("maven.compiler.release", "java.version", "maven.compiler.source", "maven.compiler.target")
-_CHECKS = {"maven-checkstyle-plugin": "checkstyle:check", "spotless-maven-plugin": "spotless:check"}
+_CHECKS = {
+    "maven-checkstyle-plugin": (StepKind.LINT, "checkstyle:check"),
+    "maven-pmd-plugin": (StepKind.LINT, "pmd:check"),
+    "spotbugs-maven-plugin": (StepKind.LINT, "spotbugs:check"),
+    "spotless-maven-plugin": (StepKind.FORMAT, "spotless:check"),
+    "spring-boot-maven-plugin": (StepKind.RUN, "spring-boot:run"),
+    "quarkus-maven-plugin": (StepKind.RUN, "quarkus:dev"),
+}
+_GRADLE_TASKS = (
+    (r"com\.diffplug\.spotless", StepKind.FORMAT, "spotlessCheck"),
+    (r"org\.jlleitschuh\.gradle\.ktlint", StepKind.LINT, "ktlintCheck"),
+    (r"io\.gitlab\.arturbosch\.detekt", StepKind.LINT, "detekt"),
+    (
+        r"^\s*(?:id\s*\(?\s*[\"']checkstyle[\"']|checkstyle\s*$|apply\s+plugin:\s*[\"']checkstyle)",
+        StepKind.LINT,
+        "checkstyleMain",
+    ),
+    (
+        r"^\s*(?:id\s*\(?\s*[\"']org\.springframework\.boot|apply\s+plugin:\s*[\"']org\.springframework\.boot)",
+        StepKind.RUN,
+        "bootRun",
+    ),
+    (r"^\s*(?:id\s*\(?\s*[\"']io\.quarkus[\"'])", StepKind.RUN, "quarkusDev"),
+    (
+        r"^\s*(?:id\s*\(?\s*[\"']application[\"']|application\s*$|apply\s+plugin:\s*[\"']application)",
+        StepKind.RUN,
+        "run",
+    ),
+)
+"""Plugin in a build file (RE2), and the task that it brings."""
 _TEST_SOURCE = re.compile(r"^(?:.*(?:Test|Tests|IT|Spec)|Test.+)\.(?:java|kt|groovy|scala)$")
 
 
@@ -30,13 +69,25 @@ def detect_java(workspace: Workspace) -> Iterator[Candidate]:
     maven = [d for d in workspace.directories_with("pom.xml") if not _maven_module(workspace, d)]
     maven = [d for d in maven if workspace.xml(join(d, "pom.xml")) is not None]
     gradle = _gradle_roots(workspace)
-    tests = workspace.owned_files({*maven, *gradle}, lambda name: bool(_TEST_SOURCE.match(name)))
-    for directory in sorted({*maven, *gradle}):
+    ant = [d for d in workspace.directories_with("build.xml") if _is_ant(workspace, d)]
+    owners = {*maven, *gradle, *(d for d in ant if not any(above in ant for above in parents(d)))}
+    tests = workspace.owned_files(owners, lambda name: bool(_TEST_SOURCE.match(name)))
+    for directory in sorted(owners):
         first = tests[directory][0] if tests[directory] else ""
+        if kotlin := _kotlin(workspace, directory):
+            yield Candidate(directory, ECOSYSTEM, (Evidence(kotlin, 0, "Kotlin source", 0.3),))
         if directory in maven:
             yield from _maven(workspace, directory, first)
         if directory in gradle:
             yield from _gradle(workspace, directory, first)
+        if directory in ant:
+            yield from _ant(workspace, directory, first)
+
+
+def _kotlin(workspace: Workspace, directory: str) -> str:
+    """The first Kotlin source of the project; empty if it has none."""
+    prefix = "" if directory == "." else f"{directory}/"
+    return next((path for path in workspace.ending(".kt") if path.startswith(prefix)), "")
 
 
 # Maven
@@ -66,10 +117,11 @@ def _maven(workspace: Workspace, directory: str, test: str) -> Iterator[Candidat
     if test:
         yield _step(directory, StepKind.TEST, (*program, "test"), "maven", Evidence(test, 0, "test file", 0.85))
     declared = {_local(item, "artifactId") for item in root.iter() if item.tag.rpartition("}")[2] == "plugin"}
-    for plugin, check in _CHECKS.items():
-        if plugin in declared:
+    for plugin, (kind, check) in _CHECKS.items():
+        # A program is started in its own module, not in the root of several.
+        if plugin in declared and not (kind is StepKind.RUN and _modules(root)):
             found = workspace.evidence(path, f"plugin {plugin}", 0.7, f"<artifactId>{plugin}")
-            yield _step(directory, StepKind.LINT, (*program, check), "maven", found, Source.CONFIGURATION)
+            yield _step(directory, kind, (*program, check), "maven", found, Source.CONFIGURATION)
 
 
 def _maven_program(workspace: Workspace, directory: str) -> tuple[tuple[str, ...], tuple[Evidence, ...], str]:
@@ -145,13 +197,35 @@ def _gradle(workspace: Workspace, directory: str, test: str) -> Iterator[Candida
         text = workspace.text(join(directory, build))
         if match := _GRADLE_JAVA.search(text):
             source = Evidence(join(directory, build), text.count("\n", 0, match.start()) + 1, "Java toolchain", 0.85)
-            runtime = RuntimeVersion("java", match[1] or match[2], source)
+            runtime = RuntimeVersion("java", match[1] or match[2] or match[3], source)
             yield Candidate(directory, ECOSYSTEM, (source,), runtime=runtime)
     # `dependencies` resolves one project only; compiling main and test classes fetches what all of them need.
     yield _step(directory, StepKind.INSTALL, (*program, "testClasses"), "gradle", Evidence(evidence.path, 0, name, 0.6))
     yield _step(directory, StepKind.BUILD, (*program, "assemble"), "gradle", Evidence(evidence.path, 0, name, 0.8))
     if test:
         yield _step(directory, StepKind.TEST, (*program, "test"), "gradle", Evidence(test, 0, "test file", 0.85))
+
+    yield from _gradle_tasks(workspace, directory, program)
+
+
+def _gradle_tasks(workspace: Workspace, directory: str, program: tuple[str, ...]) -> Iterator[Candidate]:
+    """Tasks of plugins: those of the root project, and programs of the projects right below it."""
+    names = ("build.gradle", "build.gradle.kts")
+    own = [join(directory, name) for name in names if workspace.has(directory, name)]
+    prefix = "" if directory == "." else f"{directory}/"
+    below = [
+        join(place, name)
+        for name in names
+        for place in workspace.directories_with(name)
+        if place.startswith(prefix) and "/" not in place.removeprefix(prefix) and place != directory
+    ][:MAX_SUBPROJECTS]
+    for pattern, kind, task in _GRADLE_TASKS:
+        for path in [*own, *below] if kind is StepKind.RUN else own:
+            line, _ = find_text(workspace, path, pattern)
+            if line and "apply false" not in workspace.lines(path)[line - 1]:
+                found = Evidence(path, line, f"plugin of {task}", 0.65)
+                yield _step(directory, kind, (*program, task), "gradle", found, Source.CONFIGURATION)
+                break
 
 
 def _gradle_program(workspace: Workspace, directory: str) -> tuple[tuple[str, ...], tuple[Evidence, ...], str]:
@@ -175,3 +249,29 @@ def _step(
 ) -> Candidate:
     command = Command.of(*argv, cwd=directory)
     return Candidate(directory, ECOSYSTEM, (evidence,), kind=kind, command=command, only_with=(manager,), source=source)
+
+
+# Ant
+
+
+def _is_ant(workspace: Workspace, directory: str) -> bool:
+    root = workspace.xml(join(directory, "build.xml"))
+    if workspace.has(directory, "composer.json"):  # Phing, the Ant of PHP, uses the same name
+        return False
+    return root is not None and root.tag == "project" and root.find("target") is not None
+
+
+def _ant(workspace: Workspace, directory: str, test: str) -> Iterator[Candidate]:
+    path = join(directory, "build.xml")
+    root = workspace.xml(path)
+    if root is None:
+        return
+    evidence = workspace.evidence(path, "build.xml", 0.6, "<project")
+    yield Candidate(directory, ECOSYSTEM, (evidence,))
+    yield Candidate(directory, ECOSYSTEM, (evidence,), manager="ant")
+    targets = {target.get("name") for target in root.iter("target")}
+    if root.get("default"):
+        yield _step(directory, StepKind.BUILD, ("ant",), "ant", Evidence(path, 0, "default target", 0.7))
+    if test and "test" in targets:
+        found = workspace.evidence(path, "target test", 0.75, '<target name="test"')
+        yield _step(directory, StepKind.TEST, ("ant", "test"), "ant", found)
