@@ -26,12 +26,10 @@ from autopack_toolchain.core.calibration import (
     STEP_SIGNS,
     Calibration,
     Logistic,
-    manager_features,
-    step_features,
 )
 from autopack_toolchain.core.detect import Ranked, ranked
+from autopack_toolchain.core.features import manager_features, step_features
 from autopack_toolchain.core.model import Source
-from autopack_toolchain.core.registry import default_registry
 
 from .toolchain import BadInput, NoCI, Row, command_text, family_of, read_labels, tree_of
 from .toolchain_score import (
@@ -64,12 +62,14 @@ MANAGER_PRIOR: Prior = {
 
 STEP_PRIOR: Prior = {
     "intercept": (0.0, 2.0),
-    "ci": (1.0, 1.0),
-    "weight": (0.5, 0.5),
+    "ci": (0.5, 0.5),
+    "ci_weight": (2.0, 1.0),
+    "weight": (0.3, 0.3),
     "pieces": (0.3, 0.3),
-    "rival": (-1.0, 1.0),
-    "silent_ci": (-1.0, 1.0),
-    "side": (-0.5, 0.5),
+    "rival": (-1.0, 0.5),
+    "variants": (-0.3, 0.3),
+    "silent_ci": (-0.5, 0.5),
+    "side": (-0.3, 0.3),
 }
 """As above; a weight says that a command would run rather than that the project uses it, hence half the slope."""
 
@@ -166,9 +166,7 @@ def named(project: Project, label: Row) -> str:
 
 def test_values(project: Project, answer: Ranked) -> dict[str, float]:
     """The features of the best test step."""
-    steps = [step for step in project.steps if step.kind is StepKind.TEST]
-    side = not default_registry().side_directories.isdisjoint(project.workdir.split("/"))
-    return step_features(steps[0], steps, side=side, ci=answer.ci).values()
+    return step_features(project, StepKind.TEST, answer.context)[0].values()
 
 
 def unlabelled(labels: Sequence[Row], visible: Ranked, hidden: Ranked, judge: Judge) -> list[Sample]:

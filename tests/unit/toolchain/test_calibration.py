@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -10,33 +11,33 @@ from autopack_kit.commands import Command
 from autopack_toolchain import Detection, Evidence, PackageManager, Project, Step, StepKind
 from autopack_toolchain.core.calibration import (
     CERTAINTY,
-    Calibration,
-    Logistic,
     ManagerFeatures,
     StepFeatures,
-    calibrated,
     default_calibration,
     manager_confidence,
-    manager_features,
     parse_calibration,
     step_confidence,
-    step_features,
 )
+from autopack_toolchain.core.classify import Classifier
+from autopack_toolchain.core.features import Context, calibrated, manager_features, step_features
 from autopack_toolchain.core.model import Source
+from autopack_toolchain.core.programs import default_programs
+from autopack_toolchain.core.tasks import Task
 from hypothesis import given
 from hypothesis import strategies as st
 
 WEIGHTS = st.floats(0, 1)
 MANAGERS = st.builds(ManagerFeatures, WEIGHTS, WEIGHTS, st.integers(0, 50), st.booleans())
 STEPS = st.builds(
-    StepFeatures, st.sampled_from(Source), WEIGHTS, WEIGHTS, st.integers(0, 50), st.booleans(), st.booleans()
+    StepFeatures,
+    st.sampled_from(Source),
+    WEIGHTS,
+    WEIGHTS,
+    st.integers(0, 50),
+    st.integers(0, 500),
+    st.booleans(),
+    st.booleans(),
 )
-STEEP = Calibration(
-    Logistic(0.0, {"weight": 1.0, "pieces": 0.0, "rival": -1.0, "guess": 0.0}),
-    Logistic(0.0, {"ci": 1.0, "weight": 1.0, "pieces": 0.0, "rival": -1.0, "silent_ci": 0.0, "side": -1.0}),
-)
-"""Coefficients of a size that a fit may give, so that these tests do not depend on one."""
-
 VALID = """
 [manager]
 intercept = 1.0
@@ -48,12 +49,16 @@ guess = -0.25
 [step]
 intercept = 0.5
 ci = 1.5
+ci_weight = 2
 weight = 0.5
 pieces = 0.1
 rival = -1.0
-silent_ci = 0.0
+variants = -0.5
+silent_ci = -0.5
 side = -0.5
 """
+MODELS = parse_calibration(VALID)
+"""Coefficients of a size that a fit may give, so that these tests do not depend on one."""
 
 
 @given(MANAGERS, WEIGHTS, st.integers(0, 50))
@@ -81,7 +86,9 @@ def test_more_evidence_for_a_step_never_lowers_its_confidence(
 
 @given(STEPS, WEIGHTS)
 def test_what_speaks_against_a_step_never_raises_its_confidence(features: StepFeatures, rival: float) -> None:
-    worse = replace(features, rival=max(rival, features.rival), silent_ci=True, side=True)
+    worse = replace(
+        features, rival=max(rival, features.rival), variants=features.variants + 3, silent_ci=True, side=True
+    )
     assert step_confidence(worse) <= step_confidence(features)
 
 
@@ -89,7 +96,7 @@ def test_what_speaks_against_a_step_never_raises_its_confidence(features: StepFe
 def test_a_confidence_is_above_zero_and_never_certain(manager: ManagerFeatures, step: StepFeatures) -> None:
     assert 0 < manager_confidence(manager) <= CERTAINTY < 1
     assert 0 < step_confidence(step) <= CERTAINTY < 1
-    assert manager_confidence(manager, STEEP) == manager_confidence(manager, STEEP)
+    assert manager_confidence(manager, MODELS) == manager_confidence(manager, MODELS)
 
 
 def test_the_shipped_calibration_is_no_constant() -> None:
@@ -115,9 +122,8 @@ def test_a_calibration_that_would_not_be_monotone_is_refused(old: str, new: str,
 
 
 def test_a_calibration_is_read_from_its_text() -> None:
-    found = parse_calibration(VALID)
-    assert found.step.coefficients["ci"] == 1.5
-    assert found.manager.probability(ManagerFeatures(0.5).values()) == round(1 / (1 + 2.718281828459045**-1.0), 4)
+    assert MODELS.step.coefficients["ci"] == 1.5
+    assert manager_confidence(ManagerFeatures(0.5), MODELS) == round(CERTAINTY / (1 + math.exp(-1.0)), 4)
 
 
 def evidence(path: str, weight: float) -> Evidence:
@@ -139,9 +145,14 @@ UV = PackageManager("uv", "", 0.9, (), (evidence("uv.lock", 0.9),))
 TORN = replace(UV, alternatives=(PackageManager("pip", "", 0.6, (), (evidence("requirements.txt", 0.6),)),))
 
 
-def one(found: Project, *, ci: bool = False) -> Project:
+def context(*tasks: Task, ci: bool = False) -> Context:
+    """What is known of a tree with these tasks."""
+    return Context.of(Classifier(default_programs(), tasks), tasks, frozenset({"examples"}), ci=ci)
+
+
+def one(found: Project, *tasks: Task) -> Project:
     """A project, calibrated."""
-    [answer] = calibrated([found], frozenset({"examples"}), ci=ci, calibration=STEEP)
+    [answer] = calibrated([found], context(*tasks), MODELS)
     return answer
 
 
@@ -177,14 +188,36 @@ def test_a_side_directory_lowers_the_confidence_of_steps() -> None:
     assert one(project(UV, test, workdir="examples/a")).steps[0].confidence < one(project(UV, test)).steps[0].confidence
 
 
-def test_features_tell_files_rivals_and_silence_of_continuous_integration() -> None:
+def test_features_of_a_manager_tell_files_rivals_and_guesses() -> None:
     manager = replace(TORN, evidence=(evidence("uv.lock", 0.5), evidence("pyproject.toml", 0.5)))
     assert manager_features(manager) == ManagerFeatures(0.75, 0.6, 2, False)
     assert manager_features(replace(UV, evidence=(evidence("", 0.6),))).guess
-    steps = [step(StepKind.TEST, "pytest", 0.8), step(StepKind.TEST, "tox", 0.7)]
-    assert step_features(steps[0], steps, side=False, ci=True) == StepFeatures(Source.TASK, 0.8, 0.7, 1, True, False)
-    named = step(StepKind.TEST, "pytest", 0.8, Source.CI)
-    assert not step_features(named, [named], side=False, ci=True).silent_ci
+
+
+def test_features_of_steps_tell_rivals_of_as_strong_a_source_and_what_agrees() -> None:
+    steps = [
+        Step(StepKind.TEST, Command.of("uv", "run", "pytest", "-x"), 0.7, (evidence("ci.yml", 0.7),), Source.CI),
+        step(StepKind.TEST, "tox", 0.9, Source.TASK),
+        Step(StepKind.TEST, Command.of("python", "-m", "pytest"), 0.8, (evidence("pytest.ini", 0.8),), Source.TASK),
+    ]
+    first, second, third = step_features(project(UV, *steps), StepKind.TEST, context(ci=True))
+    assert first == StepFeatures(Source.CI, 0.7, rival=0.0, pieces=2)
+    assert second == StepFeatures(Source.TASK, 0.9, rival=0.8, pieces=1, silent_ci=True)
+    assert third == StepFeatures(Source.TASK, 0.8, rival=0.9, pieces=2, silent_ci=True)
+
+
+def test_many_tasks_for_one_purpose_lower_the_confidence() -> None:
+    test = step(StepKind.TEST, "pytest", 0.8)
+    tasks = [Task("make", f"test-{name}", "Makefile", 1, ".", ("make", f"test-{name}")) for name in "abc"]
+    assert one(project(UV, test), *tasks).steps[0].confidence < one(project(UV, test)).steps[0].confidence
+
+
+def test_tasks_of_another_ecosystem_directory_or_purpose_count_nothing() -> None:
+    test = step(StepKind.TEST, "pytest", 0.8)
+    script = Task("npm-script", "test:unit", "package.json", 1, ".", ("run", "test:unit"))
+    below = Task("make", "test", "web/Makefile", 1, "web", ("make", "test"))
+    lint = Task("make", "lint", "Makefile", 1, ".", ("make", "lint"))
+    assert one(project(UV, test), script, below, lint) == one(project(UV, test))
 
 
 def test_detection_gives_calibrated_confidences(detect_files: Callable[..., Detection]) -> None:

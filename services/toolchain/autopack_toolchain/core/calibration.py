@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import groupby
 
-from .model import Evidence, PackageManager, Project, Source, Step, StepKind
+from .model import Source
 
 __all__ = [
     "CERTAINTY",
@@ -26,13 +25,10 @@ __all__ = [
     "Logistic",
     "ManagerFeatures",
     "StepFeatures",
-    "calibrated",
     "default_calibration",
     "manager_confidence",
-    "manager_features",
     "parse_calibration",
     "step_confidence",
-    "step_features",
 ]
 
 CERTAINTY = 0.99
@@ -41,8 +37,20 @@ CERTAINTY = 0.99
 FLOOR = 0.01
 """Weights below this, and answers, count as this: the log odds stay finite and a confidence above 0."""
 
+LARGEST = 50.0
+"""Log odds beyond this are cut: the exponential stays finite, and no probability of four places is changed."""
+
 MANAGER_SIGNS: Mapping[str, int] = {"weight": 1, "pieces": 1, "rival": -1, "guess": -1}
-STEP_SIGNS: Mapping[str, int] = {"ci": 1, "weight": 1, "pieces": 1, "rival": -1, "silent_ci": -1, "side": -1}
+STEP_SIGNS: Mapping[str, int] = {
+    "ci": 1,
+    "ci_weight": 1,
+    "weight": 1,
+    "pieces": 1,
+    "rival": -1,
+    "variants": -1,
+    "silent_ci": -1,
+    "side": -1,
+}
 """Which way each feature may move the confidence."""
 
 
@@ -74,13 +82,15 @@ class ManagerFeatures:
 
 @dataclass(frozen=True, slots=True)
 class StepFeatures:
-    """What is known about the best command for one purpose.
+    """What is known about a command for one purpose.
 
     Attributes:
         source: where it was learned.
         weight: combined weight of its evidence, 0 to 1.
-        rival: combined weight of the strongest other command for this purpose; 0 if there is none.
+        rival: combined weight of the strongest other command for this purpose that was learned from as strong a source;
+            0 if there is none. The same runner with other arguments is no other command.
         pieces: files that speak for it.
+        variants: named tasks of the project that may be for this purpose: where there are many, each is less likely.
         silent_ci: the repository has continuous integration, in which no such command was found for this project.
         side: the project stands in a directory such as ``examples/``.
     """
@@ -89,16 +99,20 @@ class StepFeatures:
     weight: float
     rival: float = 0.0
     pieces: int = 1
+    variants: int = 0
     silent_ci: bool = False
     side: bool = False
 
     def values(self) -> dict[str, float]:
         """The features as the model takes them."""
+        ci = self.source is Source.CI
         return {
-            "ci": float(self.source is Source.CI),
+            "ci": float(ci),
+            "ci_weight": self.weight if ci else 0.0,
             "weight": log_odds(self.weight),
             "pieces": math.log(max(1, self.pieces)),
             "rival": self.rival,
+            "variants": math.log(1 + self.variants),
             "silent_ci": float(self.silent_ci),
             "side": float(self.side),
         }
@@ -106,17 +120,15 @@ class StepFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Logistic:
-    """Probability = 1 / (1 + exp(-(intercept + sum of coefficient x feature)))."""
+    """Probability = ``CERTAINTY`` / (1 + exp(-(intercept + sum of coefficient x feature)))."""
 
     intercept: float
     coefficients: Mapping[str, float]
 
     def probability(self, values: Mapping[str, float]) -> float:
-        """The probability of being right, from ``FLOOR`` to ``CERTAINTY``, rounded to four places."""
+        """The probability of being right, above 0 and below ``CERTAINTY``, rounded to four places."""
         z = self.intercept + sum(coefficient * values[name] for name, coefficient in self.coefficients.items())
-        # Both forms of the same function: exp() of a large positive number would overflow.
-        p = 1 / (1 + math.exp(-z)) if z > 0 else math.exp(z) / (1 + math.exp(z))
-        return round(min(CERTAINTY, max(FLOOR, p)), 4)
+        return max(FLOOR, round(CERTAINTY / (1 + math.exp(-max(-LARGEST, min(LARGEST, z)))), 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,79 +179,3 @@ def _logistic(data: Mapping[str, Mapping[str, float]], name: str, signs: Mapping
 def default_calibration() -> Calibration:
     """The calibration that ships with the package."""
     return parse_calibration(files("autopack_toolchain").joinpath("data/calibration.toml").read_text("utf-8"))
-
-
-def calibrated(
-    projects: Iterable[Project], side_directories: frozenset[str], *, ci: bool, calibration: Calibration | None = None
-) -> list[Project]:
-    """Ranked projects with the confidence of managers and steps on one scale.
-
-    Args:
-        projects: as ranked; their confidences are combined weights.
-        side_directories: names of directories whose projects matter less.
-        ci: whether commands of continuous integration were read.
-        calibration: the fitted models; the package's own if None.
-    """
-    models = calibration or default_calibration()
-    found = []
-    for project in projects:
-        manager = _manager(project.package_manager, models)
-        side = not side_directories.isdisjoint(project.workdir.split("/"))
-        found.append(replace(project, package_manager=manager, steps=_steps(project, manager, side, ci, models)))
-    return found
-
-
-def manager_features(manager: PackageManager) -> ManagerFeatures:
-    """What ranking saw of the best manager."""
-    return ManagerFeatures(
-        weight=combined(manager.evidence),
-        rival=max((combined(other.evidence) for other in manager.alternatives), default=0.0),
-        pieces=_pieces(manager.evidence),
-        guess=not any(item.path for item in manager.evidence),
-    )
-
-
-def step_features(step: Step, others: Sequence[Step], *, side: bool, ci: bool) -> StepFeatures:
-    """What ranking saw of one step; ``others`` are those for the same purpose."""
-    return StepFeatures(
-        source=step.source,
-        weight=step.confidence,
-        rival=max((other.confidence for other in others if other is not step), default=0.0),
-        pieces=_pieces(step.evidence),
-        silent_ci=ci and step.source is not Source.CI,
-        side=side,
-    )
-
-
-def combined(evidence: Iterable[Evidence]) -> float:
-    """The weight of several observations, taken as independent signs."""
-    return min(CERTAINTY, 1 - math.prod(1 - item.weight for item in evidence))
-
-
-def _pieces(evidence: Iterable[Evidence]) -> int:
-    return len({item.path for item in evidence})
-
-
-def _manager(manager: PackageManager, models: Calibration) -> PackageManager:
-    if not manager.name:
-        return manager
-    confidence = manager_confidence(manager_features(manager), models)
-    # What is left goes to the others by their weights, beside one share for a manager that nothing speaks for.
-    weights = [combined(other.evidence) for other in manager.alternatives]
-    alternatives = tuple(
-        replace(other, confidence=round((1 - confidence) * weight / (1 + sum(weights)), 4))
-        for other, weight in zip(manager.alternatives, weights, strict=True)
-    )
-    return replace(manager, confidence=confidence, alternatives=alternatives)
-
-
-def _steps(project: Project, manager: PackageManager, side: bool, ci: bool, models: Calibration) -> tuple[Step, ...]:
-    found = []
-    for kind, group in groupby(project.steps, lambda step: step.kind):
-        steps = list(group)
-        # Steps are alternatives, best first; an installation cannot be more certain than what installs.
-        limit = manager.confidence if kind is StepKind.INSTALL and manager.name else CERTAINTY
-        for step in steps:
-            limit = min(limit, step_confidence(step_features(step, steps, side=side, ci=ci), models))
-            found.append(replace(step, confidence=limit))
-    return tuple(found)
