@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from autopack_kit.commands import Command, Script
 
 from .ci import CiCommand, read_ci
-from .classify import Classifier, Use, is_whole, words_of_name
+from .classify import Classifier, Use, is_part, words_of_name
 from .model import Candidate, Evidence, Source, StepKind
 from .owners import Owners, ProjectKey
 from .programs import Programs
@@ -212,7 +212,7 @@ def _factor(command: CiCommand, simple: Simple, use: Use, filled: bool, programs
         factor *= SIDE_WORKFLOW
     if _is_narrow(simple.argv):
         factor *= SELECTION
-    if use.named and not is_whole(programs, use.named):
+    if is_part(programs, use.named):
         factor *= OTHER_TASK
     if simple.guarded:
         factor *= GUARDED

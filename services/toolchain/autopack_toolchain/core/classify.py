@@ -19,7 +19,7 @@ from .tasks import Task
 from .unwrap import Inner, plain_words, program_name, shifted, unwrapped
 from .workspace import parents
 
-__all__ = ["TOOL_ECOSYSTEMS", "Classifier", "Use", "is_whole", "name_kinds", "words_of_name"]
+__all__ = ["TOOL_ECOSYSTEMS", "Classifier", "Use", "is_part", "name_kinds", "words_of_name"]
 
 MAX_DEPTH = 6
 """Tasks that call tasks are followed so deep; the deepest chain surveyed has four."""
@@ -93,9 +93,11 @@ def name_kinds(programs: Programs, name: str) -> frozenset[StepKind]:
     return kinds - {StepKind.RUN, StepKind.INSTALL} if len(kinds) > 1 else kinds
 
 
-def is_whole(programs: Programs, name: str) -> bool:
-    """Whether a task of this name stands for a whole purpose (``test``, ``lint:ci``), not for a part (``test:esm``)."""
-    return all(word in programs.names or word in programs.generic for word in words_of_name(name))
+def is_part(programs: Programs, name: str) -> bool:
+    """Whether a name stands for a part of a purpose (``test:esm``), and not for all of it (``test``, ``lint:ci``)."""
+    words = words_of_name(name)
+    known = [word for word in words if word in programs.names]
+    return bool(known) and any(word not in programs.names and word not in programs.generic for word in words)
 
 
 def words_of_name(name: str) -> list[str]:
