@@ -21,7 +21,9 @@ IMPURE = frozenset(
      "sqlite3", "psycopg", "alembic"}
 )  # fmt: skip
 #: Of the kit, ``core/`` may use what has no input or output.
-PURE_KIT = frozenset(f"autopack_kit.{name}" for name in ("errors", "commands", "identity", "paging", "globs"))
+PURE_KIT = frozenset(
+    f"autopack_kit.{name}" for name in ("errors", "commands", "identity", "paging", "globs", "pruning")
+)
 ENVIRONMENT = frozenset({"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"})
 #: The files that may know the generated stubs, besides the apps and the client: a large convert.py may be split.
 STUB_USERS = re.compile(r"service\.py|convert(_[a-z]+)?\.py")

@@ -10,14 +10,26 @@ from pathlib import Path
 import pathspec
 from autopack_api.common.v1.common_pb2 import SnapshotFile, WorkspaceSnapshot
 from autopack_api.toolchain.v1.toolchain_pb2 import GetSnapshotSpecResponse
+from autopack_kit.pruning import PruneRules
+from autopack_kit.walk import Listing, Walk, WalkBudget, read_regular
 
 __all__ = ["snapshot"]
+
+MAX_SECONDS = 60.0
+"""Wall time of one walk at most; over it the snapshot is truncated. 50,000 files take a second."""
+
+MAX_TRACKED_DIRECTORIES = 1_000
+"""As the contract says. Of more, the others are left out by the service; no repository is known to have ten."""
+
+_UNLIMITED_DEPTH = 64
+"""For a service that names no limit: deep enough for any repository, and within the limit of open files."""
 
 
 def snapshot(path: str | os.PathLike[str], spec: GetSnapshotSpecResponse) -> WorkspaceSnapshot:
     """The files of a directory as ``ToolchainService.GetSnapshotSpec`` asks: all paths, the content of some.
 
-    Nothing outside the directory is read, because no symbolic link is followed.
+    What is left out is what the service would leave out, had it the directory itself. Nothing outside the directory is
+    read, because no symbolic link is followed; only the index of git is read where a ``.git`` file says that it lies.
     Deterministic: sorted by path. Blocking; call it in a thread from asyncio.
 
     Args:
@@ -27,74 +39,66 @@ def snapshot(path: str | os.PathLike[str], spec: GetSnapshotSpecResponse) -> Wor
     Raises:
         OSError: the root cannot be listed. A file that cannot be read is sent without content.
     """
-    root = Path(path).resolve(strict=True)
-    wanted = pathspec.GitIgnoreSpec.from_lines(spec.content_patterns)
-    result = WorkspaceSnapshot()
-    budget = spec.max_total_bytes
-    for entry in sorted(_walk(root, frozenset(spec.pruned_directories), spec.max_files), key=lambda item: item.path):
-        regular = stat.S_ISREG(entry.mode)
-        matches = wanted.match_file(entry.path)
-        if not regular and not matches:
-            continue  # only something that bears the name of a manifest is worth a warning
+    real = Path(path).resolve(strict=True)
+    root = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        walk = _walk(root, real, spec)
+        # RE2: patterns of a server are no reason to trust them with time.
+        wanted = pathspec.GitIgnoreSpec.from_lines(spec.content_patterns, backend="re2")
+        entries = sorted((entry for listing in walk for entry in _entries(listing, wanted)), key=_path)
+        tracked = walk.tracked[:MAX_TRACKED_DIRECTORIES]
+        result = WorkspaceSnapshot(truncated=bool(walk.stopped), tracked_directories=sorted(tracked))
+        _fill(result, root, entries, wanted, spec)
+        return result
+    finally:
+        os.close(root)
+
+
+def _walk(root: int, path: Path, spec: GetSnapshotSpecResponse) -> Walk:
+    rules = PruneRules(
+        frozenset(spec.pruned_directories),
+        frozenset(spec.generic_directories),
+        frozenset(spec.generic_marks),
+        frozenset(spec.boundary_files),
+    )
+    # One level more than the service looks at, so that it can tell that there is more.
+    depth = spec.max_depth + 1 if spec.max_depth else _UNLIMITED_DEPTH
+    # The caller reads with rights of its own; what an index lists is used only to decide which directories are sent.
+    return Walk(root, path, rules, WalkBudget(spec.max_files, depth, MAX_SECONDS), [Path("/")])
+
+
+def _entries(listing: Listing, wanted: pathspec.GitIgnoreSpec) -> Iterator[SnapshotFile]:
+    """Files, and what bears the name of a manifest without being one: only that is worth a warning."""
+    for entry in (*listing.files, *(e for e in listing.others if wanted.match_file(listing.prefix + e.name))):
+        try:
+            found = entry.stat(follow_symlinks=False)
+        except OSError:  # gone meanwhile
+            continue
+        yield SnapshotFile(path=listing.prefix + entry.name, size=found.st_size, mode=found.st_mode)
+
+
+def _fill(
+    result: WorkspaceSnapshot,
+    root: int,
+    entries: list[SnapshotFile],
+    wanted: pathspec.GitIgnoreSpec,
+    spec: GetSnapshotSpecResponse,
+) -> None:
+    """Adds the entries, with the content of those that are wanted as long as there is room."""
+    room = spec.max_total_bytes
+    for entry in entries:
         if len(result.files) >= spec.max_files:
             result.truncated = True
             break
-        if regular and matches and entry.size <= min(spec.max_content_bytes, budget):
-            content = _read(root / entry.path, spec.max_content_bytes)
-            if content is not None and len(content) <= budget:
+        if stat.S_ISREG(entry.mode) and entry.size <= spec.max_content_bytes and wanted.match_file(entry.path):
+            content = read_regular(root, entry.path.split("/"), min(spec.max_content_bytes, room))
+            if content is not None:
                 entry.content = content
-                budget -= len(content)
-        elif regular and matches and entry.size <= spec.max_content_bytes:
-            result.truncated = True  # there was no room left for a file that matters
+                room -= len(content)
+            elif entry.size > room:
+                result.truncated = True  # there was no room left for a file that matters
         result.files.append(entry)
-    return result
 
 
-def _walk(root: Path, pruned: frozenset[str], limit: int) -> Iterator[SnapshotFile]:
-    """Entries in any order, directories included, at most a little more than ``limit`` of them."""
-    pending, count = [""], 0
-    while pending and count <= limit:
-        directory = pending.pop()
-        try:
-            children = sorted(os.scandir(root / directory), key=lambda child: child.name)
-        except OSError:
-            if not directory:
-                raise
-            continue  # a directory that this user may not list holds nothing that could be sent
-        for child in children:
-            relative = f"{directory}{child.name}"
-            if child.is_dir(follow_symlinks=False):
-                if child.name not in pruned:
-                    pending.append(relative + "/")
-            else:
-                count += 1
-            if (status := _status(child)) is not None and _is_text(relative):
-                yield SnapshotFile(path=relative, size=status.st_size, mode=status.st_mode)
-
-
-def _status(child: os.DirEntry[str]) -> os.stat_result | None:
-    try:
-        return child.stat(follow_symlinks=False)
-    except OSError:  # gone meanwhile
-        return None
-
-
-def _is_text(path: str) -> bool:
-    """Whether the name can travel: a name that is no UTF-8 cannot be a manifest's."""
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _read(path: Path, limit: int) -> bytes | None:
-    try:
-        # The file may have become a FIFO or a link since it was looked at.
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC), "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                return None
-            content = file.read(limit + 1)
-    except OSError:
-        return None
-    return content if len(content) <= limit else None
+def _path(entry: SnapshotFile) -> str:
+    return entry.path

@@ -12,7 +12,7 @@ from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_field
 from .adapters.snapshot import SnapshotFile, SnapshotTree
 from .core.model import Detection, Evidence, PackageManager, Project, Step, StepKind, WorkspaceInfo
 from .core.registry import Registry
-from .core.tree import MAX_CONTENT_BYTES
+from .core.tree import MAX_CONTENT_BYTES, MAX_DEPTH
 
 __all__ = ["detection_to_proto", "snapshot_spec_to_proto", "source_from_proto"]
 
@@ -24,6 +24,9 @@ MAX_SNAPSHOT_BYTES = 8 << 20
 
 MAX_PATH_BYTES = 4096
 """Bytes of a path, as in POSIX's PATH_MAX on Linux."""
+
+MAX_TRACKED_DIRECTORIES = 1_000
+"""Directories that are both ignored and tracked; a repository has a handful."""
 
 MAX_VIOLATIONS = 20
 """Bad fields that one error names; a client that gets one path wrong usually gets all of them wrong."""
@@ -39,8 +42,12 @@ _KINDS = {
 }
 
 
-def source_from_proto(request: toolchain_pb2.DetectRequest) -> str | SnapshotTree:
+def source_from_proto(request: toolchain_pb2.DetectRequest, max_depth: int = MAX_DEPTH) -> str | SnapshotTree:
     """The path or the snapshot of a request.
+
+    Args:
+        request: the message.
+        max_depth: levels of directories of a snapshot that are looked at.
 
     Raises:
         InvalidArgument: neither is set, or fields of it are wrong; each is named.
@@ -51,17 +58,26 @@ def source_from_proto(request: toolchain_pb2.DetectRequest) -> str | SnapshotTre
                 raise invalid_field("path", f"must be an absolute path of at most {MAX_PATH_BYTES} bytes without NUL")
             return request.path
         case "snapshot":
-            return _snapshot(request.snapshot)
+            if request.probe_tools:
+                description = "is only for a path: the steps of a snapshot run elsewhere; leave it out"
+                raise invalid_field("probe_tools", description)
+            return _snapshot(request.snapshot, max_depth)
         case _:
             raise invalid_field("source", "is not set; give a path of the service's own disk, or a snapshot")
 
 
-def _snapshot(message: common_pb2.WorkspaceSnapshot) -> SnapshotTree:
+def _snapshot(message: common_pb2.WorkspaceSnapshot, max_depth: int) -> SnapshotTree:
     if len(message.files) > MAX_SNAPSHOT_FILES:
         raise invalid_field(
             "snapshot.files",
             f"has {len(message.files):,} entries; at most {MAX_SNAPSHOT_FILES:,} are allowed. Leave out the "
             "directories that GetSnapshotSpec names, and set truncated if files are missing",
+        )
+    if len(message.tracked_directories) > MAX_TRACKED_DIRECTORIES:
+        raise invalid_field(
+            "snapshot.tracked_directories",
+            f"has {len(message.tracked_directories):,} entries; at most {MAX_TRACKED_DIRECTORIES:,} are allowed. Name "
+            "the topmost directory only of nested ones",
         )
     violations: list[FieldViolation] = []
     seen: set[str] = set()
@@ -84,7 +100,8 @@ def _snapshot(message: common_pb2.WorkspaceSnapshot) -> SnapshotTree:
         SnapshotFile(f.path, f.size, f.mode or 0o100644, f.content if f.HasField("content") else None)
         for f in message.files
     )
-    return SnapshotTree(files, truncated=message.truncated)
+    tracked = message.tracked_directories
+    return SnapshotTree(files, truncated=message.truncated, tracked=tracked, max_depth=max_depth)
 
 
 def _wrong(file: common_pb2.SnapshotFile, seen: set[str]) -> Iterator[tuple[str, str]]:
@@ -110,14 +127,19 @@ def detection_to_proto(detection: Detection) -> toolchain_pb2.DetectResponse:
     )
 
 
-def snapshot_spec_to_proto(registry: Registry) -> toolchain_pb2.GetSnapshotSpecResponse:
+def snapshot_spec_to_proto(registry: Registry, max_depth: int) -> toolchain_pb2.GetSnapshotSpecResponse:
     """What a snapshot should contain."""
+    rules = registry.prune_rules
     return toolchain_pb2.GetSnapshotSpecResponse(
         content_patterns=registry.content_patterns,
-        pruned_directories=sorted(registry.pruned_directories),
+        pruned_directories=sorted(rules.never),
         max_files=MAX_SNAPSHOT_FILES,
         max_content_bytes=MAX_CONTENT_BYTES,
         max_total_bytes=MAX_SNAPSHOT_BYTES,
+        generic_directories=sorted(rules.generic),
+        generic_marks=sorted(rules.marks),
+        boundary_files=sorted(rules.boundaries),
+        max_depth=max_depth,
     )
 
 

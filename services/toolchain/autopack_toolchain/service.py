@@ -44,7 +44,7 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
 
     async def Detect(self, request: toolchain_pb2.DetectRequest, context: Context) -> toolchain_pb2.DetectResponse:
         """Every project of a source."""
-        source = await asyncio.to_thread(source_from_proto, request)
+        source = await asyncio.to_thread(source_from_proto, request, self._settings.max_depth)
         detection = await asyncio.to_thread(self._detect, source)
         return detection_to_proto(detection)
 
@@ -52,7 +52,7 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
         self, request: toolchain_pb2.GetSnapshotSpecRequest, context: Context
     ) -> toolchain_pb2.GetSnapshotSpecResponse:
         """What a snapshot should contain."""
-        return snapshot_spec_to_proto(default_registry())
+        return snapshot_spec_to_proto(default_registry(), self._settings.max_depth)
 
     def _detect(self, source: str | SnapshotTree) -> Detection:
         if isinstance(source, SnapshotTree):

@@ -23,7 +23,7 @@ def reasons(detection: Detection) -> dict[str, tuple[str, ...]]:
 
 def test_vendored_directories_environments_and_other_repositories_are_not_entered(tmp_path: Path) -> None:
     write(tmp_path, "go.mod", text="module a\n")
-    for directory in ("node_modules/b", ".venv/lib", "vendor/c", "target/d", "src/__pycache__"):
+    for directory in ("node_modules/b", ".venv/lib", "third_party/c", "src/__pycache__"):
         write(tmp_path, f"{directory}/package.json", text='{"name": "b"}')
     write(tmp_path, "env/pyvenv.cfg", "env/lib/setup.py", "clone/.git/HEAD", "clone/setup.py", "cache/CACHEDIR.TAG")
     write(tmp_path, "cache/setup.py")

@@ -181,21 +181,29 @@ class WorkspaceSnapshot(_message.Message):
 
     FILES_FIELD_NUMBER: _builtins.int
     TRUNCATED_FIELD_NUMBER: _builtins.int
+    TRACKED_DIRECTORIES_FIELD_NUMBER: _builtins.int
     truncated: _builtins.bool
     """True if the sender left files out because of a limit. The answer then carries a warning."""
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___SnapshotFile]:
         """At most 50,000 files."""
 
+    @_builtins.property
+    def tracked_directories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Directories that hold files tracked by git although a .gitignore of the snapshot matches them: they are looked at all
+        the same. Only the topmost of nested ones. At most 1,000.
+        """
+
     def __init__(
         self,
         *,
         files: _abc.Iterable[Global___SnapshotFile] | None = ...,
         truncated: _builtins.bool = ...,
+        tracked_directories: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "truncated", b"truncated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["files", b"files", "tracked_directories", b"tracked_directories", "truncated", b"truncated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -440,12 +440,18 @@ class GetSnapshotSpecResponse(_message.Message):
     MAX_FILES_FIELD_NUMBER: _builtins.int
     MAX_CONTENT_BYTES_FIELD_NUMBER: _builtins.int
     MAX_TOTAL_BYTES_FIELD_NUMBER: _builtins.int
+    GENERIC_DIRECTORIES_FIELD_NUMBER: _builtins.int
+    GENERIC_MARKS_FIELD_NUMBER: _builtins.int
+    BOUNDARY_FILES_FIELD_NUMBER: _builtins.int
+    MAX_DEPTH_FIELD_NUMBER: _builtins.int
     max_files: _builtins.int
     """Files at most in a snapshot."""
     max_content_bytes: _builtins.int
     """Bytes at most of one file's content; larger files are sent without content."""
     max_total_bytes: _builtins.int
     """Bytes at most of all content together."""
+    max_depth: _builtins.int
+    """Levels of directories that are looked at; one more is worth sending, so that the answer can tell of it."""
     @_builtins.property
     def content_patterns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Glob patterns (gitwildmatch) of files to send with content."""
@@ -453,6 +459,21 @@ class GetSnapshotSpecResponse(_message.Message):
     @_builtins.property
     def pruned_directories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of directories to leave out wherever they stand."""
+
+    @_builtins.property
+    def generic_directories(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of directories to leave out if git ignores them, tracks nothing in them, or one of generic_marks is in them.
+        Other directories are left out where a .gitignore of the tree matches them, unless git tracks something in them:
+        those are then listed in tracked_directories of the snapshot.
+        """
+
+    @_builtins.property
+    def generic_marks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of entries that mark a directory of generic_directories as generated or vendored."""
+
+    @_builtins.property
+    def boundary_files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of entries that mark any directory but the root as an environment, a cache or another repository: to leave out."""
 
     def __init__(
         self,
@@ -462,10 +483,14 @@ class GetSnapshotSpecResponse(_message.Message):
         max_files: _builtins.int = ...,
         max_content_bytes: _builtins.int = ...,
         max_total_bytes: _builtins.int = ...,
+        generic_directories: _abc.Iterable[_builtins.str] | None = ...,
+        generic_marks: _abc.Iterable[_builtins.str] | None = ...,
+        boundary_files: _abc.Iterable[_builtins.str] | None = ...,
+        max_depth: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content_patterns", b"content_patterns", "max_content_bytes", b"max_content_bytes", "max_files", b"max_files", "max_total_bytes", b"max_total_bytes", "pruned_directories", b"pruned_directories"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["boundary_files", b"boundary_files", "content_patterns", b"content_patterns", "generic_directories", b"generic_directories", "generic_marks", b"generic_marks", "max_content_bytes", b"max_content_bytes", "max_depth", b"max_depth", "max_files", b"max_files", "max_total_bytes", b"max_total_bytes", "pruned_directories", b"pruned_directories"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,10 +9,13 @@ from typing import Protocol
 
 from .model import DetectionWarning
 
-__all__ = ["MAX_CONTENT_BYTES", "FileStat", "FileTree", "kind_of_mode"]
+__all__ = ["MAX_CONTENT_BYTES", "MAX_DEPTH", "FileStat", "FileTree", "kind_of_mode", "patterns_exhausted", "too_deep"]
 
 MAX_CONTENT_BYTES = 1 << 20
 """Bytes at most of one file that is read. The largest hand-written manifest in 66 surveyed repositories has 90 KiB."""
+
+MAX_DEPTH = 32
+"""Levels of directories that are entered, unless a setting says otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,29 @@ class FileTree(Protocol):
 
 def kind_of_mode(mode: int) -> str:
     """What an entry is, for a message; empty for a regular file (also when the mode carries no type)."""
-    kinds = {
-        stat.S_IFIFO: "a FIFO",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFBLK: "a block device",
-        stat.S_IFCHR: "a character device",
-        stat.S_IFDIR: "a directory",
-        stat.S_IFLNK: "a symbolic link",
-    }
-    return kinds.get(stat.S_IFMT(mode), "")
+    return _KINDS.get(stat.S_IFMT(mode), "")
+
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFBLK: "a block device",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+}
+
+
+def too_deep(directory: str, max_depth: int) -> DetectionWarning:
+    """A warning: this directory was not entered."""
+    message = f"{directory} is over {max_depth} levels deep and was not entered; detect it by itself."
+    return DetectionWarning("TREE_TOO_DEEP", message, (directory,))
+
+
+def patterns_exhausted() -> DetectionWarning:
+    """A warning: ignored directories were entered."""
+    message = (
+        "The .gitignore files have too many patterns: some were not applied, so that files may be listed that git "
+        "ignores; merge or remove patterns."
+    )
+    return DetectionWarning("TOO_MANY_IGNORE_PATTERNS", message)
