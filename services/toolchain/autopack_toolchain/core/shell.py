@@ -16,7 +16,16 @@ from types import MappingProxyType
 
 from .shell_words import Token, resolve_word, tokens_of
 
-__all__ = ["MAX_SHELL_BYTES", "PLACEHOLDER", "UNKNOWN", "Simple", "directory_after", "directory_of", "simple_commands"]
+__all__ = [
+    "MAX_SHELL_BYTES",
+    "PLACEHOLDER",
+    "UNKNOWN",
+    "Simple",
+    "directory_after",
+    "directory_left",
+    "directory_of",
+    "simple_commands",
+]
 
 PLACEHOLDER = "__CI_EXPRESSION__"
 """Stands in shell text for an expression of a CI system, whose value is not known here."""
@@ -86,10 +95,19 @@ def simple_commands(text: str, variables: Mapping[str, str] = MappingProxyType({
         text: the first :data:`MAX_SHELL_BYTES` characters are read.
         variables: environment variables whose values are known.
     """
+    return _read(text, variables).found
+
+
+def directory_left(text: str, variables: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The directory in which ``text`` ends, as :attr:`Simple.cwd`: for texts that one shell reads one after another."""
+    return _read(text, variables).cwd
+
+
+def _read(text: str, variables: Mapping[str, str]) -> _Reader:
     reader = _Reader(_clean(text), variables)
     with suppress(_Enough):  # at a limit, what was read until then stands
         reader.list_until(frozenset())
-    return reader.found
+    return reader
 
 
 def directory_of(start: str, cwd: str) -> str:
@@ -171,6 +189,11 @@ class _Reader:
         self._guarded = False
         self._probe = False
         self._steps = self._depth = 0
+
+    @property
+    def cwd(self) -> str:
+        """The directory after what was read."""
+        return self._state.cwd
 
     # Lists, pipelines
 

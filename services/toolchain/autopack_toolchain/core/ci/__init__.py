@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from ..workspace import Workspace
+from .azure import read_azure
+from .circleci import read_circleci
 from .github import read_github
+from .gitlab import read_gitlab
 from .model import MAX_CI_COMMANDS, CiCommand, Gathered
+from .travis import read_travis
 
 __all__ = ["MAX_CI_COMMANDS", "CiCommand", "read_ci"]
+
+_READERS = (read_github, read_gitlab, read_circleci, read_azure, read_travis)
 
 
 def read_ci(workspace: Workspace) -> list[CiCommand]:
@@ -14,7 +20,8 @@ def read_ci(workspace: Workspace) -> list[CiCommand]:
 
     def read(_: str) -> list[CiCommand]:
         gathered = Gathered()
-        read_github(workspace, gathered)
+        for reader in _READERS:
+            reader(workspace, gathered)
         return gathered.commands
 
     return workspace.once("ci-commands", "", read)
