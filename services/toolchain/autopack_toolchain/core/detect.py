@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from .ci_steps import detect_ci_steps
 from .classify import Classifier
 from .compiled import detect_go, detect_rust
+from .conda import detect_conda
 from .conventional import detect_conventional, detect_languages
 from .dotnet import detect_dotnet
 from .features import Context, calibrated
@@ -39,6 +40,7 @@ _DETECTORS = (
     detect_php,
     detect_dotnet,
     detect_native,
+    detect_conda,
     detect_rush,
     detect_conventional,
 )
