@@ -77,8 +77,7 @@ class Expander:
         return self._inner(text[at + 1 : end], local, depth), end + 1
 
     def _inner(self, inner: str, local: Mapping[str, str], depth: int) -> str:
-        self._references -= 1
-        if depth >= MAX_DEPTH or self._references < 0 or self._characters < 0:
+        if depth >= MAX_DEPTH:
             return "${_}"
         function, _, arguments = inner.partition(" ")
         if function in _FUNCTIONS and arguments:
@@ -87,13 +86,20 @@ class Expander:
         return "${_}" if "$" in name else self._variable(name, local, depth)
 
     def _variable(self, name: str, local: Mapping[str, str], depth: int) -> str:
+        self._references -= 1
+        if depth >= MAX_DEPTH or self._references < 0 or self._characters < 0:
+            return "${_}"
         name, colon, _ = name.partition(":")
         value = local.get(name, self.variables.get(name))
         if value is None:
             return f"${{{name}}}" if name in _ENVIRONMENT or not name.isidentifier() else _AUTOMATIC.get(name, "")
+        self._characters -= len(value)
         return f"${{{name}}}" if colon else self.expand(value, local, depth + 1)
 
     def _function(self, function: str, arguments: str, local: Mapping[str, str], depth: int) -> str:
+        self._references -= 1
+        if depth >= MAX_DEPTH or self._references < 0:
+            return "${_}"
         if "MAKEFILE_LIST" in arguments:  # the common ways to say "the directory of this makefile"
             return "./" if function == "dir" else "."
         match function:

@@ -8,13 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..workspace import Workspace, join
-from .model import MAX_TASKS, Task, bodies, readable, unique, within
+from .model import MAX_BODY, MAX_TASKS, Task, bodies, readable, unique, within
 from .text import MAX_FILES, is_shell, joined
 
 __all__ = ["JUSTFILES", "read_just"]
 
 JUSTFILES = ("justfile", ".justfile", "Justfile", "JUSTFILE")
 """Names that ``just`` looks for (it ignores case; these are the ones that are in use)."""
+
+MAX_PARTS = 20
+"""Parts at most that one value is joined of."""
+
+MAX_VALUE = 1_000
+"""Characters at most of a value that is joined: values made of each other would double at each line."""
 
 _ASSIGNMENT = re.compile(r"^(?:export[ \t]+)?([A-Za-z_][\w-]*)[ \t]*:=[ \t]*(.*)$")
 _ALIAS = re.compile(r"^alias[ \t]+([A-Za-z_][\w-]*)[ \t]*:=[ \t]*([A-Za-z_][\w:-]*)")
@@ -205,9 +211,9 @@ def _default(many: str, name: str, value: str, known: Mapping[str, str]) -> str:
 
 def _value(expression: str, known: Mapping[str, str]) -> str:
     """A literal, a fallback of a variable of the environment, a command, or a joining of these; else ``${_}``."""
-    parts = [part.strip() for part in expression.split(" + ")]
+    parts = [part.strip() for part in expression.split(" + ", MAX_PARTS)]
     if len(parts) > 1:
-        return "".join(_value(part, known) for part in parts)
+        return "".join(_value(part, known) for part in parts)[:MAX_VALUE]
     if match := _STRING.match(expression) or _FALLBACK.match(expression):
         return match[1] or match[2] or ""
     if expression.startswith("`") and expression.endswith("`"):
@@ -233,9 +239,9 @@ def _bodies(lines: list[str], known: Mapping[str, str]) -> Iterator[str]:
 
 def _interpolated(text: str, known: Mapping[str, str]) -> str:
     """``{{name}}`` replaced by its value; what is not known is ``${_}``."""
-    parts = text.split("{{")
+    parts = text[:MAX_BODY].split("{{")
     found = [parts[0]]
     for part in parts[1:]:
         expression, closed, rest = part.partition("}}")
         found += [_value(expression.strip(), known), rest] if closed else ["{{", part]
-    return "".join(found)
+    return "".join(found)[:MAX_BODY]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 from ..workspace import Workspace, join
 from .expansion import Expander
 from .model import MAX_BODIES, MAX_TASKS, readable
+from .text import joined
 
 __all__ = ["Makefile", "Rule", "read_makefile"]
 
@@ -96,7 +96,7 @@ class _Reader:
             return
         self._seen.add(path)
         outer, self._conditions = self._conditions, []
-        for number, line in _joined(self._workspace.lines(path)):
+        for number, line in joined(self._workspace.lines(path)):
             self._line(path, number, line)
         self._conditions, self._rules, self._in_rule, self._defining = outer, [], False, 0
 
@@ -271,19 +271,3 @@ def _split(code: str) -> tuple[str, str | None]:
             return code[:at], code[at + 1 :]
         level += (character in "({") - (character in ")}")
     return code, None
-
-
-def _joined(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
-    """Lines with continuations appended, with the number of their first line."""
-    held: list[str] = []
-    start = 0
-    for number, line in enumerate(lines, 1):
-        start = start if held else number
-        held.append(line.strip() if held else line)
-        if line.endswith("\\"):
-            held[-1] = held[-1][:-1].rstrip() if len(held) > 1 else line[:-1]
-            continue
-        yield start, " ".join(held)
-        held = []
-    if held:
-        yield start, " ".join(held)

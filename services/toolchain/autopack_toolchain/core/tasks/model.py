@@ -104,7 +104,7 @@ def first_line(text: object) -> str:
     return text.strip().partition("\n")[0].strip() if isinstance(text, str) else ""
 
 
-_KEY = re.compile(r"""^[ \t]*(?:"([^"]{1,200})"|'([^']{1,200})'|([\w./:@*-]{1,200}))[ \t]*[:=]""")
+_KEY = re.compile(r"""^([ \t]*)(?:"([^"]{1,200})"|'([^']{1,200})'|([\w./:@*-]{1,200}))[ \t]*[:=]""")
 
 
 def header_lines(workspace: Workspace, path: str) -> dict[str, int]:
@@ -122,10 +122,18 @@ def header_lines(workspace: Workspace, path: str) -> dict[str, int]:
 
 
 def key_lines(workspace: Workspace, path: str, after: str = "") -> dict[str, int]:
-    """The first line of each ``key:``, ``"key":`` or ``key =`` below the line that begins with ``after``."""
+    """The line of each ``key:``, ``"key":`` or ``key =`` of the table below the line that begins with ``after``.
+
+    The keys are those that stand as far to the right as the first one; the table ends where one stands further left.
+    """
     start = workspace.line(path, after) if after else 0
     found: dict[str, int] = {}
+    indent: str | None = None
     for number, line in enumerate(workspace.lines(path)[start:], start + 1):
         if match := _KEY.match(line):
-            found.setdefault(match[1] or match[2] or match[3], number)
+            indent = match[1] if indent is None else indent
+            if match[1] == indent:
+                found.setdefault(match[2] or match[3] or match[4], number)
+            elif len(match[1]) < len(indent):
+                break
     return found

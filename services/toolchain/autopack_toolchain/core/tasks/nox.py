@@ -69,6 +69,7 @@ class _Reader:
         self.sessions: list[str] = []
         self._constants: dict[str, ast.expr] = {}
         self._left = MAX_CALLS
+        self._known: dict[_Function, list[ast.Call]] = {}
         for node in module.body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 self.functions[node.name] = node
@@ -98,7 +99,7 @@ class _Reader:
         needs: list[str] = []
         session = function.args.args[0].arg if function.args.args else ""
         directory = ""
-        for call in _calls(function):
+        for call in self._calls(function):
             self._left -= 1
             if self._left < 0:
                 break
@@ -115,6 +116,13 @@ class _Reader:
                 lines += more
                 needs += others
         return lines, needs
+
+    def _calls(self, function: _Function) -> list[ast.Call]:
+        """Calls within a function in the order of the text."""
+        if function not in self._known:
+            found = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+            self._known[function] = sorted(found, key=lambda call: (call.lineno, call.col_offset))
+        return self._known[function]
 
     def _called(self, target: ast.expr, arguments: list[ast.expr], session: str) -> _Function | None:
         """The function of the file that a call hands the session to."""
@@ -134,9 +142,3 @@ class _Reader:
         known = self.literal(environment)
         settings = known.items() if isinstance(known, Mapping) else ()
         return " ".join([*(f"{name}={command_line([value])}" for name, value in settings), command_line(words)])
-
-
-def _calls(function: _Function) -> list[ast.Call]:
-    """Calls within a function in the order of the text."""
-    found = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
-    return sorted(found, key=lambda call: (call.lineno, call.col_offset))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..workspace import Workspace, join, listing, strings, table
-from .model import MAX_TASKS, Task, bodies, first_line, key_lines, readable, unique, within
+from .model import MAX_BODY, MAX_TASKS, Task, bodies, first_line, key_lines, readable, unique, within
 from .text import MAX_FILES
 
 __all__ = ["TASKFILES", "read_taskfile"]
@@ -19,6 +19,12 @@ TASKFILES = (
     *("Taskfile.dist.yml", "taskfile.dist.yml", "Taskfile.dist.yaml", "taskfile.dist.yaml"),
 )
 """The order in which ``task`` looks for them."""
+
+MAX_VALUE = 1_000
+"""Characters at most of a variable: variables made of each other would double at each line."""
+
+MAX_PREFIX = 100
+"""Characters at most of ``include:include:``: files that include each other end here."""
 
 _TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
 _PLAIN = re.compile(r"^-?[ \t]*\.(\w+)[ \t]*-?$")
@@ -38,17 +44,17 @@ class _File:
 def read_taskfile(workspace: Workspace, directory: str) -> Iterator[Task]:
     """One task per task and alias, ``include:task`` for included ones, and one for ``task`` alone."""
     name = next(name for name in TASKFILES if name in workspace.names(directory))
-    found = list(_read(workspace, directory, _File(join(directory, name), "", "", _OWN), {}))
+    found = list(_read(workspace, directory, _File(join(directory, name), "", "", _OWN), set()))
     default = next((task for task in found if task.name == "default"), None)
     if default is not None:
         yield Task("task", "", default.path, default.line, directory, ("task",), needs=("default",))
     yield from found[:MAX_TASKS]
 
 
-def _read(workspace: Workspace, directory: str, file: _File, seen: dict[str, None]) -> Iterator[Task]:
-    if file.path in seen or len(seen) >= MAX_FILES:
+def _read(workspace: Workspace, directory: str, file: _File, seen: set[tuple[str, str]]) -> Iterator[Task]:
+    if len(seen) >= MAX_FILES or (file.path, file.prefix) in seen or len(file.prefix) > MAX_PREFIX:
         return
-    seen[file.path] = None
+    seen.add((file.path, file.prefix))
     data = workspace.yaml(file.path)
     variables = {**file.variables, **_variables(data.get("vars"), file.variables)}
     lines = key_lines(workspace, file.path, "tasks:")
@@ -131,12 +137,15 @@ def _resolved(needs: Iterable[str], prefix: str, names: set[str]) -> Iterator[st
 def _variables(value: object, known: Mapping[str, str]) -> dict[str, str]:
     """Variables with a literal value or a command."""
     found: dict[str, str] = {}
+    known = {**known}
     for name, item in table(value).items():
         if isinstance(item, dict):
             command = item.get("sh")
-            found[name] = f"$({_expanded(command, {**known, **found})})" if isinstance(command, str) else "${_}"
+            found[name] = f"$({_expanded(command, known)})"[:MAX_VALUE] if isinstance(command, str) else "${_}"
         elif isinstance(item, str | int | float):
-            found[name] = _expanded(str(item), {**known, **found})
+            found[name] = _expanded(str(item), known)[:MAX_VALUE]
+        if name in found:
+            known[name] = found[name]
     return found
 
 
@@ -149,4 +158,4 @@ def _expanded(text: str, known: Mapping[str, str]) -> str:
         name = _PLAIN.match(match[1].strip())
         return known.get(name[1], f"${{{name[1]}}}") if name else "${_}"
 
-    return _TEMPLATE.sub(value, text)
+    return _TEMPLATE.sub(value, text[:MAX_BODY])[:MAX_BODY]

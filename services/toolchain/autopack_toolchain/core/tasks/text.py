@@ -24,7 +24,8 @@ def joined(lines: Iterable[str]) -> Iterator[tuple[int, str]]:
             start = number
         held.append(line.strip() if held else line.rstrip())
         if held[-1].endswith("\\"):
-            held[-1] = held[-1][:-1].rstrip() if len(held) > 1 else held[-1][:-1]
+            # White space alone stays: it may be the tab that marks a recipe.
+            held[-1] = held[-1][:-1].rstrip() or held[-1][:-1]
             continue
         yield start, " ".join(held)
         held = []

@@ -18,7 +18,7 @@ __all__ = ["TOX_FILES", "read_tox"]
 TOX_FILES = ("tox.ini", "setup.cfg", "pyproject.toml", "tox.toml")
 """The order in which tox looks for its configuration; the first one that has any holds."""
 
-MAX_SUBSTITUTIONS = 5_000
+MAX_SUBSTITUTIONS = 2_000
 """Lines with substitutions at most in one file; the largest file surveyed has some 300."""
 
 MAX_DEPTH = 10
@@ -152,7 +152,7 @@ class _Settings:
 
     def _chosen(self, raw: str) -> list[str]:
         found = []
-        for line in raw.replace("\\\n", " ").split("\n"):
+        for line in " ".join(part.strip(" \t") for part in raw.split("\\\n")).split("\n"):
             line = line.strip()
             match = _CONDITION.match(line)
             if match and not self._holds(match[1]):
