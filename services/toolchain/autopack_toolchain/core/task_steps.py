@@ -7,6 +7,7 @@ Package scripts are judged in :mod:`.node`, which knows their manager.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 
 from autopack_kit.commands import Command
 
@@ -72,7 +73,8 @@ def detect_task_steps(
     by_place: dict[tuple[str, str], dict[str, Task]] = {}
     for task in tasks:
         if task.tool != "npm-script":
-            by_place.setdefault((task.directory, task.tool), {}).setdefault(task.name, task)
+            name = PurePosixPath(task.name).stem if task.tool == "script" else task.name
+            by_place.setdefault((task.directory, task.tool), {}).setdefault(name, task)
     for (_, tool), named in sorted(by_place.items()):
         for kind, names in _NAMES.items():
             chosen = next((named[name] for name in names if name in named), None)
