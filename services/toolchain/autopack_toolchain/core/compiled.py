@@ -24,8 +24,8 @@ _RUST_TEST = re.compile(r"^(?:.*_)?tests?\.rs$")
 def detect_go(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Go: modules, and the directory of a go.work that is none itself."""
     modules = [d for d in workspace.directories_with("go.mod") if workspace.line(join(d, "go.mod"), "module ")]
-    tests = workspace.owned_files(modules, lambda name: name.endswith("_test.go"))
-    sources = workspace.owned_files(modules, lambda name: name.endswith(".go"))
+    tests = workspace.owned_files(modules, lambda name: name.endswith("_test.go"), ".go")
+    sources = workspace.owned_files(modules, lambda _: True, ".go")
     for directory in modules:
         yield from _go_module(workspace, directory)
         packages = [("./...", directory)]
@@ -106,7 +106,7 @@ def _go_run(workspace: Workspace, directory: str, sources: list[str]) -> Iterato
 def detect_rust(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Cargo packages; members of a workspace belong to its root."""
     roots = [d for d in workspace.directories_with("Cargo.toml") if _is_cargo_root(workspace, d)]
-    tests = workspace.owned_files(roots, lambda name: bool(_RUST_TEST.match(name)))
+    tests = workspace.owned_files(roots, lambda name: bool(_RUST_TEST.match(name)), ".rs")
     for directory in roots:
         path = join(directory, "Cargo.toml")
         data = workspace.toml(path)

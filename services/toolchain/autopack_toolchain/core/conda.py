@@ -48,7 +48,7 @@ def detect_conda(workspace: Workspace) -> Iterator[Candidate]:
     for directory, environments in found.items():
         for environment in environments:
             if tests is None:
-                tests = workspace.owned_files(found, is_test_file)
+                tests = workspace.owned_files(found, is_test_file, ".py")
             yield from _candidates(workspace, directory, environment, tests[directory])
 
 

@@ -61,6 +61,7 @@ _GRADLE_TASKS = (
     ),
 )
 """Plugin in a build file (RE2), and the task that it brings."""
+_LANGUAGES = (".java", ".kt", ".groovy", ".scala")
 _TEST_SOURCE = re.compile(r"^(?:.*(?:Test|Tests|IT|Spec)|Test.+)\.(?:java|kt|groovy|scala)$")
 
 
@@ -71,7 +72,7 @@ def detect_java(workspace: Workspace) -> Iterator[Candidate]:
     gradle = _gradle_roots(workspace)
     ant = [d for d in workspace.directories_with("build.xml") if _is_ant(workspace, d)]
     owners = {*maven, *gradle, *(d for d in ant if not any(above in ant for above in parents(d)))}
-    tests = workspace.owned_files(owners, lambda name: bool(_TEST_SOURCE.match(name)))
+    tests = workspace.owned_files(owners, lambda name: bool(_TEST_SOURCE.match(name)), *_LANGUAGES)
     for directory in sorted(owners):
         first = tests[directory][0] if tests[directory] else ""
         if kotlin := _kotlin(workspace, directory):

@@ -34,6 +34,7 @@ _SCRIPTS: dict[StepKind, tuple[str, ...]] = {
 _WATCHERS = frozenset({"react-scripts", "craco", "vitest", "react-app-rewired"})
 """Programs that watch for changes unless the variable CI is set (documented by each of them)."""
 
+_LANGUAGES = (".js", ".jsx", ".cjs", ".mjs", ".cjsx", ".mjsx", ".ts", ".tsx", ".cts", ".mts", ".ctsx", ".mtsx")
 _TEST_FILE = re.compile(r"^.*[._-](?:test|spec)\.(?:[cm]?[jt]sx?)$|^test\.(?:[cm]?[jt]s)$")
 
 _SPECIFICATION = re.compile(r"^(npm|yarn|pnpm|bun)(?:@([^+\s]{1,64}))?")
@@ -42,7 +43,7 @@ _SPECIFICATION = re.compile(r"^(npm|yarn|pnpm|bun)(?:@([^+\s]{1,64}))?")
 def detect_node(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Node.js."""
     directories = [d for d in workspace.directories_with("package.json") if workspace.json(join(d, "package.json"))]
-    tests = workspace.owned_files(directories, lambda name: bool(_TEST_FILE.match(name)))
+    tests = workspace.owned_files(directories, lambda name: bool(_TEST_FILE.match(name)), *_LANGUAGES)
     for directory in directories:
         path = join(directory, "package.json")
         yield Candidate(directory, ECOSYSTEM, (Evidence(path, 0, "package.json", 0.95),))
@@ -248,7 +249,10 @@ def _runner(workspace: Workspace, directory: str, manager: str, tests: list[str]
             yield _step(directory, StepKind.TEST, (*run, name, *arguments), evidence, manager, Source.CONFIGURATION)
             return
     plain = [test for test in tests if test.endswith((".js", ".mjs", ".cjs"))]
-    if plain:
+    if manager == "bun" and tests:
+        evidence = Evidence(tests[0], 0, "test file and no declared runner", 0.6)
+        yield _step(directory, StepKind.TEST, ("bun", "test"), evidence, manager, Source.DEFAULT)
+    elif plain:
         evidence = Evidence(plain[0], 0, "test file and no declared runner", 0.45)
         yield _step(directory, StepKind.TEST, ("node", "--test"), evidence, manager, Source.DEFAULT)
 

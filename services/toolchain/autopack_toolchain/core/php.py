@@ -66,7 +66,7 @@ _CHECKERS: tuple[tuple[str, StepKind, tuple[str, ...], tuple[str, ...]], ...] = 
 def detect_php(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Composer packages."""
     directories = workspace.directories_with("composer.json")
-    tests = workspace.owned_files(directories, lambda name: bool(_TEST_SOURCE.match(name)))
+    tests = workspace.owned_files(directories, lambda name: bool(_TEST_SOURCE.match(name)), ".php", ".phpt")
     for directory in directories:
         path = join(directory, "composer.json")
         data = workspace.json(path)
@@ -78,9 +78,11 @@ def detect_php(workspace: Workspace) -> Iterator[Candidate]:
         ]
         yield Candidate(directory, ECOSYSTEM, (evidence, *held))
         yield Candidate(directory, ECOSYSTEM, (evidence, *held), manager="composer")
-        packages = [name for group in _DECLARED for name in table(data, group)]
-        if held or any("/" in name for name in packages):
-            installed = held[0] if held else workspace.evidence(path, "require", 0.85, '"require')
+        packages = any("/" in name for group in _DECLARED for name in table(data, group))
+        # The autoloader, too, is a file that only installing writes.
+        if held or packages or table(data, "autoload") or table(data, "autoload-dev"):
+            named = ("require", '"require') if packages else ("autoload", '"autoload')
+            installed = held[0] if held else workspace.evidence(path, named[0], 0.85, named[1])
             yield _step(directory, StepKind.INSTALL, ("composer", "install", "--no-interaction"), installed)
         yield from _tests(workspace, directory, data, tests[directory])
         yield from _checks(workspace, directory, data)

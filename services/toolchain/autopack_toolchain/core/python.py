@@ -32,7 +32,7 @@ def detect_python(workspace: Workspace) -> Iterator[Candidate]:
     marks = {directory: found for directory, found in marks.items() if found}
     if not marks and (bare := _bare(workspace)):
         marks = {".": [bare]}
-    tests = workspace.owned_files(marks, is_test_file)
+    tests = workspace.owned_files(marks, is_test_file, ".py")
     for directory, found in marks.items():
         managers = list(_managers(workspace, directory))
         yield Candidate(directory, ECOSYSTEM, tuple(found))
@@ -164,5 +164,5 @@ def _bare(workspace: Workspace) -> Evidence | None:
     sources = sorted(name for name in workspace.names(".") if name.endswith(".py"))
     if sources:
         return Evidence(sources[0], 0, "Python source in the root", 0.5)
-    tests = workspace.owned_files(["."], is_test_file)["."]
+    tests = workspace.owned_files(["."], is_test_file, ".py")["."]
     return Evidence(tests[0], 0, "Python test file", 0.45) if tests else None

@@ -130,17 +130,25 @@ class Workspace:
         parent, _, last = path.rpartition("/")
         return last in self.names(parent or ".")
 
-    def owned_files(self, owners: Iterable[str], matches: Callable[[str], bool]) -> dict[str, list[str]]:
-        """Files outside fixtures whose name matches, by the nearest of the owning directories above them, sorted."""
+    def owned_files(
+        self, owners: Iterable[str], matches: Callable[[str], bool], *extensions: str
+    ) -> dict[str, list[str]]:
+        """Files outside fixtures whose name matches, by the nearest of the owning directories above them, sorted.
+
+        Only names with one of the ``extensions`` (``".py"``) are looked at.
+        """
         found: dict[str, list[str]] = {owner: [] for owner in owners}
-        if not found:
-            return found
-        for directory, names in self._names.items():
-            hits = [join(directory, name) for name in names if matches(name)]
-            if hits and not self.in_fixture(directory):
-                owner = next((above for above in (directory, *parents(directory)) if above in found), None)
+        nearest: dict[str, str | None] = {}
+        for path in (path for extension in extensions if found for path in self.ending(extension)):
+            directory, _, name = path.rpartition("/")
+            if matches(name):
+                directory = directory or "."
+                if directory not in nearest:
+                    above = (directory, *parents(directory))
+                    nearest[directory] = next((place for place in above if place in found), None)
+                owner = nearest[directory]
                 if owner is not None:
-                    found[owner] += hits
+                    found[owner].append(path)
         return {owner: sorted(paths) for owner, paths in found.items()}
 
     def size(self, path: str) -> int:

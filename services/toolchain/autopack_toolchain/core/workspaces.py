@@ -241,7 +241,8 @@ def _maven(workspace: Workspace) -> Iterator[WorkspaceInfo]:
 
 
 def _modules(workspace: Workspace, directory: str) -> list[str]:
-    root = workspace.xml(join(directory, "pom.xml"))
+    path = join(directory, "pom.xml")
+    root = workspace.xml(path) if "<module>" in workspace.text(path) else None
     if root is None:
         return []
     places = [_inside(directory, name) for name in _module_names(root)]
