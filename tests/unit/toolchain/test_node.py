@@ -71,6 +71,13 @@ def test_the_package_manager_field_wins_over_a_stray_lock_file_with_a_warning(de
     assert "packageManager" in warning.message
 
 
+def test_bun_runs_tests_that_no_declared_runner_does(detect_files: Detect) -> None:
+    files = {"package.json": package(), "bun.lock": "", "src/a.test.ts": ""}
+    assert line(at(detect_files(files)), StepKind.TEST) == "bun test"
+    files["package.json"] = package(devDependencies={"vitest": "3"})
+    assert line(at(detect_files(files)), StepKind.TEST) == "bunx vitest run"
+
+
 def test_the_placeholder_of_npm_init_is_no_test(detect_files: Detect) -> None:
     scripts = {"test": 'echo "Error: no test specified" && exit 1'}
     assert at(detect_files({"package.json": package(scripts=scripts)})).step(StepKind.TEST) is None

@@ -115,6 +115,21 @@ test = ["coverage", {include-group = "runner"}]
     assert line(project, StepKind.INSTALL) == "python -m pip install coverage 'pytest>=8' -e ."
 
 
+def test_what_tox_brings_for_the_tests_is_installed_with_pip(detect_files: Detect) -> None:
+    files = {"tox.ini": "[testenv]\ndeps =\n  pytest>=8\n  py38: tomli\ncommands = pytest\n", "test_a.py": TEST}
+    setup = {"setup.py": "from setuptools import setup\nsetup(name='a')\n"}
+    project = only(detect_files(files | setup))
+    assert line(project, StepKind.INSTALL) == "python -m pip install 'pytest>=8' -e ."
+    project = only(detect_files(files | {"pyproject.toml": PEP621, "uv.lock": ""}))
+    assert line(project, StepKind.INSTALL) == "uv sync"
+
+
+def test_pytest_that_nothing_declares_is_installed_for_the_tests_that_need_it(detect_files: Detect) -> None:
+    project = only(detect_files({"pyproject.toml": PEP621, "test_a.py": TEST}))
+    assert line(project, StepKind.INSTALL) == "python -m pip install pytest -e ."
+    assert line(project, StepKind.TEST) == "python -m pytest"
+
+
 def test_a_dependency_that_contains_the_name_of_a_manager_is_no_evidence_for_it(detect_files: Detect) -> None:
     project = only(detect_files({"requirements.txt": "uvicorn\npoetry-plugin-export\n"}))
     assert project.package_manager.name == "pip"
@@ -203,11 +218,13 @@ def test_versions_of_python_carry_their_source(detect_files: Detect) -> None:
     assert found == {(">=3.11", "pyproject.toml", 4), ("3.12", ".python-version", 1)}
 
 
-def test_files_without_a_manifest_are_a_project_without_install(detect_files: Detect) -> None:
+def test_files_without_a_manifest_are_a_project_that_installs_only_what_its_tests_need(detect_files: Detect) -> None:
     project = only(detect_files({"main.py": "", "test_main.py": TEST}))
     assert project.confidence <= 0.5
-    assert project.step(StepKind.INSTALL) is None
+    assert line(project, StepKind.INSTALL) == "python -m pip install pytest"
     assert line(project, StepKind.TEST) == "python -m pytest"
+    project = only(detect_files({"main.py": "", "test_main.py": "import unittest\n"}))
+    assert project.step(StepKind.INSTALL) is None
 
 
 def test_a_make_target_that_does_more_than_call_the_runner_stands_first(detect_files: Detect) -> None:

@@ -30,6 +30,9 @@ MAX_INCLUDED_GROUPS = 50
 HATCH_ENVIRONMENT = "hatch:default"
 """Group of what the default environment of hatch brings beside the project."""
 
+TOX_ENVIRONMENT = "tox:testenv"
+"""Group of what tox brings into an environment of which nothing else is said."""
+
 
 class Place(Enum):
     """In which part of a project a dependency is declared; it decides how it is installed."""
@@ -38,6 +41,8 @@ class Place(Enum):
     EXTRA = "extra"
     GROUP = "group"
     FILE = "file"
+    ENVIRONMENT = "environment"
+    """What tox or hatch brings into an environment of its own; other managers do not know of it."""
     BUILD = "build"
 
 
@@ -80,6 +85,7 @@ def declarations(workspace: Workspace, directory: str) -> list[Declaration]:
         _setup_cfg(workspace, directory),
         _setup_py(workspace, directory),
         _pipfile(workspace, directory),
+        _tox(workspace, directory),
         *(_requirements(workspace, directory, n, n, set()) for n in requirement_files(workspace, directory)),
     ]
     return list(islice(chain.from_iterable(parts), MAX_DECLARATIONS))
@@ -122,7 +128,7 @@ def _pyproject(workspace: Workspace, directory: str) -> Iterator[Declaration]:
     hatch = table(data, "tool", "hatch", "envs", "default")
     for line in strings(hatch.get("dependencies")) + strings(hatch.get("extra-dependencies")):
         if name := parse_requirement(line):
-            yield Declaration(name, Place.GROUP, HATCH_ENVIRONMENT, path, 0, line)
+            yield Declaration(name, Place.ENVIRONMENT, HATCH_ENVIRONMENT, path, 0, line)
     poetry = table(data, "tool", "poetry")
     optional = {canonicalize_name(name) for names in table(poetry, "extras").values() for name in strings(names)}
     tables = [(Place.MAIN, "", table(poetry, "dependencies")), (Place.GROUP, "dev", table(poetry, "dev-dependencies"))]
@@ -217,6 +223,14 @@ def _pipfile(workspace: Workspace, directory: str) -> Iterator[Declaration]:
         for key in table(data, section):
             group = "dev" if place is Place.GROUP else ""
             yield Declaration(canonicalize_name(key), place, group, path, 0, key)
+
+
+def _tox(workspace: Workspace, directory: str) -> Iterator[Declaration]:
+    """What ``[testenv]`` of tox.ini asks for by name; files that it names are found as requirements files."""
+    path = join(directory, "tox.ini")
+    for line in workspace.ini(path).get("testenv", {}).get("deps", "").splitlines():
+        if name := parse_requirement(line.strip()):
+            yield Declaration(name, Place.ENVIRONMENT, TOX_ENVIRONMENT, path, 0, line.strip())
 
 
 def _requirements(workspace: Workspace, directory: str, name: str, group: str, seen: set[str]) -> Iterator[Declaration]:

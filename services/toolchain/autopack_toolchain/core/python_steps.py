@@ -50,7 +50,7 @@ class Selection:
                 return declaration.group in self.files
             case Place.EXTRA:
                 return declaration.group in self.extras
-            case Place.GROUP:
+            case Place.GROUP | Place.ENVIRONMENT:
                 return declaration.group in self.groups
             case Place.BUILD:
                 return False
@@ -95,7 +95,9 @@ class _Project:
         base = Selection(main, (), groups)
         if not self.tests or any(_is_pytest(d.name) and base.holds(d) for d in self.declared):
             return base
-        places = {Place.EXTRA, Place.GROUP} if self.manager != "pip" else {Place.EXTRA, Place.GROUP, Place.FILE}
+        places = {Place.EXTRA, Place.GROUP}
+        if self.manager == "pip":
+            places |= {Place.FILE, Place.ENVIRONMENT}
         if self.manager in {"pipenv", "hatch"}:
             places = set()
         best: tuple[tuple[bool, int, str], Declaration] | None = None
@@ -110,7 +112,7 @@ class _Project:
         return Selection(
             (*main, chosen.group) if chosen.place is Place.FILE and chosen.group not in main else main,
             (chosen.group,) if chosen.place is Place.EXTRA else (),
-            (*groups, chosen.group) if chosen.place is Place.GROUP else groups,
+            (*groups, chosen.group) if chosen.place in {Place.GROUP, Place.ENVIRONMENT} else groups,
         )
 
     def _default_groups(self) -> tuple[str, ...]:
@@ -172,9 +174,11 @@ class _Project:
             editable = editable or any(_is_self(line.option, line.argument) for line in lines)
         for name in self.selection.groups:
             words += self._group_words(name)
-            evidence.append(
-                self.workspace.evidence(self.manifest, f"dependency group {name}", 0.7, "[dependency-groups]", name)
-            )
+            first = next((d for d in self.declared if d.group == name), None)
+            evidence += [first.evidence(self.workspace, 0.7)] if first else []
+        if not hashed and self._lacks_pytest():
+            words.append("pytest")
+            evidence.append(Evidence(self.tests[0], 0, "test file that needs pytest, which nothing declares", 0.4))
         # pip refuses an editable project beside hashed requirements in one call.
         if installable(self.workspace, self.directory) and not hashed and not editable:
             words += ["-e", f".[{','.join(self.selection.extras)}]" if self.selection.extras else "."]
@@ -188,8 +192,13 @@ class _Project:
 
     def _group_words(self, group: str) -> list[str]:
         """What makes pip install a group: its requirements, since pip has ``--group`` only from 25.1 on."""
-        found = [d.text for d in self.declared if d.place is Place.GROUP and d.group == group]
+        found = [d.text for d in self.declared if d.place in {Place.GROUP, Place.ENVIRONMENT} and d.group == group]
         return list(dict.fromkeys(found)) if len(found) <= MAX_GROUP_REQUIREMENTS else ["--group", group]
+
+    def _lacks_pytest(self) -> bool:
+        """Whether the tests are pytest's and nothing that is installed brings it."""
+        brought = any(_is_pytest(d.name) and self.selection.holds(d) for d in self.declared)
+        return bool(self.tests) and not brought and bool(self._pytest_evidence())
 
     # tests
 
