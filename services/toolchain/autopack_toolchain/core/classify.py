@@ -9,12 +9,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from posixpath import basename
 
 from .model import StepKind
 from .programs import Program, Programs
 from .references import REFERENCES, Reference
-from .shell import directory_of, simple_commands
+from .shell import Simple, directory_of, simple_commands
 from .tasks import Task
 from .unwrap import Inner, plain_words, program_name, shifted, unwrapped
 from .workspace import parents
@@ -23,6 +24,9 @@ __all__ = ["TOOL_ECOSYSTEMS", "Classifier", "Use", "is_part", "name_kinds", "wor
 
 MAX_DEPTH = 6
 """Tasks that call tasks are followed so deep; the deepest chain surveyed has four."""
+
+MAX_COMMANDS = 200
+"""Commands of one task that are looked at, calls followed."""
 
 NAMED = 0.6
 """Weight of a purpose that only the name of a task or script tells."""
@@ -117,6 +121,8 @@ class Classifier:
             if task.tool == "script":
                 self._scripts.setdefault(task.path, task)
         self._known: dict[Task, tuple[Use, ...]] = {}
+        self._commands: dict[Task, tuple[tuple[str, ...], ...]] = {}
+        self._parsed: dict[str, list[Simple]] = {}
 
     def uses(self, argv: tuple[str, ...], directory: str, depth: int = MAX_DEPTH) -> tuple[Use, ...]:
         """The purposes of a command in a directory of the repository; none = it is for something else.
@@ -148,25 +154,36 @@ class Classifier:
 
     def task_uses(self, task: Task, depth: int = MAX_DEPTH) -> tuple[Use, ...]:
         """The purposes of a task: those of its body, weighed by its name."""
-        if task not in self._known or depth == MAX_DEPTH:
+        if task not in self._known:
             self._known[task] = ()  # a task that calls itself adds nothing
             self._known[task] = self._weigh(task, list(self._body_uses(task, depth)) if depth else [])
         return self._known[task]
 
-    def commands(self, task: Task, depth: int = MAX_DEPTH) -> Iterator[tuple[str, ...]]:
+    def commands(self, task: Task, depth: int = MAX_DEPTH) -> tuple[tuple[str, ...], ...]:
         """The simple commands that a task runs, those of the tasks that it needs or calls included."""
+        if task not in self._commands:
+            self._commands[task] = ()  # a task that calls itself adds nothing
+            self._commands[task] = tuple(islice(self._run(task, depth), MAX_COMMANDS))
+        return self._commands[task]
+
+    def _run(self, task: Task, depth: int) -> Iterator[tuple[str, ...]]:
         for name in task.needs if depth else ():
             needed = self._tasks.get((task.tool, task.directory, name))
-            if needed is not None and needed != task:
+            if needed is not None:
                 yield from self.commands(needed, depth - 1)
         for body in task.bodies:
-            for command in simple_commands(body):
+            for command in self._parse(body):
                 place = directory_of(task.directory, command.cwd)
                 called = self.task(command.argv, place) if command.argv and depth else None
-                if called is not None and called != task:
+                if called is not None:
                     yield from self.commands(called, depth - 1)
                 elif command.argv:
                     yield command.argv
+
+    def _parse(self, body: str) -> list[Simple]:
+        if body not in self._parsed:
+            self._parsed[body] = simple_commands(body)
+        return self._parsed[body]
 
     # inside
 
@@ -289,7 +306,7 @@ class Classifier:
             if needed is not None and needed != task:
                 yield from self.task_uses(needed, depth - 1)
         for body in task.bodies:
-            for command in simple_commands(body):
+            for command in self._parse(body):
                 yield from self.uses(command.argv, directory_of(task.directory, command.cwd), depth - 1)
 
     def _weigh(self, task: Task, found: list[Use]) -> tuple[Use, ...]:
