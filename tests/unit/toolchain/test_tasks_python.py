@@ -86,7 +86,7 @@ cov = ["test --cov", "- coverage xml"]
 [tool.hatch.envs.lint]
 detached = true
 [tool.hatch.envs.lint.scripts]
-style = ["ruff check {args:.}", "cd {root} && black --check ."]
+style = ["ruff check {args:.}", "cd {root} && black --check {env:PLACE} {env:MODE:-q}"]
 all = ["style", "test"]
 
 [tool.hatch.envs.hatch-test]
@@ -102,7 +102,7 @@ def test_scripts_of_hatch_are_named_with_their_environment(tasks_of: Tasks) -> N
     assert tasks["test"] == Task("hatch", "test", "pyproject.toml", 2, ".", ("hatch", "run", "test"), ("pytest tests",))
     assert (tasks["cov"].bodies, tasks["cov"].needs) == (("coverage xml",), ("test",))
     assert tasks["lint:style"].argv == ("hatch", "run", "lint:style")
-    assert tasks["lint:style"].bodies == ("ruff check .", "cd . && black --check .")
+    assert tasks["lint:style"].bodies == ("ruff check .", "cd . && black --check ${PLACE} -q")
     assert tasks["lint:all"].needs == ("lint:style", "test")
 
 

@@ -74,6 +74,19 @@ def test_a_task_in_another_directory_runs_there_and_unknown_templates_stay_visib
     assert task.line == 23
 
 
+def test_a_default_holds_where_nothing_else_is_set(tasks_of: Tasks) -> None:
+    text = """\
+version: 3
+vars:
+  GO: '{{default "go" .GO}}'
+tasks:
+  test:
+    vars: {FILES: '{{.FILES | default "./..."}}'}
+    cmd: '{{.GO | default "no"}} test {{.FILES}} {{default "" .OPTIONS}}'
+"""
+    assert tasks_of({"Taskfile.yml": text})["test"].bodies == ("go test ./...",)
+
+
 def test_a_loop_runs_its_command_with_an_item_that_is_not_known(tasks_of: Tasks) -> None:
     assert tasks_of(FILES)["generate"].bodies == ("protoc ${ITEM}",)
 

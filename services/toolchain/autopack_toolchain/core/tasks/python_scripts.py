@@ -199,6 +199,9 @@ def _hatch_expanded(text: str) -> str:
     def value(match: re.Match[str]) -> str:
         if match[1] == "args":
             return match[2] or ""
+        if match[1] == "env" and match[2]:
+            variable, colon, default = match[2].partition(":")
+            return default if colon else f"${{{variable}}}"
         return "." if match[1] == "root" else "${_}"
 
     return _HATCH_FIELD.sub(value, text).strip()

@@ -28,6 +28,7 @@ MAX_PREFIX = 100
 
 _TEMPLATE = re.compile(r"\{\{([^{}]*)\}\}")
 _PLAIN = re.compile(r"^-?[ \t]*\.(\w+)[ \t]*-?$")
+_DEFAULT = re.compile(r'^default[ \t]+"([^"]*)"[ \t]+\.(\w+)$|^\.(\w+)[ \t]*\|[ \t]*default[ \t]+"([^"]*)"$')
 _OWN = {"CLI_ARGS": "", "TASKFILE_DIR": ".", "ROOT_DIR": ".", "USER_WORKING_DIR": ".", "exeExt": "", "EXE_EXT": ""}
 
 
@@ -150,12 +151,16 @@ def _variables(value: object, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def _expanded(text: str, known: Mapping[str, str]) -> str:
-    """``{{.NAME}}`` replaced by its value; other templates by ``${_}``."""
+    """``{{.NAME}}``, also with a default, replaced by its value; other templates by ``${_}``."""
     if "{{" not in text:
         return text
 
     def value(match: re.Match[str]) -> str:
-        name = _PLAIN.match(match[1].strip())
-        return known.get(name[1], f"${{{name[1]}}}") if name else "${_}"
+        inner = match[1].strip()
+        if name := _PLAIN.match(inner):
+            return known.get(name[1], f"${{{name[1]}}}")
+        if default := _DEFAULT.match(inner):
+            return known.get(default[2] or default[3]) or default[1] or default[4] or ""
+        return "${_}"
 
     return _TEMPLATE.sub(value, text[:MAX_BODY])[:MAX_BODY]
