@@ -7,7 +7,7 @@ The conventions are data (``data/conventions.toml``); this reads them. Code of a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 from autopack_kit.commands import Command
@@ -119,7 +119,7 @@ def steps_by_rules(
 ) -> Iterator[Candidate]:
     """Candidates for the steps whose conditions hold. ``manifests`` are paths, ``tests`` the project's test files."""
     for rule in ecosystem.steps:
-        found = _conditions(workspace, directory, rule, manifests, tests)
+        found = _conditions(workspace, directory, rule, manifests, tests, ecosystem.locks)
         if found is None:
             continue
         evidence, file = found
@@ -136,7 +136,12 @@ def steps_by_rules(
 
 
 def _conditions(
-    workspace: Workspace, directory: str, rule: StepRule, manifests: Sequence[str], tests: Sequence[str]
+    workspace: Workspace,
+    directory: str,
+    rule: StepRule,
+    manifests: Sequence[str],
+    tests: Sequence[str],
+    locks: Collection[str],
 ) -> tuple[Evidence, str] | None:
     """The strongest observation behind a step and the file it names; None if a condition does not hold."""
     if (rule.tests and not tests) or present(workspace, directory, rule.unless):
@@ -146,7 +151,7 @@ def _conditions(
         return None
     if rule.text:
         paths = [join(directory, n) for name in rule.inside if (n := present(workspace, directory, (name,)))]
-        for path in paths if rule.inside else manifests:
+        for path in paths if rule.inside else (p for p in manifests if p.rpartition("/")[2] not in locks):
             line, text = find_text(workspace, path, rule.text)
             if line and not (rule.once and count_text(workspace, path, rule.text) > 1):
                 return Evidence(path, line, text, rule.weight), file
