@@ -53,7 +53,7 @@ _BLANK = re.compile(r"(?:[ \t]|\\\n)+")
 _COMMENT = re.compile(r"#[^\n]*")
 _OPERATOR = re.compile(r"\n|&&|&>>|&>|&|\|\||\|&|\||;;&|;;|;&|;|<<<|<<-|<<|<&|<>|<|>>|>&|>\||>|\(|\)")
 _DESCRIPTOR = re.compile(r"[0-9]{1,3}(?=[<>])")
-_SIMPLE = re.compile(r"[^\s\\'\"`$|&;()<>#][^\s\\'\"`$|&;()<>]*(?=[ \t\n;|&)]|\Z)")
+_SIMPLE = re.compile(r"[ \t]*([^\s\\'\"`$|&;()<>#][^\s\\'\"`$|&;()<>]*)(?=[ \t\n;|&)]|\Z)")
 _PLAIN = re.compile(r"[^\s\\'\"`$|&;()<>]+")
 _QUOTED = re.compile(r"[^\\\"`$]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*|[@*#?$!0-9-]")
@@ -85,9 +85,10 @@ class _Lexer:
         text = self._text
         while self._at < len(text):
             if match := _SIMPLE.match(text, self._at):
-                part = Part(Kind.TEXT, match[0], False, match[0])
-                self._tokens.append(Token(match[0], (part,), self._at, match.end(), self._line))
+                plain = match[1]
                 self._at = match.end()
+                part = Part(Kind.TEXT, plain, False, plain)
+                self._tokens.append(Token(plain, (part,), match.start(1), self._at, self._line))
             elif match := _BLANK.match(text, self._at) or _COMMENT.match(text, self._at):
                 self._move(match.end())
             elif text.startswith(("<(", ">("), self._at):

@@ -60,29 +60,34 @@ class StepReader:
 
     def _step(self, step: Value, place: Place, of_job: _Known) -> None:
         fields = step.entries()
-        run = fields["run"].text if "run" in fields else ""
-        uses = fields["uses"].text if "uses" in fields and not run else ""
+        texts = step.texts()
+        run = texts.get("run", "")
+        uses = "" if run else texts.get("uses", "")
         if not run and not uses:
             return
         inputs = fields["with"].texts() if uses and "with" in fields else {}
-        workdir = step.get("working-directory").text or place.inherited[0]
+        workdir = texts.get("working-directory") or place.inherited[0]
         env = fields["env"].texts() if "env" in fields else {}
         telling = [run, workdir, *(text for name, text in inputs.items() if name in _COMMAND_INPUTS)]
-        condition = " && ".join(filter(None, (place.command.condition, step.get("if").text)))
+        condition = " && ".join(filter(None, (place.command.condition, texts.get("if", ""))))
         for rows in variants(place.rows, telling):
             known = of_job if rows is place.rows and not env else _known(place, rows, env)
-            command = replace(
-                place.command,
+            command = CiCommand(
+                path=place.command.path,
                 line=fields["run" if run else "uses"].line,
-                step=fill(step.get("name").text, known.values),
+                workflow=place.command.workflow,
+                job=place.command.job,
+                step=fill(texts.get("name", ""), known.values),
                 script=fill(run, known.values),
                 workdir=_workdir(fill(workdir, known.values), place.checkout) if run else ".",
-                shell=_shell(fill(step.get("shell").text or place.inherited[1], known.first), known.system),
+                shell=_shell(fill(texts.get("shell") or place.inherited[1], known.first), known.system),
                 env=known.env,
                 system=known.system,
+                triggers=place.command.triggers,
                 condition=condition,
                 uses=uses.partition("@")[0],
                 with_={name: fill(text, known.values) for name, text in inputs.items()},
+                depth=place.command.depth,
             )
             if run:
                 self._gathered.add(command)
