@@ -6,7 +6,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator
 
-__all__ = ["MAX_FILES", "command_line", "is_shell", "joined", "without_braces"]
+__all__ = ["MAX_FILES", "command_line", "is_shell", "joined"]
 
 MAX_FILES = 40
 """Files at most that one task file may include; the largest set surveyed has 16."""
@@ -47,11 +47,3 @@ def is_shell(line: str) -> bool:
 def command_line(words: Iterable[object]) -> str:
     """A shell line from words; shell syntax in them is quoted, but ``${NAME}`` of a reader stays visible."""
     return " ".join(word if "${" in word else shlex.quote(word) for word in map(str, words))
-
-
-_BRACED = re.compile(r"\{\{[^{}]*\}\}")
-
-
-def without_braces(text: str) -> str:
-    """``{{ template }}`` replaced by ``${_}``."""
-    return _BRACED.sub("${_}", text)
