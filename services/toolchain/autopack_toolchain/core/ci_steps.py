@@ -20,7 +20,7 @@ from .classify import Classifier, Use, is_part, words_of_name
 from .model import Candidate, Evidence, Source, StepKind
 from .owners import Owners, ProjectKey
 from .programs import Programs
-from .shell import PLACEHOLDER, Simple, directory_of, simple_commands
+from .shell import PLACEHOLDER, Simple, directory_of
 from .unwrap import bare
 from .workspace import Workspace
 
@@ -112,7 +112,7 @@ def _lines(
 ) -> Iterator[Line]:
     if command.shell not in _SHELLS:
         return
-    for simple in _simple(command, programs):
+    for simple in _simple(command, classifier, programs):
         if not simple.argv or PLACEHOLDER in simple.argv[0] or _VARIABLE.match(simple.argv[0]):
             continue
         argv, filled = _without_expressions(bare(programs, _normal(simple.argv)))
@@ -165,14 +165,14 @@ def _line(
     return Line(project, use, entry, argv, env, script, cwd, evidence, (command.path, command.job))
 
 
-def _simple(command: CiCommand, programs: Programs) -> Iterable[Simple]:
+def _simple(command: CiCommand, classifier: Classifier, programs: Programs) -> Iterable[Simple]:
     if not command.uses:
-        return simple_commands(command.script)
+        return classifier.parse(command.script)
     action = programs.actions.get(command.uses.partition("@")[0].lower())
     if action is None:
         return ()
     words = " ".join(command.with_.get(name, "") for name in action.inputs).strip()
-    return simple_commands(f"{shlex.join(action.words)} {words}".strip())
+    return classifier.parse(f"{shlex.join(action.words)} {words}".strip())
 
 
 def _has_placeholder(text: str) -> bool:

@@ -123,6 +123,7 @@ class Classifier:
         self._known: dict[Task, tuple[Use, ...]] = {}
         self._commands: dict[Task, tuple[tuple[str, ...], ...]] = {}
         self._parsed: dict[str, list[Simple]] = {}
+        self._uses: dict[tuple[tuple[str, ...], str], tuple[Use, ...]] = {}
 
     def uses(self, argv: tuple[str, ...], directory: str, depth: int = MAX_DEPTH) -> tuple[Use, ...]:
         """The purposes of a command in a directory of the repository; none = it is for something else.
@@ -132,11 +133,15 @@ class Classifier:
             directory: where it runs, relative to the root; ``"?"`` = not known.
             depth: how many tasks are followed.
         """
+        key = (argv, directory)
+        if depth == MAX_DEPTH and key in self._uses:
+            return self._uses[key]
         inner = unwrapped(self.programs, argv, directory)
-        if not inner.argv:
-            return ()
-        found = self._inner_uses(inner, depth)
-        return tuple(replace(use, ecosystem=use.ecosystem or inner.ecosystem) for use in found)
+        found = self._inner_uses(inner, depth) if inner.argv else ()
+        told = tuple(use if use.ecosystem else replace(use, ecosystem=inner.ecosystem) for use in found)
+        if depth == MAX_DEPTH:
+            self._uses[key] = told
+        return told
 
     def entry(self, argv: tuple[str, ...], directory: str, use: Use | None = None) -> str:
         """The heart of a command, under which its uses are counted: ``"make test"``, ``"pytest"``, ``"bin/test"``."""
@@ -172,7 +177,7 @@ class Classifier:
             if needed is not None:
                 yield from self.commands(needed, depth - 1)
         for body in task.bodies:
-            for command in self._parse(body):
+            for command in self.parse(body):
                 place = directory_of(task.directory, command.cwd)
                 called = self.task(command.argv, place) if command.argv and depth else None
                 if called is not None:
@@ -180,7 +185,8 @@ class Classifier:
                 elif command.argv:
                     yield command.argv
 
-    def _parse(self, body: str) -> list[Simple]:
+    def parse(self, body: str) -> list[Simple]:
+        """The simple commands of a shell text; each text is read once, as CI files repeat many."""
         if body not in self._parsed:
             self._parsed[body] = simple_commands(body)
         return self._parsed[body]
@@ -306,7 +312,7 @@ class Classifier:
             if needed is not None and needed != task:
                 yield from self.task_uses(needed, depth - 1)
         for body in task.bodies:
-            for command in self._parse(body):
+            for command in self.parse(body):
                 yield from self.uses(command.argv, directory_of(task.directory, command.cwd), depth - 1)
 
     def _weigh(self, task: Task, found: list[Use]) -> tuple[Use, ...]:
