@@ -1,0 +1,187 @@
+"""Java, Ruby and PHP projects: what detection proposes is run, with the real tools."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from autopack_toolchain import StepKind
+
+from tests.integration.toolchain.real_project import RealProject
+
+pytestmark = pytest.mark.timeout(900)
+
+JAVA = """
+package com.example;
+
+public final class Calc {
+    private Calc() { }
+
+    public static int add(int a, int b) {
+        return a + b;
+    }
+}
+"""
+
+JUNIT_4 = """
+package com.example;
+
+import static org.junit.Assert.assertEquals;
+
+import java.nio.file.Files;
+import java.nio.file.Paths;
+import org.junit.Test;
+
+public class CalcTest {
+    @Test
+    public void adds() throws Exception {
+        Files.write(Paths.get("@PROOF@"), new byte[0]);
+        assertEquals(42, Calc.add(40, 2));
+    }
+}
+"""
+
+POM = """
+<?xml version="1.0" encoding="UTF-8"?>
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  {identity}
+  <properties>
+    <maven.compiler.source>11</maven.compiler.source>
+    <maven.compiler.target>11</maven.compiler.target>
+    <project.build.sourceEncoding>UTF-8</project.build.sourceEncoding>
+  </properties>
+  <dependencies>
+    <dependency>
+      <groupId>junit</groupId>
+      <artifactId>junit</artifactId>
+      <version>4.13.2</version>
+      <scope>test</scope>
+    </dependency>
+  </dependencies>
+</project>
+"""
+
+IDENTITY = "<groupId>com.example</groupId>\n  <artifactId>{}</artifactId>\n  <version>1.0.0</version>"
+
+
+def test_maven(project: RealProject) -> None:
+    project.needs("mvn")
+    project.write(
+        {
+            "pom.xml": POM.format(identity=IDENTITY.format("calc")),
+            "src/main/java/com/example/Calc.java": JAVA,
+            "src/test/java/com/example/CalcTest.java": JUNIT_4,
+            ".gitignore": "target/\n",
+        }
+    )
+    project.prove(manager="maven", test="src/test/java/com/example/CalcTest.java", also=(StepKind.BUILD,))
+
+
+def test_maven_with_modules(project: RealProject) -> None:
+    project.needs("mvn")
+    root = POM.format(identity=IDENTITY.format("all") + "\n  <packaging>pom</packaging>").replace(
+        "  <properties>", "  <modules><module>calc</module><module>sums</module></modules>\n  <properties>"
+    )
+    parent = "<parent>" + IDENTITY.format("all") + "</parent>\n  <artifactId>{}</artifactId>"
+    needs = (
+        "<dependency><groupId>com.example</groupId><artifactId>calc</artifactId><version>1.0.0</version></dependency>"
+    )
+    sums = POM.format(identity=parent.format("sums")).replace("<dependencies>", f"<dependencies>\n    {needs}")
+    project.write(
+        {
+            "pom.xml": root,
+            "calc/pom.xml": POM.format(identity=parent.format("calc")),
+            "calc/src/main/java/com/example/Calc.java": JAVA,
+            "sums/pom.xml": sums,
+            "sums/src/test/java/com/example/CalcTest.java": JUNIT_4,
+            ".gitignore": "target/\n",
+        }
+    )
+    project.prove(manager="maven", test="sums/src/test/java/com/example/CalcTest.java")
+
+
+def test_gradle(project: RealProject) -> None:
+    project.needs("gradle")
+    build = """
+plugins {
+    id 'java'
+}
+
+repositories {
+    mavenCentral()
+}
+
+dependencies {
+    testImplementation 'junit:junit:4.13.2'
+}
+"""
+    project.write(
+        {
+            "settings.gradle": "rootProject.name = 'calc'\n",
+            "build.gradle": build,
+            "src/main/java/com/example/Calc.java": JAVA,
+            "src/test/java/com/example/CalcTest.java": JUNIT_4,
+            ".gitignore": "build/\n.gradle/\n",
+        }
+    )
+    project.prove(manager="gradle", test="src/test/java/com/example/CalcTest.java", also=(StepKind.BUILD,))
+
+
+def test_bundler_and_rake(project: RealProject) -> None:
+    project.needs("ruby", "bundle", "rake")
+    test = """
+require "minitest/autorun"
+require_relative "../lib/calc"
+
+class CalcTest < Minitest::Test
+  def test_add
+    File.write("@PROOF@", "")
+    assert_equal 42, Calc.add(40, 2)
+  end
+end
+"""
+    project.write(
+        {
+            "Gemfile": 'gem "minitest"\ngem "rake"\n',  # both are installed, so that no source of gems is needed
+            "Rakefile": 'require "rake/testtask"\n\nRake::TestTask.new(:test) do |task|\n'
+            '  task.pattern = "test/*_test.rb"\nend\n\ntask default: :test\n',
+            "lib/calc.rb": "module Calc\n  def self.add(a, b) = a + b\nend\n",
+            "test/calc_test.rb": test,
+        }
+    )
+    project.tool("bundle", "lock", "--local")
+    project.prove(manager="bundler", test="test/calc_test.rb")
+
+
+def test_composer_and_phpunit(project: RealProject) -> None:
+    project.needs("php", "composer", "phpunit")
+    test = """
+<?php
+
+use PHPUnit\\Framework\\TestCase;
+
+final class CalcTest extends TestCase
+{
+    public function testAdd(): void
+    {
+        touch("@PROOF@");
+        $this->assertSame(42, add(40, 2));
+    }
+}
+"""
+    manifest = {
+        "name": "example/calc",
+        "autoload": {"files": ["src/calc.php"]},
+        "require": {"php": ">=7.4"},
+        "scripts": {"test": "phpunit --bootstrap vendor/autoload.php tests"},
+    }
+    project.write(
+        {
+            "composer.json": json.dumps(manifest),
+            "src/calc.php": "<?php\n\nfunction add(int $a, int $b): int\n{\n    return $a + $b;\n}\n",
+            "tests/CalcTest.php": test,
+            ".gitignore": "vendor/\n.phpunit.result.cache\n",
+        }
+    )
+    project.prove(manager="composer", test="tests/CalcTest.php")
