@@ -38,7 +38,7 @@ WEAK = 0.25
 UNATTENDED = frozenset({"push", "pull_request", "pull_request_target", "merge_group", "merge_request", ""})
 """Triggers that every change meets."""
 
-FLOOR = (0.2, 0.05)
+FLOOR = (0.28, 0.05)
 """What weighs less says nothing: for purposes other than tests, whose names mean many things, and for tests."""
 
 NOT_EVERY_CHANGE = 0.35
@@ -315,13 +315,14 @@ def _installs(lines: list[Line], owners: Owners) -> Iterator[Candidate]:
         if line.use.kind is StepKind.INSTALL:
             jobs[line.job, line.project].append(line)
     for key, found in jobs.items():
-        factor = 1.0 if key in tested else 0.4
+        tests = key in tested or not any(project == key[1] for _, project in tested)
+        factor = 1.0 if tests else 0.3
         directory, ecosystem = key[1]
         pips = [line for line in found if _pip_words(line.argv) is not None]
         if pips and ecosystem == "python":
             yield from _pip_install(key[1], pips, factor, owners)
         for line in found:
-            if line in pips or "pip" in line.argv:
+            if line in pips or "pip" in line.argv or (pips and "setup.py" in line.argv):
                 continue
             weight = round(line.evidence.weight * factor, 4)
             evidence = (Evidence(line.evidence.path, line.evidence.line, line.evidence.signal, weight),)

@@ -7,7 +7,7 @@ name such as ``test`` or ``lint`` speaks for a purpose where the body tells noth
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from posixpath import basename
@@ -110,9 +110,17 @@ def words_of_name(name: str) -> list[str]:
 
 
 class Classifier:
-    """Classifies commands of one repository; remembers what its tasks are for."""
+    """Classifies commands of one repository; remembers what its tasks are for.
 
-    def __init__(self, programs: Programs, tasks: Iterable[Task]) -> None:
+    Args:
+        programs: what programs are for.
+        tasks: the named tasks of the repository.
+        script: the task that a script file is, by its path; for scripts outside the usual directories.
+    """
+
+    def __init__(
+        self, programs: Programs, tasks: Iterable[Task], script: Callable[[str], Task | None] = lambda path: None
+    ) -> None:
         self.programs = programs
         self._tasks: dict[tuple[str, str, str], Task] = {}
         self._scripts: dict[str, Task] = {}
@@ -120,6 +128,7 @@ class Classifier:
             self._tasks.setdefault((task.tool, task.directory, task.name), task)
             if task.tool == "script":
                 self._scripts.setdefault(task.path, task)
+        self._script = script
         self._known: dict[Task, tuple[Use, ...]] = {}
         self._commands: dict[Task, tuple[tuple[str, ...], ...]] = {}
         self._parsed: dict[str, list[Simple]] = {}
@@ -245,6 +254,8 @@ class Classifier:
         for place in (directory, *above):
             if task := self._tasks.get((reference.tool, place, reference.name)):
                 return task
+        if reference.tool == "tox" and _PYTHON_ENVIRONMENT.match(reference.name):
+            return self._tasks.get(("tox", directory, "py"))  # any version runs [testenv], listed or not
         return None
 
     def _script_uses(self, inner: Inner, depth: int) -> tuple[Use, ...]:
@@ -261,7 +272,7 @@ class Classifier:
         if interpreted and (known := self._program(words[0])):
             return self._rules(known, tuple(words), inner)
         path = shifted(inner.directory, words[0])
-        task = self._scripts.get(path)
+        task = self._scripts.get(path) or self._script(path)
         uses = self.task_uses(task, depth - 1) if task and depth else ()
         if interpreted and inner.argv[1:2] and inner.argv[1] in _INLINE:
             return ()
@@ -320,7 +331,8 @@ class Classifier:
         if not hints and task.tool in {"tox", "nox"} and _PYTHON_ENVIRONMENT.match(task.name):
             hints = frozenset({StepKind.TEST})
         best: dict[tuple[StepKind, str], Use] = {}
-        for use in found:
+        own = TOOL_ECOSYSTEMS.get(task.tool, "")
+        for use in (use if use.ecosystem else replace(use, ecosystem=own) for use in found):
             factor = 1.0 if use.kind in hints else CONTRADICTED if hints else UNNAMED
             weighed = replace(use, weight=round(use.weight * factor, 4))
             key = (use.kind, use.ecosystem)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 from .ci_steps import detect_ci_steps
 from .classify import Classifier
@@ -23,7 +24,7 @@ from .ranking import rank
 from .registry import Registry, default_registry
 from .runtimes import detect_runtimes
 from .task_steps import detect_task_steps
-from .tasks import read_tasks
+from .tasks import read_tasks, script_task
 from .tree import FileTree
 from .workspace import Workspace
 from .workspace_steps import detect_rush, detect_workspace_steps
@@ -83,7 +84,7 @@ def ranked(tree: FileTree, registry: Registry | None = None) -> Ranked:
     candidates.extend([*detect_workspaces(workspace, candidates), *detect_workspace_steps(workspace, candidates)])
     owners = Owners.of(candidates)
     tasks = read_tasks(workspace, owners.by_directory)
-    classifier = Classifier(default_programs(), tasks)
+    classifier = Classifier(default_programs(), tasks, partial(script_task, workspace))
     candidates.extend(detect_ci_steps(workspace, classifier, classifier.programs, owners))
     candidates.extend(detect_task_steps(workspace, classifier, owners, tasks))
     ordered, conflicts = rank(candidates, registry)

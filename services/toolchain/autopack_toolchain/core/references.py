@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ Reader = Callable[[Sequence[str], Sequence[str]], Iterator[Reference]]
 """From the words that are no options, and all arguments, to references."""
 
 _NPM_NAMES = {"test": "test", "t": "test", "tst": "test", "start": "start", "stop": "stop", "restart": "restart"}
+_OF_PYTHON = re.compile(r"-(?:pypy)?\d[\d.]*$")
 _RUN = frozenset({"run", "run-script", "rum", "urn"})
 _YARN_OWN = frozenset(
     {
@@ -95,7 +97,8 @@ def _nox(words: Sequence[str], arguments: Sequence[str]) -> Iterator[Reference]:
         return
     named = list(_option_values(arguments, frozenset({"-s", "-e", "--session", "--sessions"})))
     named += [word for word in words if word not in named and named]
-    yield from (Reference("nox", name.partition("-")[0]) for name in named or [""])
+    # A session of several Pythons is called with the version behind its name.
+    yield from (Reference("nox", _OF_PYTHON.sub("", name)) for name in named or [""])
 
 
 def _npm(words: Sequence[str], arguments: Sequence[str]) -> Iterator[Reference]:

@@ -72,7 +72,7 @@ def detect_task_steps(
     """Candidates for steps from the tasks of each project's directory."""
     by_place: dict[tuple[str, str], dict[str, Task]] = {}
     for task in tasks:
-        if task.tool != "npm-script":
+        if task.tool != "npm-script" and not task.required:
             name = PurePosixPath(task.name).stem if task.tool == "script" else task.name
             by_place.setdefault((task.directory, task.tool), {}).setdefault(name, task)
     for (_, tool), named in sorted(by_place.items()):
@@ -132,13 +132,13 @@ def _strength(
 ) -> tuple[float, Source]:
     if task.tool in _COVERING:
         return MATRIX, Source.FILES
-    if task.tool == "make" and _repeats(workspace, task, ecosystem, commands):
+    if task.tool in {"make", "rake"} and _repeats(workspace, task, ecosystem, commands):
         return REPEATS, Source.DEFAULT
     return _WEIGHTS.get(task.tool, OTHER_TOOL), Source.TASK
 
 
 def _repeats(workspace: Workspace, task: Task, ecosystem: str, commands: list[tuple[str, ...]]) -> bool:
-    """Whether a make target only gives the runner another name. Other task runners are there to be the entry."""
+    """Whether a target of make or rake only gives the runner another name. Other task runners are there to be the entry."""
     known = workspace.registry.ecosystems[ecosystem].programs if ecosystem in workspace.registry.ecosystems else ()
     speaking = [argv for argv in commands if argv[0] not in _MESSAGES]
     return (
@@ -161,7 +161,9 @@ def _signal(task: Task) -> str:
 
 
 def _prefix(workspace: Workspace, ecosystem: str, manager: str, task: Task) -> tuple[str, ...]:
-    """``uv run`` before a task runner that the project itself installs."""
+    """``uv run`` or ``bundle exec`` before a task runner that the project itself installs."""
+    if task.tool == "rake" and manager == "bundler":
+        return ("bundle", "exec")
     if ecosystem != "python" or task.tool not in _PYTHON_TOOLS:
         return ()
     return workspace.registry.ecosystems["python"].managers.get(manager, {}).get("tool", ())
