@@ -98,7 +98,9 @@ def _without_front_matter(text: str) -> str:
         return text
     lines = text.split("\n", _FRONT_MATTER_LINES)
     end = next((n for n, line in enumerate(lines[1:], 1) if line.rstrip() in ("---", "...")), 0)
-    is_yaml = end > 1 and all(not line.strip() or ":" in line or line.lstrip().startswith(("-", "#")) for line in lines[1:end])
+    is_yaml = end > 1 and all(
+        not line.strip() or ":" in line or line.lstrip().startswith(("-", "#")) for line in lines[1:end]
+    )
     return "\n".join([*[""] * (end + 1), *lines[end + 1 :]]) if is_yaml else text
 
 

@@ -22,7 +22,18 @@ _LOOK_BACK = 24
 
 _STRIPPED = " \t,;:—–-•"
 _JOINS = frozenset({"and", "but", "then", "or", "also", "plus", "while"})
-_AFTER_JOINS = _JOINS | {"only", "just", "instead", "please", "finally", "later", "next", "additionally", "afterwards", "optionally"}
+_AFTER_JOINS = _JOINS | {
+    "only",
+    "just",
+    "instead",
+    "please",
+    "finally",
+    "later",
+    "next",
+    "additionally",
+    "afterwards",
+    "optionally",
+}
 _SUBORDINATE = frozenset({"that", "which", "who", "when", "if", "whose", "where", "so", "because", "unless", "until"})
 _EXCEPTION_WORDS = 6
 """Words behind "except" in which the path stands."""
@@ -221,7 +232,9 @@ class _Splitter:
             return False
         token = self._tokens[index]
         word = self._text[token.start : token.end]
-        return self._words[index] in self._known.words["words.determiners"] or self._is_code(token) or word[:1].isupper()
+        return (
+            self._words[index] in self._known.words["words.determiners"] or self._is_code(token) or word[:1].isupper()
+        )
 
     def _is_code(self, token: Token) -> bool:
         return self._hidden[max(0, token.start - 1) : token.start] == "`"

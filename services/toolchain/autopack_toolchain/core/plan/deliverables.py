@@ -31,7 +31,13 @@ _SUPPORT = frozenset({"test", "document"})
 
 @dataclass(slots=True)
 class Draft:
-    """A deliverable while it is put together; ``line`` is the index of its first line, ``places`` what a table says."""
+    """A deliverable while it is put together.
+
+    Attributes:
+        line, lines: indexes of its first line, and of all.
+        places: what a table row says about where.
+        listed: it is an item of a list or a row of a table, not prose.
+    """
 
     text: str
     action: str
@@ -40,6 +46,7 @@ class Draft:
     line: int
     lines: list[int]
     places: str = ""
+    listed: bool = False
     details: list[str] = field(default_factory=list)
 
 
@@ -53,7 +60,12 @@ class Found:
 
 
 def collect(
-    statements: Sequence[Statement], lines: Sequence[Line], indexes: Iterable[int], title: str, title_line: int, known: Knowledge
+    statements: Sequence[Statement],
+    lines: Sequence[Line],
+    indexes: Iterable[int],
+    title: str,
+    title_line: int,
+    known: Knowledge,
 ) -> Found:
     """The deliverables among the statements of one phase; empty if it asks for nothing.
 
@@ -68,7 +80,7 @@ def collect(
     drafts = [draft for draft in _drafts(statements, lines, known) if draft.line != title_line]
     drafts += _headings(drafts, lines, [index for index in indexes if index != title_line], known)
     drafts.sort(key=lambda draft: draft.line)
-    drafts = _merged(drafts, lines, known, decisions)
+    drafts = _merged(_without_summary(drafts, lines, known, decisions), lines, known, decisions)
     titled = _from_title(title, title_line, known, statements, drafts)
     if titled is not None and _is_covered(titled, drafts, known):
         subject = drafts[0].text if drafts else ""
@@ -80,14 +92,16 @@ def collect(
     kept = drafts[:MAX_DELIVERABLES]
     done = (s for s in statements if s.sense is Sense.DONE)
     decisions += [
-        Decision(Part.DELIVERABLES, "", s.text[:MAX_TEXT], "", "ALREADY_DONE", (_seen(lines, s.line, "checked box"),)) for s in done
+        Decision(Part.DELIVERABLES, "", s.text[:MAX_TEXT], "", "ALREADY_DONE", (_seen(lines, s.line, "checked box"),))
+        for s in done
     ]
     return Found(tuple(kept), tuple(decisions), len(drafts) - len(kept))
 
 
-def finished(draft: Draft, lines: Sequence[Line]) -> Deliverable:
-    """The deliverable of a draft."""
-    evidence = tuple(_seen(lines, index, draft.signal, draft.confidence) for index in dict.fromkeys(draft.lines))
+def finished(draft: Draft, numbers: Sequence[int]) -> Deliverable:
+    """The deliverable of a draft; ``numbers``: line of the text by index of the logical line."""
+    places = dict.fromkeys(numbers[index] for index in draft.lines)
+    evidence = tuple(Evidence("", number, draft.signal, round(draft.confidence, 4)) for number in places)
     details = tuple(dict.fromkeys(detail[:MAX_TEXT] for detail in draft.details))[:MAX_DETAILS]
     return Deliverable(draft.text[:MAX_TEXT], draft.action, details, round(draft.confidence, 4), evidence)
 
@@ -117,7 +131,14 @@ def _seen(lines: Sequence[Line], index: int, signal: str, weight: float = 1.0) -
 
 
 def _decision(draft: Draft, lines: Sequence[Line], choice: str, reason: str) -> Decision:
-    return Decision(Part.DELIVERABLES, "", draft.text[:MAX_TEXT], choice[:MAX_TEXT], reason, (_seen(lines, draft.line, draft.signal),))
+    return Decision(
+        Part.DELIVERABLES,
+        "",
+        draft.text[:MAX_TEXT],
+        choice[:MAX_TEXT],
+        reason,
+        (_seen(lines, draft.line, draft.signal),),
+    )
 
 
 def _drafts(statements: Sequence[Statement], lines: Sequence[Line], known: Knowledge) -> list[Draft]:
@@ -127,7 +148,7 @@ def _drafts(statements: Sequence[Statement], lines: Sequence[Line], known: Knowl
         if statement.sense is Sense.DELIVERABLE:
             draft = Draft(
                 statement.text, statement.action, statement.confidence, statement.signal, statement.line,
-                [statement.line], statement.places,
+                [statement.line], statement.places, lines[statement.line].kind in (Kind.ITEM, Kind.ROW),
             )  # fmt: skip
             drafts.append(draft)
             latest[statement.line] = draft
@@ -184,7 +205,9 @@ def _merged(drafts: Sequence[Draft], lines: Sequence[Line], known: Knowledge, de
             (
                 (n, other)
                 for n, (other_action, other_tail, other) in enumerate(groups.get(head, ()))
-                if head and (action == other_action or not action or not other_action) and (tail <= other_tail or other_tail <= tail)
+                if head
+                and (action == other_action or not action or not other_action)
+                and (tail <= other_tail or other_tail <= tail)
             ),
             None,
         )
@@ -213,7 +236,13 @@ def _key(draft: Draft, known: Knowledge) -> tuple[str, tuple[str, ...], frozense
     """Action, object, rest: "Write tests for X" and "Test X" have the same."""
     head, tail = object_of(draft.text, known)
     action = draft.action
-    if action in ("create", "change", "") and tail and len(head) <= 2 and head and head[-1] in ("test", "documentation", "doc"):
+    if (
+        action in ("create", "change", "")
+        and tail
+        and len(head) <= 2
+        and head
+        and head[-1] in ("test", "documentation", "doc")
+    ):
         action = "test" if head[-1] == "test" else "document"
         head, tail = tuple(sorted(tail)), frozenset()
     return action, head, tail
@@ -230,7 +259,9 @@ def _from_title(
     if request is not None:
         return Draft(request.text, request.action, 0.8, "title", line, place)
     words = words_of(title)
-    defect = known.words["defects.words"] & {stem(word) for word in words} or known.phrases["defects.phrases"].any(words)
+    defect = known.words["defects.words"] & {stem(word) for word in words} or known.phrases["defects.phrases"].any(
+        words
+    )
     if defect and len(words) > 1:
         return Draft(f"Fix: {title}", "fix", 0.7, "title reports a defect", line, place)
     supported = any(s.sense in (Sense.ACCEPTANCE, Sense.EXPECTED, Sense.CONSTRAINT, Sense.NON_GOAL) for s in statements)
@@ -244,9 +275,33 @@ def _is_covered(titled: Draft, drafts: Sequence[Draft], known: Knowledge) -> boo
     main = [draft for draft in drafts if _key(draft, known)[0] not in _SUPPORT]
     if len(main) > 1:
         return True
-    head, tail = object_of(titled.text, known)
-    wanted = {*head, *tail}
-    return any(wanted & {*other_head, *other_tail} for other_head, other_tail in (object_of(draft.text, known) for draft in main))
+    return any(_subjects(titled, known) & _subjects(draft, known) for draft in main)
+
+
+def _subjects(draft: Draft, known: Knowledge) -> set[str]:
+    """The stems that say what it is about; of the verb too, if it says more than "add" or "change"."""
+    head, tail = object_of(draft.text, known)
+    verb = words_of(draft.text)[:1]
+    telling = [stem(word) for word in verb if word not in known.words["words.plain_verbs"]]
+    return {*head, *tail, *telling}
+
+
+def _without_summary(
+    drafts: list[Draft], lines: Sequence[Line], known: Knowledge, decisions: list[Decision]
+) -> list[Draft]:
+    """Prose in front of a list of work says the same in other words, where it is about the same."""
+    listed = [draft for draft in drafts if draft.listed and _key(draft, known)[0] not in _SUPPORT]
+    if not listed:
+        return drafts
+    about = {word: draft for draft in reversed(listed) for word in _subjects(draft, known)}
+    kept = []
+    for draft in drafts:
+        shared = next((about[word] for word in sorted(_subjects(draft, known)) if word in about), None)
+        if draft.listed or draft.line > listed[0].line or lines[draft.line].kind is not Kind.TEXT or shared is None:
+            kept.append(draft)
+        else:
+            decisions.append(_decision(draft, lines, shared.text, "LIST_SAYS_MORE"))
+    return kept
 
 
 def _last_resort(statements: Sequence[Statement]) -> list[Draft]:

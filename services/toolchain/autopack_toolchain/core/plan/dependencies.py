@@ -59,7 +59,10 @@ def find_needs(text: str, line: int, known: Knowledge, *, begins_phase: bool) ->
     label, colon, behind = rest.partition(":")
     words = words_of(label)
     if colon and words and _order_phrase(words, 0, known) == len(words):
-        strong = known.phrases["phases.strong"].at(words, 0) is not None or words in (("dependencies",), ("blocked", "by"))
+        strong = known.phrases["phases.strong"].at(words, 0) is not None or words in (
+            ("dependencies",),
+            ("blocked", "by"),
+        )
         needs.append(Need(behind.strip(), strong, True, _is_parallel(words_of(behind), known), line))
         return needs, ""
     for dash in _DASH.finditer(rest) if begins_phase else ():
@@ -135,7 +138,9 @@ class Names:
             return [self._by_number[str(n)] for n in numbers if str(n) in self._by_number], True
         if set(words) & _PREVIOUS:
             place = self._order.index(own)
-            return (self._order[:place] if "all" in piece.lower().split() else self._order[max(0, place - 1) : place]), False
+            return (
+                self._order[:place] if "all" in piece.lower().split() else self._order[max(0, place - 1) : place]
+            ), False
         head = rest.split(" ", 1)[0]
         tail = set(rest.split()[1:])
         if head and _NUMBER.fullmatch(head) or self.number(head) in self._by_number:
@@ -152,7 +157,9 @@ class Names:
         if not wanted:
             return []
         exact = [phase for title, phase in self._titles if set(title) == set(wanted)]
-        within = [phase for title, phase in self._titles if title and (set(wanted) <= set(title) or set(title) <= set(wanted))]
+        within = [
+            phase for title, phase in self._titles if title and (set(wanted) <= set(title) or set(title) <= set(wanted))
+        ]
         return (exact or within)[:1] if len(exact or within) == 1 or exact else []
 
 
@@ -199,7 +206,7 @@ def resolve(own: str, needs: Sequence[Need], names: Names, lines: Mapping[int, i
 
 
 def says_nothing(need: Need) -> bool:
-    """"Depends on: none"."""
+    """ "Depends on: none"."""
     return need.text.strip().lower() in _NOTHING
 
 

@@ -30,6 +30,7 @@ class Action:
 class CategorySigns:
     """What speaks for a category beside the verb."""
 
+    weight: float
     labels: frozenset[str]
     objects: Phrases
     signs: Phrases
@@ -89,9 +90,12 @@ class Knowledge:
     protections: tuple[Protection, ...]
     test_directories: frozenset[str]
     test_names: tuple[TestNames, ...]
+    languages_of: Mapping[str, str]
     sizes: Mapping[Size, SizeLimits]
 
-    def action_of(self, words: tuple[str, ...], at: int = 0, *, only_imperative: bool = False) -> tuple[str, int] | None:
+    def action_of(
+        self, words: tuple[str, ...], at: int = 0, *, only_imperative: bool = False
+    ) -> tuple[str, int] | None:
         """(action, number of words) of the verb at ``at``, or None."""
         phrase = self.verb_phrase_index.at(words, at)
         if phrase is not None:
@@ -157,6 +161,7 @@ def parse_knowledge(text: str) -> Knowledge:
         protections=tuple(_protection(table) for table in data["protected"]),
         test_directories=frozenset(data["tests"]["directories"]),
         test_names=tuple(TestNames(frozenset(t["extensions"]), tuple(t["names"])) for t in data["tests"]["patterns"]),
+        languages_of=data["languages_of"],
         sizes={Size(name): _size(table) for name, table in data["budgets"]["sizes"].items()},
     )
 
@@ -169,11 +174,19 @@ def _word_sets(data: Mapping[str, Any]) -> tuple[dict[str, frozenset[str]], dict
         for name, values in data[table].items():
             words[f"{table}.{name}"] = frozenset(values)
             phrases[f"{table}.{name}"] = Phrases(values)
-    for name in ("cues", "subjects"):
+    for name in ("strong", "weak", "subjects"):
         words[f"budgets.{name}"] = frozenset(data["budgets"][name])
         phrases[f"budgets.{name}"] = Phrases(data["budgets"][name])
     # Compared as stems: "crashes" and "crash" are the same sign.
-    for name in ("defects.words", "negation.forbidden", "negation.touch", "negation.things", "paths.generic", "paths.cues", "words.stop"):
+    for name in (
+        "defects.words",
+        "negation.forbidden",
+        "negation.touch",
+        "negation.things",
+        "paths.generic",
+        "paths.cues",
+        "words.stop",
+    ):
         words[name] |= _stemmed(words[name])
     return words, phrases
 
@@ -184,6 +197,7 @@ def _stemmed(words: Iterable[str]) -> frozenset[str]:
 
 def _signs(table: Mapping[str, Any]) -> CategorySigns:
     return CategorySigns(
+        table["weight"],
         frozenset(table["labels"]),
         Phrases(table["objects"], stemmed=True),
         Phrases(table["signs"], stemmed=True),

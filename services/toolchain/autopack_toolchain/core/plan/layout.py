@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +20,15 @@ __all__ = ["Layout", "Match", "Resolution", "parent_of"]
 MAX_SAME_NAME = 3
 """Files of one name that are all taken where the text does not say which; with more of them it has to."""
 
+MAX_GLOBS = 10
+"""Different globs of one text that are looked up: each takes a second in a tree of 200,000 files."""
+
 MAX_PATH = 400
 """Characters of a path in a text."""
 
-_LINES = re.compile(r"(?::[0-9]{1,7}(?:[:-][0-9]{1,7})?|#L[0-9]{1,7}(?:-L?[0-9]{1,7})?|::[\w:\[\].-]*|\([0-9]{1,7}\))+$")
+_LINES = re.compile(
+    r"(?::[0-9]{1,7}(?:[:-][0-9]{1,7})?|#L[0-9]{1,7}(?:-L?[0-9]{1,7})?|::[\w:\[\].-]*|\([0-9]{1,7}\))+$"
+)
 _PLAIN = re.compile(r"[\w.@+~()\[\]{}$ -]+")
 _SHORT_EXTENSIONS = frozenset({"d", "m", "r", "s", "env", "name", "value"})
 _MODULE_EXTENSIONS = ("py", "java", "kt", "scala", "cs", "ex", "rb", "ts", "js")
@@ -34,6 +41,7 @@ class Match(Enum):
     DIRECTORY = auto()
     PATTERN = auto()
     NEW = auto()
+    NEW_DIRECTORY = auto()
     AMBIGUOUS = auto()
     OUTSIDE = auto()
     PRUNED = auto()
@@ -71,11 +79,15 @@ class Layout:
         self._known = known
         self._by_name: dict[str, list[str]] = defaultdict(list)
         self._dirs_by_name: dict[str, list[str]] = defaultdict(list)
+        self._names_in: dict[str, list[str]] = defaultdict(list)
         for path in paths:
-            self._by_name[path.rpartition("/")[2].lower()].append(path)
+            directory, _, name = path.rpartition("/")
+            self._by_name[name.lower()].append(path)
+            self._names_in[directory or "."].append(name)
         for directory in self.counts:
             if directory != ".":
                 self._dirs_by_name[directory.rpartition("/")[2].lower()].append(directory)
+        self._globs: dict[str, Sequence[str]] = {}
         self._by_words: dict[str, list[tuple[tuple[str, ...], str, bool]]] | None = None
 
     def is_directory(self, path: str) -> bool:
@@ -88,9 +100,39 @@ class Layout:
         side = self._registry.side_directories | self._registry.fixture_directories | self._known.test_directories
         return not side.isdisjoint(parts)
 
-    def below(self, directory: str) -> list[str]:
+    def files_named(self, name: str) -> Sequence[str]:
+        """The files with this name, whatever its case."""
+        return self._by_name.get(name.lower(), ())
+
+    def directories_named(self, name: str) -> Sequence[str]:
+        """The directories with this name, whatever its case."""
+        return self._dirs_by_name.get(name.lower(), ())
+
+    def names_in(self, directory: str) -> Sequence[str]:
+        """The names of the files that stand directly in a directory."""
+        return self._names_in.get(directory, ())
+
+    def below(self, directory: str) -> Sequence[str]:
         """The files below a directory."""
-        return [path for path in self.paths if directory == "." or path.startswith(directory + "/")]
+        if directory == ".":
+            return self.paths
+        # "0" is the character behind "/": the paths are sorted.
+        return self.paths[bisect_left(self.paths, directory + "/") : bisect_left(self.paths, directory + "0")]
+
+    def named_like(self, pattern: str) -> list[str]:
+        """The files whose name fits a shell pattern; those of one directory if it begins with "/"."""
+        directory, _, name = pattern.lstrip("/").rpartition("/")
+        if pattern.startswith("/"):
+            here = directory or "."
+            hits = fnmatch.filter(self.names_in(here), name)
+            return sorted(hit if here == "." else f"{here}/{hit}" for hit in hits)
+        return sorted(path for hit in fnmatch.filter(self._by_name, name.lower()) for path in self._by_name[hit])
+
+    def matching(self, glob: str) -> Sequence[str]:
+        """The files that a glob of the text matches; nothing once too many different globs were asked for."""
+        if glob not in self._globs:
+            self._globs[glob] = matching(self.paths, (glob,)) if len(self._globs) < MAX_GLOBS else ()
+        return self._globs[glob]
 
     def resolve(self, text: str, *, in_code: bool) -> Resolution:
         """What a path that stands in a text means; ``NOTHING`` if it is none."""
@@ -104,24 +146,34 @@ class Layout:
         if path.startswith("/"):
             found = self._existing(path.lstrip("/"))
             return found or (Resolution(Match.OUTSIDE, (path,)) if self._looks_new(path) else _NOTHING)
+        if (
+            not in_code
+            and "/" not in path
+            and not as_directory
+            and "." not in path
+            and path not in self._known.paths["names"]
+        ):
+            return _NOTHING  # a word: see .places
         found = self._existing(path)
         if found is None and "*" in path:
-            hits = matching(self.paths, (path,)) if "/" in path or in_code else []
-            return Resolution(Match.PATTERN, (path,)) if hits else _NOTHING
+            is_glob = "/" in path or in_code
+            return Resolution(Match.PATTERN, (path,)) if is_glob and self.matching(path) else _NOTHING
         if found is None:
-            found = self._by_suffix(path, in_code=in_code, as_directory=as_directory) or self._module(path, in_code=in_code)
+            found = self._by_suffix(path, in_code=in_code, as_directory=as_directory) or self._module(
+                path, in_code=in_code
+            )
+        if found is None and (as_directory or in_code) and not self._looks_new(path):
+            return self._new_directory(path, as_directory=as_directory)
         return found or self._new(path, in_code=in_code)
 
     def with_words(self, first: str) -> list[tuple[tuple[str, ...], str, bool]]:
         """(words of the name, path, whether a directory) of everything whose name begins with this word (its stem)."""
         if self._by_words is None:
             index: dict[str, list[tuple[tuple[str, ...], str, bool]]] = defaultdict(list)
-            for name, directories in self._dirs_by_name.items():
-                del name
-                for directory in directories:
-                    words = name_words(directory.rpartition("/")[2])
-                    if words:
-                        index[words[0]].append((words, directory, True))
+            for directory in self.counts:
+                words = name_words(directory.rpartition("/")[2])
+                if words:
+                    index[words[0]].append((words, directory, True))
             for paths in self._by_name.values():
                 words = name_words(paths[0].rpartition("/")[2].lstrip(".").partition(".")[0])
                 if words:
@@ -159,9 +211,14 @@ class Layout:
         return Resolution(match if len(main) <= MAX_SAME_NAME else Match.AMBIGUOUS, tuple(sorted(main)))
 
     def _module(self, path: str, *, in_code: bool) -> Resolution | None:
-        """"shop.http.client" and "shop.http.client.Client"."""
+        """ "shop.http.client" and "shop.http.client.Client"."""
         parts = path.removesuffix("()").split(".")
-        if "/" in path or len(parts) < 2 or not all(part.isidentifier() for part in parts) or not (in_code or len(parts) > 2):
+        if (
+            "/" in path
+            or len(parts) < 2
+            or not all(part.isidentifier() for part in parts)
+            or not (in_code or len(parts) > 2)
+        ):
             return None
         for length in (len(parts), len(parts) - 1):
             if length < 2:
@@ -172,7 +229,9 @@ class Layout:
                 hits = [p for p in files if ("/" + p).endswith(f"/{joined}.{extension}")]
                 if hits:
                     return self._chosen(hits, Match.FILE)
-            directories = [d for d in self._dirs_by_name.get(parts[length - 1].lower(), ()) if ("/" + d).endswith("/" + joined)]
+            directories = [
+                d for d in self._dirs_by_name.get(parts[length - 1].lower(), ()) if ("/" + d).endswith("/" + joined)
+            ]
             if directories:
                 return self._chosen(directories, Match.DIRECTORY)
         return None
@@ -182,15 +241,41 @@ class Layout:
         extension = name.rpartition(".")[2].lower()
         return name in self._known.paths["names"] or ("." in name and extension in self._known.paths["extensions"])
 
+    def _new_directory(self, path: str, *, as_directory: bool) -> Resolution:
+        """A directory that is to be created: next to others, or named as one."""
+        directory, _, _ = path.rpartition("/")
+        if not _PLAIN.fullmatch(path.replace("/", "")) or "." in path.rpartition("/")[2] or " " in path:
+            return _NOTHING
+        if directory and directory in self.counts:
+            return Resolution(Match.NEW_DIRECTORY, (path,))
+        parents = [
+            d
+            for d in self._dirs_by_name.get(directory.rpartition("/")[2].lower(), ())
+            if directory and ("/" + d).endswith("/" + directory)
+        ]
+        if len(parents) == 1:
+            return Resolution(Match.NEW_DIRECTORY, (f"{parents[0]}/{path.rpartition('/')[2]}",))
+        return Resolution(Match.NEW_DIRECTORY, (path,), known_parent=False) if as_directory else _NOTHING
+
     def _new(self, path: str, *, in_code: bool) -> Resolution:
         """A file that is to be created, or nothing."""
         directory, _, name = path.rpartition("/")
         stem, _, extension = name.rpartition(".")
-        if not self._looks_new(path) or not _PLAIN.fullmatch(path.replace("/", "")) or name.lower() in self._known.paths["products"]:
+        if (
+            not self._looks_new(path)
+            or not _PLAIN.fullmatch(path.replace("/", ""))
+            or name.lower() in self._known.paths["products"]
+        ):
             return _NOTHING
         if not directory:
-            is_name = name in self._known.paths["names"] or (stem[:1].isalpha() and extension not in _SHORT_EXTENSIONS and stem[-1:] != ".")
-            plain = is_name and " " not in name and (in_code or stem.isidentifier() or "-" in stem or "." in stem or not stem)
+            is_name = name in self._known.paths["names"] or (
+                stem[:1].isalpha() and extension not in _SHORT_EXTENSIONS and stem[-1:] != "."
+            )
+            plain = (
+                is_name
+                and " " not in name
+                and (in_code or stem.isidentifier() or "-" in stem or "." in stem or not stem)
+            )
             return Resolution(Match.NEW, (path,), known_parent=False) if plain else _NOTHING
         if directory in self.counts:
             return Resolution(Match.NEW, (path,))

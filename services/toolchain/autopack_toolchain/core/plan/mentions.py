@@ -20,7 +20,26 @@ _WORD = re.compile(r"\S+")
 _QUOTES = "\"'“”‘’"
 _MAX_WORD = 500
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|www\.|mailto:", re.IGNORECASE)
-_BETWEEN = frozenset({"the", "a", "an", "file", "files", "module", "existing", "our", "this", "that", "code", "in", "of", "directory", "folder", "how"})
+_BETWEEN = frozenset(
+    {
+        "the",
+        "a",
+        "an",
+        "file",
+        "files",
+        "module",
+        "existing",
+        "our",
+        "this",
+        "that",
+        "code",
+        "in",
+        "of",
+        "directory",
+        "folder",
+        "how",
+    }
+)
 _REFERENCE_WORDS = 4
 
 
@@ -84,17 +103,27 @@ def _stripped(word: str) -> tuple[str, int]:
     if word.startswith("[") and "]" not in word:
         front, word = front + 1, word[1:]
     word = word.rstrip(_QUOTES + ",;:!?>*…。，、")
-    while word and (word[-1] == "." or (word[-1] in ")]}" and word.count(word[-1]) > word.count("([{"[")]}".index(word[-1])]))):
+    while word and (
+        word[-1] == "." or (word[-1] in ")]}" and word.count(word[-1]) > word.count("([{"[")]}".index(word[-1])]))
+    ):
         word = word[:-1].rstrip(_QUOTES + ",;:!?>")
     return word, front
 
 
 def _is_reference(text: str, start: int, before: list[Mention], known: Knowledge) -> bool:
-    if before and before[-1].reference and text[before[-1].end : start].strip(" `,()").lower() in ("", "and", "or", "&"):
+    if (
+        before
+        and before[-1].reference
+        and text[before[-1].end : start].strip(" `,()").lower() in ("", "and", "or", "&")
+    ):
         return True
     words = list(words_of(text[max(0, start - 100) : start]))
     while words and words[-1] in _BETWEEN and " ".join(words[-2:]) not in known.words["paths.references"]:
         if any(" ".join(words[-n:]) in known.words["paths.references"] for n in range(1, _REFERENCE_WORDS + 1)):
             return True
         words.pop()
-    return any(" ".join(words[-n:]) in known.words["paths.references"] for n in range(1, _REFERENCE_WORDS + 1) if len(words) >= n)
+    return any(
+        " ".join(words[-n:]) in known.words["paths.references"]
+        for n in range(1, _REFERENCE_WORDS + 1)
+        if len(words) >= n
+    )

@@ -20,7 +20,7 @@ from .roles import Roles, heading_role
 from .tables import read_row
 from .words import words_of
 
-__all__ = ["MAX_PHASES", "MAX_TITLE", "Phases", "Start", "find_phases", "without_order"]
+__all__ = ["MAX_PHASES", "MAX_TITLE", "Phases", "Start", "find_phases", "slug", "without_order"]
 
 MAX_PHASES = 50
 """Phases of one plan: each is a run of its own, and nobody reviews more of one plan."""
@@ -172,7 +172,7 @@ def _numbered(lines: Sequence[Line], word: str, roles: Roles, known: Knowledge) 
 
 
 def _is_talk(line: Line, match: re.Match[str], text: str) -> bool:
-    """"Phase 2 depends on phase 1." is a sentence about a phase and not its beginning."""
+    """ "Phase 2 depends on phase 1." is a sentence about a phase and not its beginning."""
     return line.kind is Kind.TEXT and not match.group(2) and len(text) > match.end() and text[match.end()] not in "(["
 
 
@@ -196,7 +196,9 @@ def _rows(lines: Sequence[Line], known: Knowledge) -> list[Start]:
         row = read_row(line, known) if line.kind is Kind.ROW else None
         if row is not None and row.needs is not None:
             number = next(iter(words_of(row.name)), "") or str(len(found) + 1)
-            found.append(_start(index, number if len(words_of(row.name)) < 2 else str(len(found) + 1), "", lines, known))
+            found.append(
+                _start(index, number if len(words_of(row.name)) < 2 else str(len(found) + 1), "", lines, known)
+            )
     return found
 
 
@@ -226,7 +228,10 @@ def _states(line: Line, index: int, roles: Roles, known: Knowledge) -> bool:
     if line.kind is Kind.ITEM and line.ordinal:
         return False
     strict = line.kind is Kind.HEADING
-    return any(need.explicit and (need.strong or strict) for need in find_needs(line.text, index, known, begins_phase=strict)[0])
+    return any(
+        need.explicit and (need.strong or strict)
+        for need in find_needs(line.text, index, known, begins_phase=strict)[0]
+    )
 
 
 def _items(lines: Sequence[Line], known: Knowledge) -> list[Start]:
@@ -266,13 +271,19 @@ def _ends(first: Line, at: int, line: Line, owner: Sequence[int], current: int) 
     return first.kind is Kind.ITEM and line.parent != at and (line.parent < 0 or owner[line.parent] != current)
 
 
+def slug(title: str) -> str:
+    """A title as a part of the name of a branch; empty if it has no letter or digit of ASCII."""
+    whole = _SLUG.sub("-", title.lower()).strip("-")
+    return whole if len(whole) <= _MAX_ID else whole[: _MAX_ID + 1].rpartition("-")[0] or whole[:_MAX_ID]
+
+
 def _name(starts: Sequence[Start]) -> None:
     """Ids: the title as a slug, or the number; unique, and valid as the name of a run and of a branch."""
     taken: set[str] = set()
     for place, start in enumerate(starts, 1):
-        slug = _SLUG.sub("-", start.title.lower()).strip("-")[:_MAX_ID].strip("-")
         number = _SLUG.sub("-", start.number) or str(place)
-        name = f"{number}-{slug}" if slug else f"phase-{number}"
+        name = f"{number}-{slug(start.title)}".rstrip("-")
+        name = f"phase-{number}" if name == number else name
         while name in taken:
             name += "-2"
         taken.add(name)

@@ -26,7 +26,9 @@ MAX_SENTENCE = 2_000
 _PREFIX = re.compile(r"(`[^`]{1,200}`|[^\s:`][^:`\n]{0,58}?)(?:\s*[:：]|\s+[–—-])\s+(?=\S)")
 _CONVENTIONAL = re.compile(r"([a-zA-Z]{2,12})(\([^()\n]{1,60}\))?!?:\s+(?=\S)")
 _STORY = re.compile(r"[Aa]s (?:an?|the) [^,\n]{1,80},?\s+(?:I|we)\s+(?:want|need|would like|can|should be able)\b")
-_FINITE = frozenset("is are was were has have had fails fail does do should must can cannot will would needs crashes hangs leaks works takes seems gets shows got".split())
+_FINITE = frozenset(
+    "is are was were has have had fails fail does do should must can cannot will would needs crashes hangs leaks works takes seems gets shows got".split()
+)
 _ORDERS = frozenset({"do", "don't", "dont", "please", "never", "avoid", "leave", "keep"})
 _EMPTY_MODALS = frozenset({"have", "note", "know"})
 
@@ -61,6 +63,7 @@ class Statement:
         action: name of the action, or empty.
         signal: why, as a short stable phrase.
         places: what the same table row says about where.
+        role: of the section or the label that it stands under.
     """
 
     text: str
@@ -70,6 +73,7 @@ class Statement:
     action: str = ""
     signal: str = ""
     places: str = ""
+    role: Role | None = None
 
 
 def read_statements(lines: list[Line], roles: Roles, known: Knowledge) -> list[Statement]:
@@ -203,7 +207,7 @@ class _Reader:
 
     def _made(self, text: str, sense: Sense, request: Request | None = None) -> Statement:
         text = text.strip().rstrip(".。;；,").strip()
-        made = Statement(text, sense, self._index, places=self._places)
+        made = Statement(text, sense, self._index, places=self._places, role=self._role)
         if request is None:
             return made
         return replace(made, confidence=request.confidence, action=request.action, signal=request.signal)
@@ -237,7 +241,18 @@ class _Reader:
             return True
         touch = known.words["negation.touch"]
         for index, phrase, length in known.phrases["negation.starts"].find(words):
-            if phrase not in ("must not", "should not", "mustn't", "shouldn't", "shall not", "will not", "won't", "do not", "don't", "may not"):
+            if phrase not in (
+                "must not",
+                "should not",
+                "mustn't",
+                "shouldn't",
+                "shall not",
+                "will not",
+                "won't",
+                "do not",
+                "don't",
+                "may not",
+            ):
                 continue
             behind = words[index + length : index + length + 3]
             passive = behind[:1] == ("be",) and any(word.rstrip("ed") and stem(word) in touch for word in behind[1:])
@@ -245,7 +260,9 @@ class _Reader:
             if passive or (workers and behind and stem(behind[0]) in known.words["negation.forbidden"]):
                 return True
         frozen = known.phrases["negation.frozen"].any(words)
-        stays = not {"leave", "keep", "stay", "stays", "remain", "remains", "is", "are", "left", "kept"}.isdisjoint(words)
+        stays = not {"leave", "keep", "stay", "stays", "remain", "remains", "is", "are", "left", "kept"}.isdisjoint(
+            words
+        )
         return frozen and stays
 
     def _refers(self, words: tuple[str, ...]) -> bool:
@@ -258,7 +275,9 @@ class _Reader:
         at = _fillers(words, known)
         first = known.phrases["constraints.verbs"].at(words, at)
         if first is not None and first[0] in ("ensure", "respect", "continue"):
-            return known.phrases["constraints.words"].any(words) or not {"pass", "passes", "green", "still"}.isdisjoint(words)
+            return known.phrases["constraints.words"].any(words) or not {"pass", "passes", "green", "still"}.isdisjoint(
+                words
+            )
         if first is not None:
             return True
         modal = known.phrases["words.modals"].any(words)
@@ -267,7 +286,11 @@ class _Reader:
     def _asked(self, text: str, words: tuple[str, ...]) -> Statement:
         is_item = self._line.kind in (Kind.ITEM, Kind.ROW)
         request = request_of(text, self._known, is_item=is_item) or self._behind_prefix(text, is_item=is_item)
-        if self._role is Role.VALIDATION and (request is None or request.action not in ("create", "test", "document") or words[:1] in (("verify",), ("ensure",))):
+        if self._role is Role.VALIDATION and (
+            request is None
+            or request.action not in ("create", "test", "document")
+            or words[:1] in (("verify",), ("ensure",))
+        ):
             return self._made(text, Sense.VALIDATION)
         if request is not None:
             return self._made(request.text, Sense.DELIVERABLE, self._weighed(request))
@@ -279,7 +302,9 @@ class _Reader:
         if self._below_request and is_item:
             return self._made(text, Sense.DETAIL)
         if is_item and (self._role is Role.WORK or self._line.checked is False) and len(words) > 1:
-            return self._made(self._with_lead(text), Sense.DELIVERABLE, Request(text, "", 0.65, "item of a list of work"))
+            return self._made(
+                self._with_lead(text), Sense.DELIVERABLE, Request(text, "", 0.65, "item of a list of work")
+            )
         if self._is_defect(words) and self._role in (None, Role.PROBLEM, Role.CONTEXT):
             return self._made(text, Sense.DEFECT)
         return self._made(text, Sense.CONTEXT)
@@ -294,15 +319,19 @@ class _Reader:
         return replace(request, confidence=round(confidence, 4), text=self._with_lead(request.text))
 
     def _behind_prefix(self, text: str, *, is_item: bool) -> Request | None:
-        """"`src/a.py`: add x", "Client - retry failed calls": the request behind a name."""
+        """ "`src/a.py`: add x", "Client - retry failed calls": the request behind a name."""
         prefix = _PREFIX.match(text)
         if prefix is None:
             return None
         request = request_of(text[prefix.end() :], self._known, is_item=True)
-        return replace(request, text=text, confidence=request.confidence - 0.05) if request and (is_item or prefix.group(1).startswith("`")) else None
+        return (
+            replace(request, text=text, confidence=request.confidence - 0.05)
+            if request and (is_item or prefix.group(1).startswith("`"))
+            else None
+        )
 
     def _wanted(self, text: str, words: tuple[str, ...]) -> Request | None:
-        """"The API must return 404": something that is to be so, and is not yet."""
+        """ "The API must return 404": something that is to be so, and is not yet."""
         for index, phrase, length in self._known.phrases["words.modals"].find(words):
             behind = words[index + length : index + length + 2]
             if not index or not behind or behind[0] in _EMPTY_MODALS or len(behind) < 2:
@@ -314,7 +343,7 @@ class _Reader:
         return None
 
     def _with_lead(self, text: str) -> str:
-        """"The command should:" and "accept a path" are one sentence."""
+        """ "The command should:" and "accept a path" are one sentence."""
         if self._line.lead < 0:
             return text
         lead = self._lines[self._line.lead].text.rstrip(":：")

@@ -15,7 +15,9 @@ _STATUS = frozenset({"status", "done", "state", "done?"})
 _NAME = frozenset({"phase", "stage", "milestone", "step", "id", "#", "no", "no.", "nr", "name", "key", "wave"})
 _NEEDS = frozenset({"depends on", "dependencies", "dependency", "depends", "requires", "after", "blocked by", "needs", "prerequisites", "prerequisite", "deps"})  # fmt: skip
 _ADDED = frozenset({"file", "files", "path", "paths", "where", "location", "module", "component", "details", "notes"})
-_FINISHED = frozenset({"done", "x", "✅", "✓", "✔", "[x]", "complete", "completed", "finished", "merged", "closed", "yes"})
+_FINISHED = frozenset(
+    {"done", "x", "✅", "✓", "✔", "[x]", "complete", "completed", "finished", "merged", "closed", "yes"}
+)
 
 
 @dataclass(frozen=True, slots=True)

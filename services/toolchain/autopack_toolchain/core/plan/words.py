@@ -67,7 +67,12 @@ def stem(word: str) -> str:
             if ending == "s" and word.endswith(_NO_PLURAL):
                 break
             word = word[: len(word) - len(ending)] + replacement
-            if ending in ("ing", "ings", "ed") and len(word) > 3 and word[-1] == word[-2] and word[-1] not in _KEPT_DOUBLE | _VOWELS:
+            if (
+                ending in ("ing", "ings", "ed")
+                and len(word) > 3
+                and word[-1] == word[-2]
+                and word[-1] not in _KEPT_DOUBLE | _VOWELS
+            ):
                 word = word[:-1]
             break
     return word[:-1] if len(word) > 3 and word.endswith("e") else word

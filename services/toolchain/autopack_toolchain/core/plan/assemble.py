@@ -1,0 +1,149 @@
+"""One phase of a plan from what the text says about it and what the repository is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from ..model import Detection, DetectionWarning
+from ..registry import default_registry
+from ..tree import FileTree
+from .budgets import Explicit, budget_of, size_of
+from .categories import guess_category
+from .context import read_only_context
+from .deliverables import finished
+from .fallback import add_locks, widen
+from .globs import MAX_GLOB_BYTES
+from .knowledge import Knowledge
+from .layout import Layout
+from .located import Located
+from .model import Category, CategoryGuess, Decision, Part, PhaseConfidence, PlanPhase, Scope, ScopeGlob
+from .preflight import check
+from .scope import PhaseText, locate
+from .statements import Sense, Statement
+from .validation import covering, validation_steps
+
+__all__ = ["Assembled", "Repository", "assemble"]
+
+MAX_GLOBS = 200
+"""Globs of a scope: what the scope of a run takes."""
+
+MAX_ITEMS = 100
+"""Constraints, non-goals and acceptance criteria of a phase, each: what the intention of a run takes."""
+
+MAX_ITEM = 600
+"""Characters of one of them: four bytes each are still what the intention of a run takes."""
+
+_UNPLACED = 0.35
+"""How surely a deliverable without a place of its own belongs where the others are."""
+
+_FOREIGN = 0.5
+"""Factor of what was understood of a text in another language than English."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """What does not depend on the text."""
+
+    tree: FileTree
+    layout: Layout
+    detection: Detection
+    known: Knowledge
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """A phase with what was decided and what the reader should know."""
+
+    phase: PlanPhase
+    decisions: tuple[Decision, ...]
+    warnings: tuple[DetectionWarning, ...]
+
+
+def assemble(
+    text: PhaseText,
+    phase_id: str,
+    depends_on: Sequence[str],
+    labels: Sequence[tuple[str, int]],
+    explicit: Explicit,
+    repository: Repository,
+    *,
+    english: bool,
+) -> Assembled:
+    """The whole phase."""
+    known = repository.known
+    found = locate(text, repository.layout, known)
+    first = _best(guess_category(text, (), labels, known))
+    sure = 0.0
+    if not found.include:
+        sure = widen(found, first, repository.detection.projects, known, text.title_number)
+    guesses = guess_category(text, [*found.files()[:MAX_GLOBS], *found.new_files], labels, known)
+    category = _best(guesses)
+    if category is Category.DEPENDENCY:
+        add_locks(found, default_registry())
+    preflight = check(found, repository.tree, category, known)
+    if not found.include:
+        sure = widen(found, None, repository.detection.projects, known, text.title_number)
+    validation = validation_steps(found, repository.detection, text.statements, known)
+    context = read_only_context(found, covering(found, repository.detection, known), known)
+    scope = Scope(_bounded(found.include.values(), found), _bounded(found.exclude.values(), found))
+    deliverables = tuple(finished(draft, text.numbers) for draft in text.drafts)
+    factor = 1.0 if english else _FOREIGN
+    phase = PlanPhase(
+        phase_id=phase_id,
+        title=text.title or deliverables[0].text[:MAX_ITEM],
+        depends_on=tuple(depends_on),
+        deliverables=deliverables,
+        category=guesses[0] if guesses else None,
+        other_categories=tuple(guesses[1:]),
+        acceptance=_items(text.statements, Sense.ACCEPTANCE, Sense.EXPECTED),
+        constraints=_items(text.statements, Sense.CONSTRAINT),
+        non_goals=_items(text.statements, Sense.NON_GOAL, Sense.EXCEPTION),
+        scope=scope,
+        read_only_context=context,
+        validation_steps=validation.steps,
+        budget=budget_of(explicit, size_of(len(deliverables), preflight.files_in_scope, known), known),
+        preflight=preflight,
+        confidence=_confidence(text, found, guesses, sure, validation.confidence, factor),
+    )
+    decisions = (*_category_decision(guesses), *found.decisions.values())
+    return Assembled(phase, decisions, (*found.warnings.values(), *validation.warnings))
+
+
+def _best(guesses: Sequence[CategoryGuess]) -> Category | None:
+    return guesses[0].category if guesses else None
+
+
+def _category_decision(guesses: Sequence[CategoryGuess]) -> Iterable[Decision]:
+    if guesses:
+        best = guesses[0]
+        others = ", ".join(guess.category.value for guess in guesses[1:])
+        yield Decision(Part.CATEGORY, "", others, best.category.value, "STRONGEST_EVIDENCE", best.evidence)
+
+
+def _items(statements: Sequence[Statement], *senses: Sense) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(s.text[:MAX_ITEM] for s in statements if s.sense in senses and s.text))[:MAX_ITEMS]
+
+
+def _bounded(globs: Iterable[ScopeGlob], found: Located) -> tuple[ScopeGlob, ...]:
+    listed = list(globs)
+    kept = [glob for glob in listed if len(glob.glob.encode()) <= MAX_GLOB_BYTES]
+    if len(kept) > MAX_GLOBS:
+        best = {glob.glob for glob in sorted(kept, key=lambda glob: -glob.confidence)[:MAX_GLOBS]}
+        kept = [glob for glob in kept if glob.glob in best]
+    if len(kept) < len(listed):
+        message = f"{len(listed) - len(kept)} globs of {len(listed)} were left out: at most {MAX_GLOBS} of {MAX_GLOB_BYTES:,} bytes are taken."
+        found.warn("TOO_MANY_GLOBS", f"{message} Name directories instead of files.")
+    return tuple(kept)
+
+
+def _confidence(
+    text: PhaseText, found: Located, guesses: Sequence[CategoryGuess], widened: float, validation: float, factor: float
+) -> PhaseConfidence:
+    deliverables = sum(draft.confidence for draft in text.drafts) / len(text.drafts) * factor
+    placed = [widened or found.sure.get(position, 0.0) or _UNPLACED for position in range(len(text.drafts))]
+    scope = sum(placed) / len(placed) * factor
+    category = guesses[0].confidence * factor if guesses else 0.0
+    # A plan is as good as the weakest of what a run depends on; a wrong category costs nothing.
+    overall = min(deliverables, scope, validation)
+    return PhaseConfidence(*(round(part, 4) for part in (deliverables, category, scope, validation, overall)))
