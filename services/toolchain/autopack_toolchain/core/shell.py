@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 MAX_SHELL_BYTES = 32 << 10
-"""Characters at most that are read of one text: the longest script in CI files of 38 surveyed repositories has 10 KiB."""
+"""Characters at most that are read of one text: the longest script in the CI of 38 surveyed repositories has 10 KiB."""
 
 
 def simple_commands(text: str, variables: Mapping[str, str] = MappingProxyType({})) -> list[Simple]:

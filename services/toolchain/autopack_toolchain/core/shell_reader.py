@@ -34,7 +34,9 @@ _INPUTS = frozenset({"<<<", "<<-", "<<", "<>", "<"})
 _PROBES = frozenset({"[", "test", "command", "which", "type", "hash", "grep"})
 """Commands whose failure is an answer: what follows their ``&&`` runs under a condition."""
 _DECLARATIONS = frozenset({"export", "declare", "typeset", "local", "readonly"})
+_POSITIONAL = ("@", "*", "1", "2", "3", "4", "5")
 _ASSIGNMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\+?)=")
+_ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\[")
 
 
 class LimitReached(Exception):
@@ -196,7 +198,9 @@ class Reader:
         self._probe = True
 
     def _double_bracket(self) -> None:
-        while not self._is_end() and not self._is("]]", "\n"):
+        before = ""
+        while not self._is_end() and not self._is("]]") and (not self._is("\n") or before in ("&&", "||", "(", "[[")):
+            before = self._tokens[self._at].value
             self._next()
         if self._is("]]"):
             self._next()
@@ -302,18 +306,19 @@ class Reader:
             self._state = before
             del self.found[kept:]
 
-    def _call(self, name: str, argv: list[str]) -> None:
+    def _call(self, name: str, arguments: list[str], literal: bool) -> None:
         if name in self._running:  # recursion tells nothing new
             return
         self._running.add(name)
         back = self._at
         self._at = self._functions[name]
-        positional = self._state.variables.get("@")
-        self._positional("" if len(argv) == 1 else None)
+        kept = {key: self._state.variables.get(key) for key in _POSITIONAL}
+        self._positional(arguments, literal)
         self._expected.append(frozenset())
         self._command()
         self._expected.pop()
-        self._positional(positional)
+        for key, value in kept.items():
+            self._state.set(key, value)
         self._at = back
         self._running.discard(name)
 
@@ -342,6 +347,8 @@ class Reader:
                 self._next()
                 words, exact = self._resolved(token)
                 match = self._assignment(token) if not argv or argv[0] in _DECLARATIONS else None
+                if not argv and _is_element(token):
+                    continue
                 if match:
                     assigned.append((match, " ".join(words)[match.end() :], exact))
                 else:
@@ -349,9 +356,11 @@ class Reader:
                     literal = literal and exact
         self._run(argv, assigned, literal, first)
 
-    def _positional(self, value: str | None) -> None:
-        self._state.set("@", value)
-        self._state.set("*", value)
+    def _positional(self, arguments: list[str], literal: bool) -> None:
+        whole = " ".join(arguments) if literal and all(len(word.split()) == 1 for word in arguments) else None
+        for key in _POSITIONAL:
+            at = int(key) - 1 if key.isdigit() else -1
+            self._state.set(key, whole if at < 0 else arguments[at] if literal and at < len(arguments) else None)
 
     def _resolved(self, token: Token) -> tuple[list[str], bool]:
         self._steps += len(token.word or ())
@@ -373,7 +382,7 @@ class Reader:
                 self._assign(match, value, exact, export=argv[:1] in (["export"], ["declare"]))
             self._export(argv[1:] if argv[:1] == ["export"] else [])
         elif argv[0] in self._functions:
-            self._call(argv[0], argv)
+            self._call(argv[0], argv[1:], literal)
         elif argv[0] in ("cd", "pushd", "popd"):
             self._state.change_directory(argv, literal)
         elif argv[0] == "unset":
@@ -393,6 +402,12 @@ class Reader:
         for name in names:
             if isinstance(value := self._state.variables.get(name), str):
                 self._state.set(name, value, export=True)
+
+
+def _is_element(token: Token) -> bool:
+    """Whether it assigns to an element of an array: nothing that is followed."""
+    source = "".join(part.source for part in token.word or ())
+    return bool(_ELEMENT.match(source)) and ("]=" in source or "]+=" in source)
 
 
 _RESERVED = {

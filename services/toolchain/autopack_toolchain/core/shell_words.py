@@ -77,6 +77,7 @@ class _Lexer:
         self._text = text
         self._at = 0
         self._line = 0
+        self._stop = 0  # where a quotation ends
         self._broken = False
         self._documents: list[tuple[str, bool]] = []
         self._tokens: list[Token] = []
@@ -154,7 +155,7 @@ class _Lexer:
     def _part(self, parts: list[Part], *, quoted: bool) -> None:
         """Appends the next part; leaves the position where it is at the end of the word or of the quotation."""
         text, at = self._text, self._at
-        if match := (_QUOTED if quoted else _PLAIN).match(text, at):
+        if match := _QUOTED.match(text, at, self._stop) if quoted else _PLAIN.match(text, at):
             self._move(match.end())
             parts.append(Part(Kind.TEXT, match[0], quoted, match[0]))
             return
@@ -191,6 +192,7 @@ class _Lexer:
     def _double(self, parts: list[Part]) -> None:
         end, closed = self._end_of(self._at + 1, '"')
         self._at += 1
+        self._stop = end
         if self._at == end:
             parts.append(Part(Kind.TEXT, "", True, '""'))
         while self._at < end:
