@@ -8,6 +8,7 @@ matched by RE2, in linear time. Where git matches bytes, ``?`` and ``[...]`` mat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +20,9 @@ MAX_PATTERN = 256
 """Characters of a pattern; longer ones are passed over."""
 
 _WILD = frozenset("*?[\\")
+_STARS = re.compile(r"\*{3,}")
 _ANY_DEPTH = 1 << 30
+_NOTHING = "[^\\x00-\\x{10FFFF}]"
 
 Verdict = tuple[int, bool]
 """The line of a pattern, and whether it says that the directory is ignored; the last line that matches decides."""
@@ -92,7 +95,7 @@ def parse_ignore_file(text: str) -> IgnoreFile | None:
     for number, line in enumerate(text.split("\n")):
         pattern = _stripped(line)
         is_ignored = not pattern.startswith("!")
-        body = pattern.removeprefix("!").rstrip("/").removeprefix("**/")
+        body = _STARS.sub("**", pattern.removeprefix("!").removesuffix("/")).removeprefix("**/")
         if not body or pattern.startswith("#") or len(pattern) > MAX_PATTERN:
             continue
         kind = paths if "/" in body else names
@@ -129,10 +132,10 @@ def _pieces(body: str) -> Iterator[str]:
             yield _class(rest[1:end])
             at += end + 1
         elif rest[0] == "\\":
-            yield re2.escape(rest[1:2]) or "[^\\x00-\\x{10FFFF}]"  # nothing is escaped: it matches nothing
+            yield re2.escape(rest[1:2]) or _NOTHING  # nothing is escaped: it matches nothing
             at += 2
         else:
-            yield {"*": "[^/]*", "?": "[^/]", "[": "[^\\x00-\\x{10FFFF}]"}.get(rest[0], re2.escape(rest[0]))
+            yield {"*": "[^/]*", "?": "[^/]", "[": _NOTHING}.get(rest[0], re2.escape(rest[0]))
             at += 1
 
 
@@ -150,18 +153,30 @@ def _class_end(rest: str) -> int:
 
 
 def _class(inner: str) -> str:
-    """A bracket expression; no slash is ever in one."""
+    """A bracket expression; a slash is matched by none."""
     negated = inner[:1] in {"!", "^"}
-    inner = inner[1:] if negated else inner
-    pieces, at = [], 0
+    at = int(negated)
+    pieces: list[str] = []
     while at < len(inner):
         if inner.startswith("[:", at) and (closed := inner.find(":]", at)) > 0:
             pieces.append(inner[at : closed + 2])
             at = closed + 2
             continue
-        is_escaped = inner[at] == "\\"
-        at += is_escaped
-        is_range = inner[at] == "-" and not is_escaped and 0 < at < len(inner) - 1
-        pieces.append("-" if is_range else re2.escape(inner[at]))
-        at += 1
-    return f"[^/{''.join(pieces)}]" if negated else f"[{''.join(pieces)}]"
+        low, at = _class_char(inner, at)
+        high = low
+        if inner[at : at + 1] == "-" and at + 1 < len(inner):
+            high, at = _class_char(inner, at + 1)
+        # The first character of a range counts by itself too: [b-a] is b.
+        halves = [(low, "."), ("0", high)] if low <= "/" <= high else [(low, high)]
+        if low != "/":
+            halves.append((low, low))
+        pieces += [f"{re2.escape(first)}-{re2.escape(last)}" for first, last in halves if first <= last]
+    if negated:
+        return f"[^/{''.join(pieces)}]"
+    return f"[{''.join(pieces)}]" if pieces else _NOTHING
+
+
+def _class_char(inner: str, at: int) -> tuple[str, int]:
+    """A character of a bracket expression, and where it ends; a backslash escapes the next one."""
+    at += inner[at] == "\\" and at + 1 < len(inner)
+    return inner[at], at + 1

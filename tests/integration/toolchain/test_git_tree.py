@@ -108,7 +108,7 @@ def test_a_linked_worktree_is_read_with_its_own_index(repository: Path) -> None:
     git(repository, "add", "-A")
     git(repository, "commit", "-q", "-m", "m")
     tree = repository.parent / "linked"
-    git(repository, "worktree", "add", "-q", tree)
+    git(repository, "worktree", "add", "-q", str(tree))
     write(tree, "dist/b")
     with open_allowed(str(tree), [repository.parent], Budget()) as found:
         assert found.paths == (".git", "build/a")
