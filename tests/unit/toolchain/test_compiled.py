@@ -111,3 +111,96 @@ def test_projects_of_several_languages_stand_beside_each_other(detect_files: Det
     found = [(p.workdir, p.ecosystem) for p in detect_files(files).projects]
     assert sorted(found[:2]) == [(".", "go"), (".", "node")]
     assert found[2] == ("api", "python")
+
+
+@pytest.mark.parametrize(
+    ("files", "command"),
+    [
+        ({"go.mod": "module a\n", "main.go": ""}, "go run ."),
+        ({"go.mod": "module a\n", "cmd/tool/main.go": "", "a.go": ""}, "go run ./cmd/tool"),
+        ({"go.mod": "module a\n", "cmd/a/main.go": "", "cmd/b/main.go": ""}, None),
+        ({"Cargo.toml": '[package]\nname = "a"\n', "src/main.rs": ""}, "cargo run"),
+        ({"Cargo.toml": '[package]\nname = "a"\n', "src/lib.rs": ""}, None),
+        (
+            {
+                "Cargo.toml": '[workspace]\nmembers = ["x", "y"]\n',
+                "x/Cargo.toml": '[package]\nname = "tool"\n',
+                "x/src/main.rs": "",
+                "y/Cargo.toml": '[package]\nname = "lib"\n',
+            },
+            "cargo run --package tool",
+        ),
+        (
+            {
+                "pom.xml": POM
+                % "<build><plugins><plugin><artifactId>spring-boot-maven-plugin</artifactId></plugin></plugins></build>"
+            },
+            "mvn -B spring-boot:run",
+        ),
+        (
+            {"build.gradle.kts": 'plugins {\n    id("org.springframework.boot") version "3.2.0"\n}\n'},
+            "gradle --no-daemon bootRun",
+        ),
+        (
+            {"settings.gradle": "include 'app'", "app/build.gradle": "plugins {\n  id 'application'\n}\n"},
+            "gradle --no-daemon run",
+        ),
+        ({"build.gradle.kts": 'plugins {\n    id("org.springframework.boot") apply false\n}\n'}, None),
+    ],
+)
+def test_a_program_is_started_where_only_one_can_be_meant(
+    files: dict[str, str], command: str | None, detect_files: Detect
+) -> None:
+    step = detect_files(files).projects[0].step(StepKind.RUN)
+    assert (step.command.line() if step else None) == command
+
+
+def test_nextest_is_the_runner_where_it_is_configured(detect_files: Detect) -> None:
+    files = {"Cargo.toml": '[package]\nname = "a"\n', ".config/nextest.toml": "", "tests/a.rs": ""}
+    assert lines(detect_files(files).projects[0])["test"] == "cargo nextest run"
+
+
+@pytest.mark.parametrize(
+    ("plugin", "kind", "task"),
+    [
+        ('id "com.diffplug.spotless" version "6"', "format", "spotlessCheck"),
+        ("id 'checkstyle'", "lint", "checkstyleMain"),
+        ('id("io.gitlab.arturbosch.detekt")', "lint", "detekt"),
+        ('id("org.jlleitschuh.gradle.ktlint") version "12"', "lint", "ktlintCheck"),
+    ],
+)
+def test_plugins_of_gradle_bring_checks(plugin: str, kind: str, task: str, detect_files: Detect) -> None:
+    (project,) = detect_files({"build.gradle": f"plugins {{\n    {plugin}\n}}\n"}).projects
+    assert lines(project)[kind] == f"gradle --no-daemon {task}"
+
+
+def test_kotlin_is_a_language_of_the_jvm(detect_files: Detect) -> None:
+    (project,) = detect_files({"build.gradle.kts": "", "src/main/kotlin/A.kt": ""}).projects
+    assert project.ecosystem == "java"
+    assert ("src/main/kotlin/A.kt", "Kotlin source") in {(e.path, e.signal) for e in project.evidence}
+
+
+def test_ant_builds_by_its_default_target_and_tests_by_a_target_of_this_name(detect_files: Detect) -> None:
+    build = '<project default="jar"><target name="jar"/><target name="test"/></project>'
+    (project,) = detect_files({"build.xml": build, "test/ATest.java": ""}).projects
+    assert project.package_manager.name == "ant"
+    assert lines(project) == {"build": "ant", "test": "ant test"}
+
+
+def test_a_build_file_of_phing_is_none_of_ant(detect_files: Detect) -> None:
+    build = '<project default="x"><target name="x"/></project>'
+    assert {p.ecosystem for p in detect_files({"build.xml": build, "composer.json": "{}"}).projects} == {"php"}
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("java { toolchain { languageVersion = JavaLanguageVersion.of(21) } }", "21"),
+        ("kotlin { jvmToolchain(17) }", "17"),
+        ("sourceCompatibility = '11'", "11"),
+        ("sourceCompatibility = JavaVersion.VERSION_1_8", "1_8"),
+    ],
+)
+def test_the_java_of_a_gradle_build(text: str, version: str, detect_files: Detect) -> None:
+    (project,) = detect_files({"build.gradle": text}).projects
+    assert [(r.name, r.constraint) for r in project.runtime_versions] == [("java", version)]

@@ -21,8 +21,8 @@ __all__ = ["detect_runtimes"]
 _CONSTRAINT = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,62}[\x21-\x7e])?")
 """What can be a version or a range: printable, one line, at most 64 characters."""
 
-_PREFIXED = re.compile(r"(?:v|[a-z]+-)(?=\d)")
-"""``v20.1`` in .nvmrc, ``python-3.11`` in runtime.txt, ``ruby-3.2`` in .ruby-version."""
+_LETTER = re.compile(r"v(?=\d)")
+"""``v20.1`` in .nvmrc."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,9 @@ def _read(workspace: Workspace, rule: VersionFile, path: str) -> list[_Found]:
     for runtime, value, line in _values(workspace, rule, path):
         constraint = str(value).strip() if isinstance(value, str | int | float) and value is not True else ""
         if rule.format in {"line", "tool-versions", "mise"}:
-            constraint = _PREFIXED.sub("", constraint, count=1) if _PREFIXED.match(constraint) else constraint
+            # python-3.11 in runtime.txt, ruby-3.2 in .ruby-version; another word (temurin-21) is part of the version.
+            constraint = constraint.removeprefix(f"{runtime}-")
+            constraint = constraint[1:] if _LETTER.match(constraint) else constraint
         if _CONSTRAINT.fullmatch(constraint):
             found.append(_Found(runtime, constraint, Evidence(path, line, rule.signal, rule.weight)))
     return found
