@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from autopack_api.common.v1 import common_pb2
 from autopack_api.toolchain.v1 import toolchain_pb2
@@ -116,10 +116,10 @@ def _wrong(file: common_pb2.SnapshotFile, seen: set[str]) -> Iterator[tuple[str,
         yield "content", f"must have at most {MAX_CONTENT_BYTES:,} bytes; send larger files without content"
 
 
-def detection_to_proto(detection: Detection) -> toolchain_pb2.DetectResponse:
-    """The whole answer."""
+def detection_to_proto(detection: Detection, installed: Collection[str] | None = None) -> toolchain_pb2.DetectResponse:
+    """The whole answer; with ``installed``, those of the tools that are there, it tells which are missing."""
     return toolchain_pb2.DetectResponse(
-        projects=[_project(project) for project in detection.projects],
+        projects=[_project(project, installed) for project in detection.projects],
         warnings=[
             toolchain_pb2.Warning(reason=warning.reason, message=warning.message, paths=warning.paths)
             for warning in detection.warnings
@@ -143,7 +143,7 @@ def snapshot_spec_to_proto(registry: Registry, max_depth: int) -> toolchain_pb2.
     )
 
 
-def _project(project: Project) -> toolchain_pb2.Project:
+def _project(project: Project, installed: Collection[str] | None) -> toolchain_pb2.Project:
     return toolchain_pb2.Project(
         workdir=project.workdir,
         ecosystem=project.ecosystem,
@@ -153,7 +153,7 @@ def _project(project: Project) -> toolchain_pb2.Project:
             toolchain_pb2.RuntimeVersion(name=r.name, constraint=r.constraint, source=_evidence(r.source))
             for r in project.runtime_versions
         ],
-        steps=[_step(step) for step in project.steps],
+        steps=[_step(step, installed) for step in project.steps],
         evidence=[_evidence(item) for item in project.evidence],
         workspace=_workspace(project.workspace) if project.workspace else None,
     )
@@ -178,13 +178,18 @@ def _manager(manager: PackageManager) -> toolchain_pb2.PackageManager:
     )
 
 
-def _step(step: Step) -> toolchain_pb2.Step:
+def _step(step: Step, installed: Collection[str] | None) -> toolchain_pb2.Step:
+    state = toolchain_pb2.TOOL_STATE_UNSPECIFIED
+    if installed is not None and step.tool:
+        is_there = step.tool in installed
+        state = toolchain_pb2.TOOL_STATE_FOUND if is_there else toolchain_pb2.TOOL_STATE_MISSING
     return toolchain_pb2.Step(
         kind=_KINDS[step.kind],
         command=command_to_proto(step.command),
         confidence=step.confidence,
         evidence=[_evidence(item) for item in step.evidence],
         tool=step.tool,
+        tool_state=state,
     )
 
 

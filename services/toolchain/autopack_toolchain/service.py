@@ -10,6 +10,7 @@ from autopack_api.toolchain.v1 import toolchain_pb2, toolchain_pb2_grpc
 from autopack_kit.server import ServiceContext
 
 from .adapters.filesystem import open_allowed
+from .adapters.programs import installed
 from .adapters.snapshot import SnapshotTree
 from .convert import detection_to_proto, snapshot_spec_to_proto, source_from_proto
 from .core.detect import detect
@@ -46,7 +47,8 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
         """Every project of a source."""
         source = await asyncio.to_thread(source_from_proto, request, self._settings.max_depth)
         detection = await asyncio.to_thread(self._detect, source)
-        return detection_to_proto(detection)
+        found = await asyncio.to_thread(installed, detection.tools) if request.probe_tools else None
+        return detection_to_proto(detection, found)
 
     async def GetSnapshotSpec(
         self, request: toolchain_pb2.GetSnapshotSpecRequest, context: Context

@@ -67,6 +67,43 @@ async def test_a_path_and_its_snapshot_give_the_same_answer(stub: Async, tmp_pat
     assert project.package_manager.name == "pip"
 
 
+async def test_probing_tells_which_tools_are_there_and_which_are_not(
+    stub: Async, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, programs = tmp_path / "allowed", tmp_path / "bin"
+    programs.mkdir()
+    (programs / "go").touch(0o755)
+    (root / "go.mod").write_text("module a\n\nrequire b v1.0.0\n")
+    (root / "a_test.go").write_text("package a\n")
+    (root / "pom.xml").write_text("<project><artifactId>a</artifactId></project>")
+    monkeypatch.setenv("PATH", str(programs))
+    request = toolchain_pb2.DetectRequest(path=str(root), probe_tools=True)
+    states = {step.tool: step.tool_state for p in (await stub.Detect(request)).projects for step in p.steps}
+    assert states["go"] == toolchain_pb2.TOOL_STATE_FOUND
+    assert states["mvn"] == toolchain_pb2.TOOL_STATE_MISSING
+    request.probe_tools = False
+    unasked = {step.tool_state for p in (await stub.Detect(request)).projects for step in p.steps}
+    assert unasked == {toolchain_pb2.TOOL_STATE_UNSPECIFIED}
+
+
+async def test_probing_for_a_snapshot_is_refused_because_its_steps_run_elsewhere(stub: Async) -> None:
+    request = snapshot(("go.mod", b"module a\n"))
+    request.probe_tools = True
+    code, _, fields = await failure(stub.Detect(request))
+    assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["probe_tools"])
+
+
+async def test_ignored_directories_of_a_snapshot_are_left_out_unless_they_are_tracked(stub: Async) -> None:
+    request = snapshot(
+        (".gitignore", b"tools\nscratch\n"), ("tools/go.mod", b"module a\n"), ("scratch/go.mod", b"module b\n")
+    )
+    request.snapshot.tracked_directories.append("tools")
+    assert [project.workdir for project in (await stub.Detect(request)).projects] == ["tools"]
+    request.snapshot.tracked_directories.extend(f"d{number}" for number in range(1_000))
+    code, _, fields = await failure(stub.Detect(request))
+    assert (code, fields) == (grpc.StatusCode.INVALID_ARGUMENT, ["snapshot.tracked_directories"])
+
+
 @pytest.mark.parametrize("path", ["/etc", "/nonexistent", "/"])
 async def test_a_path_outside_the_roots_is_denied_whether_it_exists_or_not(stub: Async, path: str) -> None:
     code, reason, _ = await failure(stub.Detect(toolchain_pb2.DetectRequest(path=path)))
@@ -130,6 +167,8 @@ async def test_the_snapshot_spec_names_what_detection_reads(stub: Async) -> None
     spec = await stub.GetSnapshotSpec(toolchain_pb2.GetSnapshotSpecRequest())
     assert {"pyproject.toml", "package.json", "test_*.py"} <= set(spec.content_patterns)
     assert {".git", "node_modules", ".venv"} <= set(spec.pruned_directories)
+    assert {"build", "vendor"} <= set(spec.generic_directories)
+    assert {".git", "pyvenv.cfg"} <= set(spec.boundary_files)
     assert (spec.max_files, spec.max_content_bytes) == (50_000, 1 << 20)
 
 

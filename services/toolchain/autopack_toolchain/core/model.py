@@ -159,6 +159,11 @@ class Detection:
     projects: tuple[Project, ...]
     warnings: tuple[DetectionWarning, ...]
 
+    @property
+    def tools(self) -> frozenset[str]:
+        """Every program that some step needs on PATH."""
+        return frozenset(step.tool for project in self.projects for step in project.steps if step.tool)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
