@@ -160,7 +160,8 @@ def unpacked(directory: Path) -> Iterator[tuple[Path, Path]]:
 
 def measure() -> list[BenchRow]:
     """The rows for ``make bench``; only the cost for this project's own tree where the corpora are not."""
-    from .fit_toolchain import collect, evaluated  # which imports this module
+    from .fit_toolchain import evaluated  # both import this module
+    from .toolchain_samples import collect
 
     directory = corpora()
     rows = [("detection of this project", seconds(ROOT) * 1000, "ms", f"best of {ROUNDS}, in process, walk included")]

@@ -5,18 +5,8 @@ from __future__ import annotations
 import pytest
 from autopack_toolchain.core.calibration import MANAGER_SIGNS, STEP_SIGNS, default_calibration
 
-from bench.fit_toolchain import (
-    MANAGER_PRIOR,
-    STEP_PRIOR,
-    TARGET,
-    Sample,
-    Samples,
-    collect,
-    evaluated,
-    fit,
-    fitted,
-    text_of,
-)
+from bench.fit_toolchain import MANAGER_PRIOR, STEP_PRIOR, TARGET, evaluated, fit, fitted, text_of
+from bench.toolchain_samples import Sample, Samples, collect
 from bench.toolchain_score import BadInput, corpora, unpacked
 
 

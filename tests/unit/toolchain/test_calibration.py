@@ -30,11 +30,13 @@ WEIGHTS = st.floats(0, 1)
 MANAGERS = st.builds(ManagerFeatures, WEIGHTS, WEIGHTS, st.integers(0, 50), st.booleans())
 STEPS = st.builds(
     StepFeatures,
+    st.sampled_from(StepKind),
     st.sampled_from(Source),
     WEIGHTS,
     WEIGHTS,
     st.integers(0, 50),
     st.integers(0, 500),
+    st.booleans(),
     st.booleans(),
     st.booleans(),
 )
@@ -48,12 +50,14 @@ guess = -0.25
 
 [step]
 intercept = 0.5
+test = 0.5
 ci = 1.5
 ci_weight = 2
 weight = 0.5
 pieces = 0.1
 rival = -1.0
 variants = -0.5
+opaque = -0.5
 silent_ci = -0.5
 side = -0.5
 """
@@ -87,7 +91,12 @@ def test_more_evidence_for_a_step_never_lowers_its_confidence(
 @given(STEPS, WEIGHTS)
 def test_what_speaks_against_a_step_never_raises_its_confidence(features: StepFeatures, rival: float) -> None:
     worse = replace(
-        features, rival=max(rival, features.rival), variants=features.variants + 3, silent_ci=True, side=True
+        features,
+        rival=max(rival, features.rival),
+        variants=features.variants + 3,
+        opaque=True,
+        silent_ci=True,
+        side=True,
     )
     assert step_confidence(worse) <= step_confidence(features)
 
@@ -100,7 +109,10 @@ def test_a_confidence_is_above_zero_and_never_certain(manager: ManagerFeatures, 
 
 
 def test_the_shipped_calibration_is_no_constant() -> None:
-    weak, strong = StepFeatures(Source.DEFAULT, 0.5, rival=0.8), StepFeatures(Source.CI, 0.95, pieces=3)
+    weak, strong = (
+        StepFeatures(StepKind.TEST, Source.DEFAULT, 0.5, rival=0.8),
+        StepFeatures(StepKind.TEST, Source.CI, 0.95, pieces=3),
+    )
     assert step_confidence(strong) - step_confidence(weak) > 0.2
     torn, agreed = ManagerFeatures(0.6, rival=0.9, guess=True), ManagerFeatures(0.98, pieces=3)
     assert manager_confidence(agreed) - manager_confidence(torn) > 0.1
@@ -111,7 +123,7 @@ def test_the_shipped_calibration_is_no_constant() -> None:
     [
         ("rival = -1\n", "", r"\[manager\] needs an intercept and the coefficients weight, pieces"),
         ("rival = -1\n", "rivals = -1\n", r"\[manager\] needs an intercept"),
-        ("intercept = 0.5", "intercept = nan", r"\[step\] needs an intercept and the coefficients ci.* finite"),
+        ("intercept = 0.5", "intercept = nan", r"\[step\] needs an intercept and the coefficients test.* finite"),
         ("ci = 1.5", "ci = -1.5", r"\[step\] ci has the wrong sign"),
         ("rival = -1\n", "rival = 1\n", r"\[manager\] rival has the wrong sign"),
     ],
@@ -201,9 +213,14 @@ def test_features_of_steps_tell_rivals_of_as_strong_a_source_and_what_agrees() -
         Step(StepKind.TEST, Command.of("python", "-m", "pytest"), 0.8, (evidence("pytest.ini", 0.8),), Source.TASK),
     ]
     first, second, third = step_features(project(UV, *steps), StepKind.TEST, context(ci=True))
-    assert first == StepFeatures(Source.CI, 0.7, rival=0.0, pieces=2)
-    assert second == StepFeatures(Source.TASK, 0.9, rival=0.8, pieces=1, silent_ci=True)
-    assert third == StepFeatures(Source.TASK, 0.8, rival=0.9, pieces=2, silent_ci=True)
+    assert first == StepFeatures(StepKind.TEST, Source.CI, 0.7, rival=0.0, pieces=2)
+    assert second == StepFeatures(StepKind.TEST, Source.TASK, 0.9, rival=0.8, opaque=True, silent_ci=True)
+    assert third == StepFeatures(StepKind.TEST, Source.TASK, 0.8, rival=0.9, pieces=2, silent_ci=True)
+
+
+def test_a_command_of_which_it_cannot_be_seen_what_runs_has_less_confidence() -> None:
+    plain, hidden = step(StepKind.TEST, "pytest", 0.8), step(StepKind.TEST, "our-tests", 0.8)
+    assert one(project(UV, hidden)).steps[0].confidence < one(project(UV, plain)).steps[0].confidence
 
 
 def test_many_tasks_for_one_purpose_lower_the_confidence() -> None:

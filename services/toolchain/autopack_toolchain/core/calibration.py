@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from .model import Source
+from .model import Source, StepKind
 
 __all__ = [
     "CERTAINTY",
@@ -42,16 +42,19 @@ LARGEST = 50.0
 
 MANAGER_SIGNS: Mapping[str, int] = {"weight": 1, "pieces": 1, "rival": -1, "guess": -1}
 STEP_SIGNS: Mapping[str, int] = {
+    "test": 1,
     "ci": 1,
     "ci_weight": 1,
     "weight": 1,
     "pieces": 1,
     "rival": -1,
     "variants": -1,
+    "opaque": -1,
     "silent_ci": -1,
     "side": -1,
 }
-"""Which way each feature may move the confidence."""
+"""Which way each feature may move the confidence. (Tests are run as expected more often than the rest is: every
+second repository has a way of its own to run its linters.)"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +88,25 @@ class StepFeatures:
     """What is known about a command for one purpose.
 
     Attributes:
+        kind: the purpose.
         source: where it was learned.
         weight: combined weight of its evidence, 0 to 1.
         rival: combined weight of the strongest other command for this purpose that was learned from as strong a source;
             0 if there is none. The same runner with other arguments is no other command.
         pieces: files that speak for it.
         variants: named tasks of the project that may be for this purpose: where there are many, each is less likely.
+        opaque: what runs in the end cannot be seen: the command calls a program or a task that is not known.
         silent_ci: the repository has continuous integration, in which no such command was found for this project.
         side: the project stands in a directory such as ``examples/``.
     """
 
+    kind: StepKind
     source: Source
     weight: float
     rival: float = 0.0
     pieces: int = 1
     variants: int = 0
+    opaque: bool = False
     silent_ci: bool = False
     side: bool = False
 
@@ -107,12 +114,14 @@ class StepFeatures:
         """The features as the model takes them."""
         ci = self.source is Source.CI
         return {
+            "test": float(self.kind is StepKind.TEST),
             "ci": float(ci),
             "ci_weight": self.weight if ci else 0.0,
             "weight": log_odds(self.weight),
             "pieces": math.log(max(1, self.pieces)),
             "rival": self.rival,
             "variants": math.log(1 + self.variants),
+            "opaque": float(self.opaque),
             "silent_ci": float(self.silent_ci),
             "side": float(self.side),
         }

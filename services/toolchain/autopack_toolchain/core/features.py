@@ -57,6 +57,12 @@ class Context:
         command = step.command
         return self.classifier.entry(command.argv, command.cwd) if command.argv else command.line()
 
+    def opaque(self, step: Step) -> bool:
+        """Whether it cannot be seen what a step runs in the end."""
+        command = step.command
+        uses = self.classifier.uses(command.argv, command.cwd) if command.argv else ()
+        return not any(use.kind is step.kind and use.runner for use in uses)
+
 
 def calibrated(projects: Iterable[Project], context: Context, calibration: Calibration | None = None) -> list[Project]:
     """Ranked projects with the confidence of managers and steps on one scale.
@@ -92,11 +98,13 @@ def step_features(project: Project, kind: StepKind, context: Context) -> list[St
     variants = sum(context.variants.get((project.workdir, kind, of), 0) for of in (project.ecosystem, ""))
     return [
         StepFeatures(
+            kind=kind,
             source=step.source,
             weight=step.confidence,
             rival=_rival(step, heart, steps, hearts),
             pieces=_pieces(heart, steps, hearts),
             variants=variants,
+            opaque=context.opaque(step),
             silent_ci=context.ci and step.source is not Source.CI,
             side=side,
         )
