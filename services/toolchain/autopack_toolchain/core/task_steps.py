@@ -138,7 +138,7 @@ def _strength(
 
 
 def _repeats(workspace: Workspace, task: Task, ecosystem: str, commands: list[tuple[str, ...]]) -> bool:
-    """Whether a target of make or rake only gives the runner another name; other tools are there to be the entry."""
+    """Whether a target of make or rake only renames the runner; other tools are there to be the entry."""
     known = workspace.registry.ecosystems[ecosystem].programs if ecosystem in workspace.registry.ecosystems else ()
     speaking = [argv for argv in commands if argv[0] not in _MESSAGES]
     return (

@@ -46,8 +46,12 @@ def read_scripts(workspace: Workspace, directory: str) -> Iterator[Task]:
 
 
 def script_task(workspace: Workspace, path: str) -> Task | None:
-    """The script at any path, as it is called from the root; None if there is none."""
-    return next(_task(workspace, ".", path), None) if workspace.has(".", path) else None
+    """The shell script at a path, as it is called from the root; None if there is none whose text is at hand."""
+    # A snapshot carries the text of some files only, and gives the same answer as the directory itself.
+    known = workspace.has(".", path) and workspace.registry.wants_content(path)
+    return (
+        next(_task(workspace, ".", path), None) if known and _suffix(path.rpartition("/")[2]) in {"", *_SHELL} else None
+    )
 
 
 def _suffix(name: str) -> str:
