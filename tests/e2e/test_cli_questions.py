@@ -55,6 +55,45 @@ def test_detect_of_a_missing_path_says_what_to_do(cli: Cli) -> None:
         assert "what to do: " in done.stderr
 
 
+def test_detect_answers_for_the_others_when_one_path_fails(cli: Cli, shop: Path) -> None:
+    done = cli("detect", "nowhere", shop)
+    assert done.returncode == 1
+    assert "python, pip" in done.stdout
+    assert "nowhere' does not exist" in done.stderr
+    found = json.loads(cli("detect", shop, "nowhere", "--json").stdout)
+    assert found[0]["projects"][0]["ecosystem"] == "python"
+    assert found[1] is None
+
+
+def test_detect_with_tools_tells_those_that_are_missing(cli: Cli, shop: Path) -> None:
+    empty = cli.home / "empty"
+    empty.mkdir()
+    done = cli("detect", shop, "--tools", env={"PATH": str(empty)})
+    assert "python not installed" in done.stdout
+    assert "not installed" not in cli("detect", shop).stdout
+    refused = cli("detect", shop, "--tools", "--snapshot")
+    assert refused.returncode == 2
+    assert "--tools" in refused.stderr
+
+
+def test_detect_shows_workspaces_and_warnings_each_on_one_line(cli: Cli) -> None:
+    root = cli.home / "many"
+    for name in ("a", "b\nc"):
+        (root / "packages" / name).mkdir(parents=True)
+        (root / "packages" / name / "package.json").write_text(
+            json.dumps({"name": name, "scripts": {"test": "vitest"}})
+        )
+    (root / "package.json").write_text('{"name": "r", "workspaces": ["packages/*"]}')
+    (root / "package-lock.json").write_text("{}")
+    (root / "packages/a/pyproject.toml").write_text("[broken\na = 1\n")
+    done = cli("detect", root)
+    lines = [line.strip() for line in done.stdout.splitlines()]
+    assert any(line.startswith("npm workspace of 2: packages/a, packages/b") for line in lines), done.stdout
+    assert "member of the npm workspace in ." in lines
+    assert any(line.startswith("warning: packages/a/pyproject.toml:1") for line in lines)
+    assert not any(line.startswith("c") for line in lines)
+
+
 def test_context_is_bounded_and_carries_what_it_was_given(cli: Cli) -> None:
     done = cli("context", "--goal", "Fix the login\nIt loops.", "--scope", "src/", "--constraint", "Keep the API")
     assert "Fix the login" in done.stdout

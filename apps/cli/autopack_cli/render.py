@@ -38,7 +38,9 @@ __all__ = [
 UNFOLDED = 240
 """Columns when the output is no terminal: a table that is folded at 80 cannot be searched."""
 
-_WHOLE = frozenset({"state", "files", "time", "created", "setting", "from", "service", "health", "step", "sure"})
+_WHOLE = frozenset(
+    {"state", "files", "time", "created", "setting", "from", "service", "health", "step", "sure", "tool"}
+)
 """Columns of short words and of names that are copied: on a narrow terminal the others are folded."""
 
 _REMEDIES = {
@@ -70,12 +72,12 @@ def print_json(message: Message) -> None:
     sys.stdout.write(MessageToJson(message, preserving_proto_field_name=True) + "\n")
 
 
-def print_messages(messages: Sequence[Message]) -> None:
-    """One message as itself, several as a list."""
-    if len(messages) == 1:
+def print_messages(messages: Sequence[Message | None]) -> None:
+    """One message as itself, several as a list, in which ``null`` stands for an answer that there is not."""
+    if len(messages) == 1 and messages[0] is not None:
         print_json(messages[0])
         return
-    rows = [MessageToDict(message, preserving_proto_field_name=True) for message in messages]
+    rows = [message and MessageToDict(message, preserving_proto_field_name=True) for message in messages]
     sys.stdout.write(json.dumps(rows, indent=2) + "\n")
 
 
