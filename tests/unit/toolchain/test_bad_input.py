@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import pytest
 from autopack_toolchain import Detection, DetectionWarning, SnapshotFile, SnapshotTree, detect_tree
+from autopack_toolchain.convert import detection_to_proto
+from autopack_toolchain.core.registry import default_registry
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +28,10 @@ GOOD = {"good/go.mod": "module good\n", "good/a.go": ""}
         ("pom.xml", "<project>\n<a></b>\n</project>", "pom.xml:2: invalid XML"),
         ("pom.xml", '<!DOCTYPE a [<!ENTITY x "y">]><project>&x;</project>', "pom.xml: XML with a document type"),
         ("setup.cfg", "name = a\n[metadata]\n", "setup.cfg:1: invalid INI"),
+        ("setup.cfg", "[metadata]\nname\n more\n", "setup.cfg: invalid INI: a continuation"),
+        ("package.json", '{"engines": {"node": "\\ud800"}}', "package.json: invalid JSON: a \\u escape"),
+        ("rush.json", '{"projects": [', "rush.json: invalid JSON5"),
+        ("composer.json", "{,}", "composer.json:1: invalid JSON"),
         ("setup.py", "from setuptools import setup\nsetup(\n", "setup.py:2: invalid Python"),
         ("Cargo.toml", "[package\n", "Cargo.toml:1: invalid TOML"),
     ],
@@ -87,26 +93,14 @@ def test_a_requirements_file_that_includes_itself_ends(detect_files: Detect) -> 
     assert [p.ecosystem for p in detection.projects] == ["python"]
 
 
+_REGISTRY = default_registry()
 NAMES = st.sampled_from(
-    [
-        "pyproject.toml",
-        "setup.py",
-        "setup.cfg",
-        "Pipfile",
-        "requirements.txt",
-        "tox.ini",
-        "package.json",
-        "yarn.lock",
-        "pnpm-workspace.yaml",
-        "go.mod",
-        "Cargo.toml",
-        "pom.xml",
-        "build.gradle",
-        "Makefile",
-        "test_a.py",
-        ".nvmrc",
-        "uv.lock",
-    ]
+    sorted(
+        _REGISTRY.content_names
+        | {name for ecosystem in _REGISTRY.ecosystems.values() for name in ecosystem.locks}
+        | {"requirements.txt", "test_a.py", "a.sln", "a.csproj", "a.Tests.csproj", "a.gemspec", "a.cabal", "main.go"}
+        | {"index.html", "start.sh", "src/main.rs", "bin/rails", "configure", "-x.rockspec", ".github/workflows/ci.yml"}
+    )
 )
 FRAGMENTS = st.sampled_from(
     [
@@ -138,6 +132,18 @@ FRAGMENTS = st.sampled_from(
         "-e",
         "\ufffd",
         "[tool.poetry.group]\na = 1\n",
+        '{"workspaces": {"packages": [1, {}, "**"]}, "volta": 3}',
+        '{"sdk": [1], "require": ["php"], "require-dev": {"phpunit/phpunit": []}, "config": {"bin-dir": 3}}',
+        '{"projects": [{"projectFolder": "../../.."}], "pnpmVersion": []}',
+        '{"workflowPresets": [1, {"name": 2, "steps": [{"type": "test"}]}]}',
+        "[tools]\npython = {version = [1]}\nnode = 1979-05-27\n",
+        "[tool.pixi.workspace]\na = 1\n",
+        "dependencies:\n - 1\n - python=3\n - pip: [a, 1]\n",
+        "<modules><module>../..</module></modules>",
+        "use (\n ./a\n ..\n)\n",
+        "include 'a:b:../c'\n",
+        "enable_testing()\n",
+        ' "\\ud800" ',
     ]
 )
 
@@ -157,4 +163,7 @@ def test_no_tree_makes_detection_raise_and_the_answer_does_not_depend_on_the_ord
     first = detect_tree(SnapshotTree(held))
     assert first == detect_tree(SnapshotTree(reversed(held)))
     assert all(isinstance(w, DetectionWarning) and w.message for w in first.warnings)
-    assert all(0 < p.confidence < 1 and 0 < p.package_manager.confidence < 1 for p in first.projects)
+    assert all(0 < p.confidence < 1 for p in first.projects)
+    assert all(0 < p.package_manager.confidence < 1 for p in first.projects if p.package_manager.name)
+    assert all(p.package_manager.confidence == 0 for p in first.projects if not p.package_manager.name)
+    detection_to_proto(first).SerializeToString()

@@ -188,6 +188,8 @@ def parse_ini(text: str) -> dict[str, dict[str, str]]:
         raise ManifestError("invalid INI: not an option, a section or a comment", int(line)) from None
     except configparser.Error as error:
         raise ManifestError(f"invalid INI: {error}") from None
+    except AttributeError:  # the parser appends an indented line to an option that has no value
+        raise ManifestError("invalid INI: a continuation of an option without a value") from None
     return {section: {key: value or "" for key, value in parser.items(section)} for section in parser.sections()}
 
 
