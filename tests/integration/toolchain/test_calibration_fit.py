@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 from autopack_toolchain.core.calibration import MANAGER_SIGNS, STEP_SIGNS, default_calibration
 
 from bench.fit_toolchain import MANAGER_PRIOR, STEP_PRIOR, TARGET, evaluated, fit, fitted, text_of
 from bench.toolchain_samples import Sample, Samples, collect
-from bench.toolchain_score import BadInput, corpora, unpacked
+from bench.toolchain_score import Answer, BadInput, corpora, figures, unpacked
 
 
 @pytest.fixture(scope="module")
@@ -43,3 +45,16 @@ def test_a_feature_that_misleads_is_left_out_and_not_turned_round() -> None:
     zero = dict.fromkeys(MANAGER_SIGNS, 0.0)
     misleading = [Sample(f"r{i}", {**zero, "weight": float(i % 2)}, i % 2 == 0, 1.0) for i in range(200)]
     assert fit(misleading, MANAGER_SIGNS, MANAGER_PRIOR).coefficients["weight"] == 0
+
+
+def test_figures_of_a_constant_show_that_it_tells_nothing() -> None:
+    found = figures([Answer("r", 0.75, right) for right in (True, True, True, False)])
+    assert (found.ece, found.auroc, found.sure) == (0.0, 0.5, 0)
+    assert found.brier == 0.1875
+
+
+def test_figures_of_answers_that_know_when_they_are_wrong() -> None:
+    found = figures([Answer("r", 1.0, True), Answer("r", 0.9, True), Answer("r", 0.0, False)])
+    assert (found.auroc, found.sure, found.sure_right) == (1.0, 2, 2)
+    assert found.ece == pytest.approx(0.1 / 3)
+    assert math.isnan(figures([Answer("r", 0.9, True)]).auroc)
