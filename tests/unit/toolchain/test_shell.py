@@ -286,8 +286,8 @@ def test_the_directory_in_which_a_text_ends_is_told() -> None:
 
 
 WORDS = (
-    "if then fi for in do done case esac while function else elif select time f f() cd pushd popd export unset test -f 0 "
-    "a a= x=1 x=$x$x $x $@ $1 ~ EOF A ! é"
+    "if then fi for in do done case esac while function else elif select time f f() cd pushd popd export unset test -f "
+    "0 a a= x=1 x=$x$x $x $@ $1 ~ EOF A ! é"
 )
 SIGNS = "( ) { } $( ${ \" ' ` << <<- <( > >& 2> | || && ; ;; & \\ # $(( (( x[ += $ $' * @( a=( [ [[ ]]"
 FRAGMENTS = st.sampled_from([*WORDS.split(), *SIGNS.split(), "<<A\n", "\n", "\\\n", "\t", "\f", "\0"])

@@ -19,9 +19,9 @@ def read_ci(workspace: Workspace) -> list[CiCommand]:
     """The commands of all CI files of the repository, read once; a broken file is a warning."""
 
     def read(_: str) -> list[CiCommand]:
-        gathered = Gathered()
+        gathered = Gathered(workspace)
         for reader in _READERS:
-            reader(workspace, gathered)
+            reader(gathered)
         return gathered.commands
 
     return workspace.once("ci-commands", "", read)

@@ -6,21 +6,18 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from ..shell import PLACEHOLDER, directory_after
-from ..workspace import Workspace
-from .document import Value, load
+from .document import Value
 from .expressions import evaluate, replace_expressions
 from .matrix import MAX_VARIANTS
-from .model import CiCommand, Gathered, system_of
+from .model import MAX_VARIABLES, CiCommand, Gathered, system_of
 
 __all__ = ["read_azure"]
 
 MAX_DEPTH = 6
 """Templates, stages, jobs and conditions within each other at most."""
-
-MAX_TEMPLATES = 200
-"""Uses of templates at most that are followed in one pipeline: each may use others."""
 
 _NAMES = ("azure-pipelines.yml", "azure-pipelines.yaml")
 _DIRECTORIES = (".azure-pipelines", "azure-pipelines", ".azuredevops", ".azure", ".pipelines", "pipelines")
@@ -36,17 +33,18 @@ _CONDITION = re.compile(r"\$\{\{\s*(?:if|elseif|else|each|insert)\b[^}]*\}\}:?")
 _MACRO = re.compile(r"[A-Za-z_][\w.-]*")
 
 
-def read_azure(workspace: Workspace, gathered: Gathered) -> None:
+def read_azure(gathered: Gathered) -> None:
     """Gathers the commands of the pipelines at the root and in the usual directories."""
+    workspace = gathered.workspace
     paths = [name for name in sorted(workspace.names(".")) if name in _NAMES or _is_pipeline(name)]
     for directory in _DIRECTORIES:
         paths += [
             f"{directory}/{name}" for name in sorted(workspace.names(directory)) if name.endswith((".yml", ".yaml"))
         ]
     for path in paths:
-        for root in load(workspace, path)[:1]:
-            if not root.get("parameters") or path in _NAMES or root.get("trigger") or root.get("pr"):
-                _Reader(workspace, gathered).read(path, root)
+        root = gathered.root(path)
+        if not root.get("parameters") or path in _NAMES or root.get("trigger") or root.get("pr"):
+            _Reader(gathered).read(path, root)
 
 
 def _is_pipeline(name: str) -> bool:
@@ -73,10 +71,9 @@ class _Frame:
 
 
 class _Reader:
-    def __init__(self, workspace: Workspace, gathered: Gathered) -> None:
-        self._workspace = workspace
+    def __init__(self, gathered: Gathered) -> None:
+        self._workspace = gathered.workspace
         self._gathered = gathered
-        self._templates = MAX_TEMPLATES
 
     def read(self, path: str, root: Value) -> None:
         """A whole pipeline."""
@@ -118,6 +115,8 @@ class _Reader:
     def _items(self, value: Value, frame: _Frame, depth: int = MAX_DEPTH) -> Iterator[Value]:
         """Items of a list, also those under ``${{ if }}`` and ``${{ each }}`` and of a list given as a parameter."""
         for item in value.items():
+            if not self._gathered.look():
+                return
             entries = item.entries()
             key = next(iter(entries), "")
             if depth and _CONDITION.fullmatch(key):
@@ -175,10 +174,9 @@ class _Reader:
         """A template of the same repository; its path is relative to the file that uses it, or to the root."""
         name = _fill(item.get("template").text, frame.values).removesuffix("@self")
         path = self._path(name, frame.command.path)
-        self._templates -= 1
-        if not path or frame.depth > MAX_DEPTH or self._templates < 0:
+        if not path or frame.depth > MAX_DEPTH or not self._gathered.look():
             return
-        root = next(iter(load(self._workspace, path)), Value(None))
+        root = self._gathered.root(path)
         parameters = item.get("parameters").entries()
         values = {key: value for key, value in frame.values.items() if not key.startswith("parameters.")} | _defaults(
             root
@@ -226,8 +224,9 @@ def _macro(name: str, values: Mapping[str, str]) -> str | None:
 def _defaults(root: Value) -> dict[str, str]:
     """Parameters with their defaults: a mapping, or a list of ``name`` and ``default``."""
     parameters = root.get("parameters")
-    found = {f"parameters.{key.lower()}": text for key, text in parameters.texts().items()}
-    for item in parameters.items():
+    texts = islice(parameters.texts().items(), MAX_VARIABLES)
+    found = {f"parameters.{key.lower()}": text for key, text in texts}
+    for item in parameters.items()[:MAX_VARIABLES]:
         if item.get("default").text:
             found[f"parameters.{item.get('name').text.lower()}"] = item.get("default").text
     return found
@@ -235,8 +234,8 @@ def _defaults(root: Value) -> dict[str, str]:
 
 def _variables(variables: Value) -> dict[str, str]:
     """Literal variables: a mapping, or a list of ``name`` and ``value``."""
-    found = variables.texts()
-    for item in variables.items():
+    found = dict(islice(variables.texts().items(), MAX_VARIABLES))
+    for item in variables.items()[:MAX_VARIABLES]:
         if item.get("name").text:
             found[item.get("name").text] = item.get("value").text
     return {f"variables.{key.lower()}": text for key, text in found.items() if "$" not in text}

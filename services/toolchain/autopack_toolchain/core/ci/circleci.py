@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import islice, product
 
 from ..shell import PLACEHOLDER, directory_after
-from ..workspace import Workspace, join
-from .document import Value, load
-from .expressions import replace_expressions
+from ..workspace import join
+from .document import Value
 from .matrix import MAX_VARIANTS
-from .model import CiCommand, Gathered, system_of
+from .model import MAX_VARIABLES, CiCommand, Gathered, system_of
 
 __all__ = ["read_circleci"]
 
@@ -20,6 +20,7 @@ DIRECTORY = ".circleci"
 MAX_DEPTH = 6
 """Commands and conditions within each other at most."""
 
+_PARAMETER = re.compile(r"<<[ \t]*((?:parameters|pipeline|matrix)\.[\w.-]+)[ \t]*>>")
 _CHANGE = frozenset({"push"})
 _BUILT_IN = frozenset(
     {"checkout", "restore_cache", "save_cache", "store_artifacts", "store_test_results", "persist_to_workspace",
@@ -27,13 +28,13 @@ _BUILT_IN = frozenset(
 )  # fmt: skip
 
 
-def read_circleci(workspace: Workspace, gathered: Gathered) -> None:
+def read_circleci(gathered: Gathered) -> None:
     """Gathers the commands of the configuration and of those that it continues with."""
+    workspace = gathered.workspace
     names = [name for name in workspace.names(DIRECTORY) if name.endswith((".yml", ".yaml"))]
     for name in sorted(names, key=lambda name: (not name.startswith("config."), name)):
         path = join(DIRECTORY, name)
-        for root in load(workspace, path)[:1]:
-            _Reader(root, path, gathered).read()
+        _Reader(gathered.root(path), path, gathered).read()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,8 @@ class _Reader:
                 self._job(workflow, key, given, row, triggers)
 
     def _job(self, workflow: str, key: str, given: Value, row: Mapping[str, str], triggers: frozenset[str]) -> None:
+        if not self._gathered.look():
+            return
         job = self._root.get("jobs", key)
         orb, slash, _ = key.partition("/")
         command = CiCommand(
@@ -106,7 +109,7 @@ class _Reader:
     def _parameters(self, declared: Value, given: Value, row: Mapping[str, str]) -> dict[str, str]:
         """What is given, else the default; parameters that are lists of steps are looked up when they are used."""
         found: dict[str, str] = {}
-        for name, parameter in declared.get("parameters").entries().items():
+        for name, parameter in islice(declared.get("parameters").entries().items(), MAX_VARIABLES):
             value = given.get(name) or parameter.get("default")
             if value and not value.is_sequence:
                 found[f"parameters.{name}"] = value.text
@@ -118,7 +121,7 @@ class _Reader:
 
     def _steps(self, steps: Value, frame: _Frame) -> None:
         for step in steps.items():
-            if self._gathered.full or frame.depth > MAX_DEPTH:
+            if frame.depth > MAX_DEPTH or not self._gathered.look():
                 return
             self._step(step, frame)
 
@@ -203,14 +206,13 @@ class _Arguments:
 
 
 def _fill(text: str, values: Mapping[str, str]) -> str:
-    return replace_expressions(text, "<<", ">>", lambda name: _lookup(name, values)) if ">>" in text else text
+    """A text with its parameters put in; ``<<`` of a here-document stays."""
 
+    def value(match: re.Match[str]) -> str:
+        name = match[1].replace("matrix.", "parameters.", 1) if match[1].startswith("matrix.") else match[1]
+        return values.get(name, PLACEHOLDER)
 
-def _lookup(name: str, values: Mapping[str, str]) -> str | None:
-    """The value of a reference. What is none, such as a here-document, stays as it is written."""
-    if not name.startswith(("parameters.", "pipeline.", "matrix.")):
-        return f"<<{name}>>"
-    return values.get(name.replace("matrix.", "parameters.", 1) if name.startswith("matrix.") else name)
+    return _PARAMETER.sub(value, text) if "<<" in text else text
 
 
 def _rows(parameters: Value) -> Iterator[dict[str, str]]:
@@ -229,9 +231,9 @@ def _triggers(workflow: Value) -> frozenset[str]:
 def _environment(value: Value) -> dict[str, str]:
     """Variables, given as a mapping or as a list of such."""
     found = value.texts()
-    for item in value.items():
+    for item in value.items()[:MAX_VARIABLES]:
         found |= item.texts()
-    return found
+    return dict(islice(found.items(), MAX_VARIABLES))
 
 
 def _literal(env: Mapping[str, str], values: Mapping[str, str]) -> dict[str, str]:

@@ -131,7 +131,7 @@ class Value:
         for key, value in islice(node.value, MAX_FIELDS):
             if not isinstance(key, yaml.ScalarNode):
                 continue
-            if key.value == "<<" and key.style is None:
+            if key.value == "<<" and not key.style:
                 sources += value.value if isinstance(value, yaml.SequenceNode) else [value]
             else:
                 own[key.value] = value

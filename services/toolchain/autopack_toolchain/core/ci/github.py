@@ -6,23 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from ..workspace import Workspace, join
-from .document import Value, load
+from ..workspace import join
+from .document import Value
 from .expressions import fill
-from .github_steps import MAX_DEPTH, Place, StepReader, checkout_path, inputs_of
-from .matrix import known_values, matrix_rows, variants
+from .github_steps import MAX_DEPTH, Place, StepReader, checkout_path, env_of, inputs_of
+from .matrix import known_values, matrix_rows, variants, varying_keys
 from .model import CiCommand, Gathered
 
 __all__ = ["WORKFLOWS", "read_github"]
 
 WORKFLOWS = ".github/workflows"
-
-MAX_WORKFLOWS = 40
-"""Workflow files at most that are parsed, the likeliest first: parsing costs 0.2 ms a KiB. One of 38 surveyed
-repositories has more that a change starts."""
-
-MAX_WORKFLOW_BYTES = 1 << 20
-"""Characters at most that are parsed of all workflows together, for the same reason: a fifth of a second."""
 
 _ON = re.compile(r"^(?:on|'on'|\"on\")[ \t]*:.*(?:\n(?:[ \t#-].*)?)*", re.MULTILINE)
 _EVENT = re.compile(r"[a-z_]+")
@@ -53,18 +46,16 @@ _UNLIKELY = frozenset(
 _WORDS = re.compile(r"[a-z]+")
 
 
-def read_github(workspace: Workspace, gathered: Gathered) -> None:
+def read_github(gathered: Gathered) -> None:
     """Gathers the commands of all workflows; those that no change starts are read only where no other is."""
-    _Reader(workspace, gathered).read()
+    _Reader(gathered).read()
 
 
 class _Reader:
-    def __init__(self, workspace: Workspace, gathered: Gathered) -> None:
-        self._workspace = workspace
+    def __init__(self, gathered: Gathered) -> None:
+        self._workspace = gathered.workspace
         self._gathered = gathered
-        self._steps = StepReader(workspace, gathered)
-        self._left = MAX_WORKFLOW_BYTES
-        self._files = 0
+        self._steps = StepReader(gathered)
         self._called: set[str] = set()
 
     def read(self) -> None:
@@ -84,23 +75,16 @@ class _Reader:
                 self._workflow(path)
 
     def _workflow(self, path: str) -> None:
-        root = self._load(path)
+        root = self._gathered.root(path)
         triggers = _triggers(root.get("on"))
         declared = root.get("on", "workflow_dispatch", "inputs")
         command = CiCommand(path, workflow=root.get("name").text or path.rpartition("/")[2], triggers=triggers)
         self._jobs(root, command, inputs_of(declared, {}))
 
-    def _load(self, path: str) -> Value:
-        if self._files >= MAX_WORKFLOWS or self._left <= 0:
-            return Value(None)
-        self._files += 1
-        self._left -= len(self._workspace.text(path))
-        return next(iter(load(self._workspace, path)), Value(None))
-
     def _jobs(self, root: Value, command: CiCommand, inputs: Mapping[str, str]) -> None:
         values = {"github.workspace": "$GITHUB_WORKSPACE", **inputs}
         for key, job in root.get("jobs").entries().items():
-            if self._gathered.full:
+            if not self._gathered.look():
                 return
             condition = " && ".join(filter(None, (command.condition, job.get("if").text)))
             own = replace(command, job=key, condition=condition)
@@ -122,7 +106,7 @@ class _Reader:
             tuple(job.get("runs-on").strings() or job.get("runs-on", "labels").strings()),
             next((path for path in checkout_path(steps) if path), ""),
             (workdir, shell),
-            {**root.get("env").texts(), **job.get("env").texts()},
+            {**env_of(root), **env_of(job)},
         )
         self._steps.read(steps, place)
 
@@ -135,10 +119,11 @@ class _Reader:
         if command.depth >= MAX_DEPTH or not path.startswith(WORKFLOWS) or not self._workspace.has(".", path):
             return
         self._called.add(path)
-        root = self._load(path)
+        root = self._gathered.root(path)
         given = job.get("with").texts()
         seen: list[dict[str, str]] = []
-        for rows in variants(matrix_rows(job.get("strategy", "matrix")), given.values()):
+        rows_of_call = matrix_rows(job.get("strategy", "matrix"))
+        for rows in variants(rows_of_call, varying_keys(rows_of_call), given.values()):
             known = {**values, **known_values(rows)}
             inputs = inputs_of(
                 root.get("on", "workflow_call", "inputs"), {name: fill(text, known) for name, text in given.items()}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from ..shell import PLACEHOLDER, UNKNOWN, directory_after
-from ..workspace import Workspace, join
-from .document import Value, load
+from ..workspace import join
+from .document import Value
 from .expressions import fill
-from .matrix import Row, known_values, variants
-from .model import CiCommand, Gathered, system_of
+from .matrix import Row, known_values, variants, varying_keys
+from .model import MAX_VARIABLES, CiCommand, Gathered, system_of
 
-__all__ = ["Place", "StepReader", "inputs_of"]
+__all__ = ["Place", "StepReader", "checkout_path", "env_of", "inputs_of"]
 
 MAX_DEPTH = 4
 """Actions and workflows within each other at most: GitHub allows workflows four deep."""
@@ -46,19 +47,20 @@ class Place:
 class StepReader:
     """Reads the steps of jobs and actions into ``gathered``."""
 
-    def __init__(self, workspace: Workspace, gathered: Gathered) -> None:
-        self._workspace = workspace
+    def __init__(self, gathered: Gathered) -> None:
+        self._workspace = gathered.workspace
         self._gathered = gathered
 
     def read(self, steps: list[Value], place: Place) -> None:
         """The steps of a job or an action, in order."""
         known = _known(place, place.rows, {})
+        varying = varying_keys(place.rows)
         for step in steps:
-            if self._gathered.full:
+            if not self._gathered.look():
                 return
-            self._step(step, place, known)
+            self._step(step, place, known, varying)
 
-    def _step(self, step: Value, place: Place, of_job: _Known) -> None:
+    def _step(self, step: Value, place: Place, of_job: _Known, varying: frozenset[str]) -> None:
         fields = step.entries()
         texts = step.texts()
         run = texts.get("run", "")
@@ -67,10 +69,10 @@ class StepReader:
             return
         inputs = fields["with"].texts() if uses and "with" in fields else {}
         workdir = texts.get("working-directory") or place.inherited[0]
-        env = fields["env"].texts() if "env" in fields else {}
+        env = env_of(step) if "env" in fields else {}
         telling = [run, workdir, *(text for name, text in inputs.items() if name in _COMMAND_INPUTS)]
         condition = " && ".join(filter(None, (place.command.condition, texts.get("if", ""))))
-        for rows in variants(place.rows, telling):
+        for rows in variants(place.rows, varying, telling):
             known = of_job if rows is place.rows and not env else _known(place, rows, env)
             command = CiCommand(
                 path=place.command.path,
@@ -99,7 +101,7 @@ class StepReader:
         if path is None:
             self._gathered.add(command)
         elif path and command.depth < MAX_DEPTH:
-            action = next(iter(load(self._workspace, path)), Value(None))
+            action = self._gathered.root(path)
             inner = replace(command, path=path, depth=command.depth + 1, uses="", with_={})
             values = {"github.workspace": "$GITHUB_WORKSPACE", **inputs_of(action.get("inputs"), command.with_)}
             place = Place(inner, values, [{}], (), place.checkout, ("", ""), command.env)
@@ -120,11 +122,16 @@ class StepReader:
         return "" if uses.startswith("./") else None
 
 
+def env_of(value: Value) -> dict[str, str]:
+    """The variables of a workflow, a job or a step as they are written."""
+    return dict(islice(value.get("env").texts().items(), MAX_VARIABLES))
+
+
 def inputs_of(declared: Value, given: Mapping[str, str]) -> dict[str, str]:
     """The inputs of an action or workflow as references: what is given, else the default, else empty."""
     values = {
         f"inputs.{name.lower()}": given.get(name, declaration.get("default").text)
-        for name, declaration in declared.entries().items()
+        for name, declaration in islice(declared.entries().items(), MAX_VARIABLES)
     }
     return {name: text for name, text in values.items() if PLACEHOLDER not in text and "${{" not in text}
 

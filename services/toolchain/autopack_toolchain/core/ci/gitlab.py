@@ -8,27 +8,20 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from ..workspace import Workspace
-from .document import Value, load
+from .document import Value
 from .matrix import MAX_VARIANTS
-from .model import CiCommand, Gathered, system_of
-from .scripts import Phase, add_phases
+from .model import MAX_CI_FILES, MAX_VARIABLES, CiCommand, Gathered, system_of
+from .scripts import Phase, add_phases, scalars
 
 __all__ = ["read_gitlab"]
 
 FILE = ".gitlab-ci.yml"
 
-MAX_INCLUDED = 30
-"""Files at most that are included: the largest pipelines that are known split into some dozen."""
-
-MAX_DEPTH = 5
-"""Jobs that extend each other and references within each other at most: GitLab allows eleven, people write two."""
+MAX_DEPTH = 11
+"""Jobs at most that extend each other in a row: as GitLab itself allows."""
 
 MAX_PARENTS = 4
-"""Jobs at most that one job extends: with the depth it bounds how many are merged."""
-
-MAX_LINES = 500
-"""Lines at most of one script: references may repeat each other."""
+"""Jobs at most that one job extends: people write one or two."""
 
 _NO_JOBS = frozenset(
     {"default", "include", "stages", "variables", "workflow", "image", "services", "cache", "before_script",
@@ -48,34 +41,35 @@ class _Entry:
     value: Value
 
 
-def read_gitlab(workspace: Workspace, gathered: Gathered) -> None:
+def read_gitlab(gathered: Gathered) -> None:
     """Gathers the commands of all jobs that are not hidden."""
-    if workspace.has(".", FILE):
-        _Reader(workspace, gathered).read()
+    if gathered.workspace.has(".", FILE):
+        _Reader(gathered).read()
 
 
 class _Reader:
-    def __init__(self, workspace: Workspace, gathered: Gathered) -> None:
-        self._workspace = workspace
+    def __init__(self, gathered: Gathered) -> None:
+        self._workspace = gathered.workspace
         self._gathered = gathered
         self._top: dict[str, _Entry] = {}
-        self._read_files: set[str] = set()
+        self._known: dict[str, dict[str, _Entry]] = {}
+        self._included: set[str] = set()
 
     def read(self) -> None:
         self._include(FILE)
         variables = self._variables(self._top.get("variables"))
         for name, entry in self._top.items():
-            if self._gathered.full:
+            if not self._gathered.look():
                 return
             if not name.startswith(".") and name not in _NO_JOBS and entry.value.is_mapping:
-                self._job(name, self._merged(entry), variables)
+                self._job(name, self._merged(name), variables)
 
     def _include(self, path: str) -> None:
         """The top level of a file; what is written in it stands above what it includes."""
-        if path in self._read_files or len(self._read_files) >= MAX_INCLUDED:
+        if path in self._included or len(self._included) >= MAX_CI_FILES:
             return
-        self._read_files.add(path)
-        documents = load(self._workspace, path)
+        self._included.add(path)
+        documents = self._gathered.documents(path)
         root = documents[-1] if documents else Value(None)
         include = root.get("include")
         for item in include.items() if include.is_sequence else [include]:
@@ -95,21 +89,26 @@ class _Reader:
             if fnmatchcase(file, pattern) and self._workspace.registry.wants_content(path):
                 yield path
 
-    def _merged(self, entry: _Entry, depth: int = MAX_DEPTH) -> dict[str, _Entry]:
+    def _merged(self, name: str, depth: int = MAX_DEPTH) -> dict[str, _Entry]:
         """The fields of a job with those of the jobs that it extends, later ones first."""
-        found: dict[str, _Entry] = {}
-        for name in entry.value.get("extends").strings()[:MAX_PARENTS] if depth else []:
-            if name in self._top:
-                found |= self._merged(self._top[name], depth - 1)
-        return found | {key: _Entry(entry.path, value) for key, value in entry.value.entries().items()}
+        if name not in self._known:
+            entry = self._top[name]
+            self._known[name] = {}  # a job that extends itself gains nothing
+            found: dict[str, _Entry] = {}
+            for parent in entry.value.get("extends").strings()[:MAX_PARENTS] if depth else []:
+                if parent in self._top:
+                    found |= self._merged(parent, depth - 1)
+            own = {key: _Entry(entry.path, value) for key, value in entry.value.entries().items()}
+            self._known[name] = found | own
+        return self._known[name]
 
     def _job(self, name: str, job: Mapping[str, _Entry], variables: Mapping[str, str]) -> None:
         phases = []
         for phase in _PHASES:
             entry = job.get(phase) or self._default(phase)
             if entry is not None:
-                lines = self._lines(entry.value, MAX_DEPTH)
-                phases.append(Phase("" if phase == "script" else phase, entry.path, list(islice(lines, MAX_LINES))))
+                lines = scalars(entry.value, self._follow)
+                phases.append(Phase("" if phase == "script" else phase, entry.path, lines))
         if not any(phase.lines for phase in phases) or "script" not in job:
             return
         tags = job["tags"].value.strings() if "tags" in job else []
@@ -133,23 +132,19 @@ class _Reader:
             return _Entry(default.path, default.value.get(name))
         return self._top.get(name)
 
-    def _lines(self, value: Value, depth: int) -> Iterator[Value]:
-        """The lines of a script, with lists in lists and ``!reference [job, script]`` followed."""
-        if value.text:
-            yield value
-        elif depth and value.tag == "!reference":
-            name, *keys = [item.text for item in value.items()] or [""]
-            if name in self._top:
-                yield from self._lines(self._top[name].value.get(*keys), depth - 1)
-        elif depth:
-            for item in value.items():
-                yield from self._lines(item, depth - 1)
+    def _follow(self, value: Value) -> Value:
+        """The list that ``!reference [job, script]`` stands for."""
+        if value.tag != "!reference":
+            return value
+        name, *keys = [item.text for item in value.items()] or [""]
+        return self._top[name].value.get(*keys) if name in self._top else Value(None)
 
     def _variables(self, entry: _Entry | None) -> dict[str, str]:
         """Literal variables; a variable may be a mapping with a ``value``."""
         if entry is None:
             return {}
-        found = {name: item.text or item.get("value").text for name, item in entry.value.entries().items()}
+        entries = islice(entry.value.entries().items(), MAX_VARIABLES)
+        found = {name: item.text or item.get("value").text for name, item in entries}
         return {name: text for name, text in found.items() if "$" not in text}
 
 

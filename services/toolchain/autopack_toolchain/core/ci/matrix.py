@@ -10,7 +10,7 @@ from .document import Value
 from .expressions import references
 from .model import system_of
 
-__all__ = ["Row", "known_values", "matrix_rows", "variants"]
+__all__ = ["Row", "known_values", "matrix_rows", "variants", "varying_keys"]
 
 Row = Mapping[str, str]
 """Reference (``matrix.os``) -> value; without the keys whose values are not literal."""
@@ -88,16 +88,21 @@ _NAMES_OF_SYSTEMS = re.compile(
 )
 
 
-def variants(rows: list[Row], texts: Iterable[str]) -> list[list[Row]]:
+def varying_keys(rows: list[Row]) -> frozenset[str]:
+    """The references that have several values."""
+    return frozenset(key for row in rows for key in row) - frozenset(known_values(rows))
+
+
+def variants(rows: list[Row], varying: frozenset[str], texts: Iterable[str]) -> list[list[Row]]:
     """Groups of rows for which a step with these texts is a command of its own; mostly one group of all.
 
     A step is expanded where a value of the matrix is a word that tells what runs (``run: ${{ matrix.command }}``,
-    ``make ${{ matrix.target }}``), not where it is the value of an option or a version.
+    ``make ${{ matrix.target }}``), not where it is the value of an option or a version. ``varying`` are the
+    :func:`varying_keys` of the rows.
     """
-    if len(rows) < 2:
+    if not varying:
         return [rows]
-    several = {key for row in rows for key in row} - set(known_values(rows))
-    wanted = sorted(key for key in _telling_words(texts) & several if _tells(key, rows))
+    wanted = sorted(key for key in _telling_words(texts) & varying if _tells(key, rows))
     if not wanted:
         return [rows]
     groups: dict[tuple[str | None, ...], list[Row]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..shell import MAX_SHELL_BYTES, directory_left, directory_of
@@ -10,6 +10,9 @@ from .document import Value
 from .model import CiCommand, Gathered
 
 __all__ = ["Phase", "add_phases", "joined", "scalars"]
+
+MAX_NODES = 1000
+"""Lines and lists at most that are looked at for one script: lists may hold each other."""
 
 MAX_PADDING = 200
 """Empty lines at most that are put between two lines of a script: more is another place of the file."""
@@ -24,11 +27,24 @@ class Phase:
     lines: list[Value]
 
 
-def scalars(value: Value, depth: int = 10) -> list[Value]:
-    """The scalars of a list and of the lists in it (there because of aliases), or the scalar itself."""
-    if value.is_sequence and depth:
-        return [scalar for item in value.items() for scalar in scalars(item, depth - 1)][:MAX_SHELL_BYTES]
-    return [value] if value.text else []
+def scalars(value: Value, follow: Callable[[Value], Value] = lambda value: value) -> list[Value]:
+    """The scalars of a list and of the lists in it (there because of aliases), in order, or the scalar itself.
+
+    Args:
+        value: what is looked through.
+        follow: what a list stands for, where it is a reference.
+    """
+    found: list[Value] = []
+    waiting = [value]
+    for _ in range(MAX_NODES):
+        if not waiting:
+            break
+        value = waiting.pop()
+        if value.text:
+            found.append(value)
+        else:
+            waiting += reversed(follow(value).items()[:MAX_NODES])
+    return found
 
 
 def joined(lines: Iterable[Value]) -> tuple[str, int]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Mapping
 
-from ..workspace import Workspace
-from .document import Value, load
+from .document import Value
 from .matrix import MAX_VARIANTS
 from .model import CiCommand, Gathered
 from .scripts import Phase, add_phases, scalars
@@ -26,11 +25,10 @@ MAX_ENVIRONMENT = 2000
 _SYSTEMS = {"osx": "macos", "windows": "windows", "linux": "linux"}
 
 
-def read_travis(workspace: Workspace, gathered: Gathered) -> None:
+def read_travis(gathered: Gathered) -> None:
     """Gathers the commands of all jobs."""
-    if not workspace.has(".", FILE):
-        return
-    for root in load(workspace, FILE)[:1]:
+    if gathered.workspace.has(".", FILE):
+        root = gathered.root(FILE)
         env = root.get("env")
         shared = _environment(env.get("global") or (env if env.text else Value(None)))
         included = [*root.get("jobs", "include").items(), *root.get("matrix", "include").items()][:MAX_JOBS]
