@@ -91,6 +91,19 @@ def test_manifests_that_are_fifos_directories_or_huge_are_warnings(tmp_path: Pat
     assert "209,715,200 bytes" in found["pom.xml"]
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="the super-user may read everything")
+def test_files_and_directories_that_may_not_be_read_are_warnings(tmp_path: Path) -> None:
+    write(tmp_path, "go.mod", "closed/go.mod", text="module a\n")
+    write(tmp_path, "package.json", text="{}")
+    (tmp_path / "package.json").chmod(0)
+    (tmp_path / "closed").chmod(0)
+    try:
+        found = reasons(autopack_toolchain.detect(tmp_path))
+    finally:
+        (tmp_path / "closed").chmod(0o700)
+    assert found == {"MANIFEST_NOT_READ": ("package.json",), "DIRECTORY_NOT_READ": ("closed",)}
+
+
 def test_budgets_of_files_and_depth_end_the_walk_with_a_warning(tmp_path: Path) -> None:
     write(tmp_path, *(f"d/{n}.txt" for n in range(20)), "a/b/c/d/e.txt")
     with DirectoryTree(tmp_path, Budget(max_files=10, max_depth=3)) as tree:

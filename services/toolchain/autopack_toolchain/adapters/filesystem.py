@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autopack_kit.walk import Walk, WalkBudget, open_below, open_directory, read_regular
+from autopack_kit.walk import Walk, WalkBudget, open_directory, read_regular
 
 from ..core.model import DetectionWarning
 from ..core.registry import Registry, default_registry
@@ -92,15 +92,17 @@ class DirectoryTree:
             self._root = -1
 
     def stat(self, path: str) -> FileStat | None:
-        """Size and mode of a regular file."""
+        """Size and mode of a regular file, also of one that may not be read."""
+        *directories, name = path.split("/")
         try:
-            descriptor = open_below(self._root, path.split("/"))
-        except OSError:  # gone, not permitted, or replaced by a link: for detection it is a file without content
+            above = open_directory(self._root, directories) if directories else self._root
+            try:
+                found = os.stat(name, dir_fd=above, follow_symlinks=False)
+            finally:
+                if above != self._root:
+                    os.close(above)
+        except OSError:  # gone, not permitted, or reached through a link: for detection it is a file without content
             return None
-        try:
-            found = os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
         return None if kind_of_mode(found.st_mode) else FileStat(found.st_size, found.st_mode)
 
     def read(self, path: str, limit: int = MAX_CONTENT_BYTES) -> bytes | None:

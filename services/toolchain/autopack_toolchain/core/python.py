@@ -26,7 +26,7 @@ def detect_python(workspace: Workspace) -> Iterator[Candidate]:
     """Candidates for projects, managers and runtime versions."""
     names = ["pyproject.toml", "setup.py", "setup.cfg", "Pipfile", *workspace.registry.ecosystems[ECOSYSTEM].locks]
     places = set(workspace.directories_with(*names))
-    places |= {d for d in workspace.directories if requirement_files(workspace, d) and not workspace.in_fixture(d)}
+    places |= {directory for directory in workspace.own_directories if requirement_files(workspace, directory)}
     places = {_above_requirements(place) for place in places}
     marks = {directory: list(_marks(workspace, directory)) for directory in sorted(places)}
     marks = {directory: found for directory, found in marks.items() if found}

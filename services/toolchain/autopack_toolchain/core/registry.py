@@ -123,6 +123,10 @@ class Registry:
         """Whether an entry of this name that is no regular file deserves a warning."""
         return name in self.manifest_names
 
+    def is_lock(self, name: str) -> bool:
+        """Whether this is the name of a lock file."""
+        return any(name in ecosystem.locks for ecosystem in self.ecosystems.values())
+
     def wants_content(self, path: str) -> bool:
         """Whether a snapshot should carry the content of this file."""
         parts = path.split("/")

@@ -84,6 +84,7 @@ class Workspace:
             directory, _, name = path.rpartition("/")
             self._names[directory or "."].add(name)
             self._holders[name].append(directory or ".")
+        self._own = {directory: names for directory, names in self._names.items() if not self.in_fixture(directory)}
         for path, kind in sorted(tree.irregular.items()):
             self.warn("NOT_A_FILE", f"{path} is {kind}, not a file, and was not read; replace it or ignore this.", path)
 
@@ -91,6 +92,11 @@ class Workspace:
     def directories(self) -> Mapping[str, set[str]]:
         """Names of files by directory; only directories that hold files, fixtures included."""
         return self._names
+
+    @property
+    def own_directories(self) -> Mapping[str, set[str]]:
+        """The same without fixtures: of a large tree these may be a tenth."""
+        return self._own
 
     def in_fixture(self, directory: str) -> bool:
         """Whether the directory lies in material for tests."""
@@ -103,8 +109,7 @@ class Workspace:
 
     def directories_with(self, *names: str) -> list[str]:
         """Directories outside fixtures that hold one of these files, sorted."""
-        found = {directory for name in names for directory in self._holders.get(name, ())}
-        return sorted(directory for directory in found if not self.in_fixture(directory))
+        return sorted({d for name in names for d in self._holders.get(name, ()) if d in self._own})
 
     def ending(self, extension: str) -> list[str]:
         """Files outside fixtures with this extension (``".csproj"``), sorted."""
@@ -112,12 +117,11 @@ class Workspace:
 
     def _by_extension(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = defaultdict(list)
-        for directory, names in self._names.items():
-            if not self.in_fixture(directory):
-                for name in names:
-                    stem, dot, extension = name.rpartition(".")
-                    if stem:
-                        found[dot + extension].append(join(directory, name))
+        for directory, names in self._own.items():
+            for name in names:
+                stem, dot, extension = name.rpartition(".")
+                if stem:
+                    found[dot + extension].append(join(directory, name))
         return {extension: sorted(paths) for extension, paths in found.items()}
 
     def names(self, directory: str) -> set[str]:
@@ -224,36 +228,37 @@ class Workspace:
 
     def _read(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
-        found = self._tree.stat(path) if name in self.names(directory or ".") else None
-        if found is None:
+        if name not in self.names(directory or "."):
             return ""
-        if found.size > MAX_CONTENT_BYTES:
-            if not any(name in ecosystem.locks for ecosystem in self.registry.ecosystems.values()):
-                self.warn(
-                    "MANIFEST_TOO_LARGE",
-                    f"{path} has {found.size:,} bytes and was not read; at most {MAX_CONTENT_BYTES:,} are. "
-                    "Generated data belongs in another file.",
-                    path,
-                )
-            return ""
-        self._left -= found.size
-        if self._left < 0:
-            message = f"More than {MAX_TOTAL_BYTES:,} bytes of manifests: some were not read; detect a subdirectory."
-            self.warn("TOO_MUCH_TO_READ", message)
-            return ""
-        content = self._tree.read(path)
+        content = self._tree.read(path, MAX_CONTENT_BYTES) if self._left > 0 else None
         if content is None:
-            self.warn(
-                "MANIFEST_NOT_READ",
-                f"{path} could not be read; check its permissions, or send its content with the snapshot.",
-                path,
-            )
+            self._warn_unread(path, name)
             return ""
+        self._left -= len(content)
         text = content.decode("utf-8", "replace")
         if _REPLACEMENT in text and _REPLACEMENT.encode() not in content:
             line = text[: text.index(_REPLACEMENT)].count("\n") + 1
             self.warn("MANIFEST_NOT_UTF8", f"{path}:{line}: not UTF-8 here; save the file as UTF-8.", path)
         return text
+
+    def _warn_unread(self, path: str, name: str) -> None:
+        """Says why a file that is there has no content; nothing of one that is gone since it was listed."""
+        found = self._tree.stat(path)
+        if found is None:
+            return
+        if found.size > MAX_CONTENT_BYTES:
+            if not self.registry.is_lock(name):
+                message = (
+                    f"{path} has {found.size:,} bytes and was not read; at most {MAX_CONTENT_BYTES:,} are. "
+                    "Generated data belongs in another file."
+                )
+                self.warn("MANIFEST_TOO_LARGE", message, path)
+        elif self._left <= 0:
+            message = f"More than {MAX_TOTAL_BYTES:,} bytes of manifests: some were not read; detect a subdirectory."
+            self.warn("TOO_MUCH_TO_READ", message)
+        else:
+            message = f"{path} could not be read; check its permissions, or send its content with the snapshot."
+            self.warn("MANIFEST_NOT_READ", message, path)
 
     def _parsed(self, form: str, path: str, parse: Callable[[str], T], empty: T) -> T:
         def read_and_parse(path: str) -> T:
