@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ..model import Detection, DetectionWarning
+from ..model import Detection, DetectionWarning, Evidence
 from ..registry import default_registry
 from ..tree import FileTree
 from .budgets import Explicit, budget_of, size_of
 from .categories import guess_category
 from .context import read_only_context
 from .deliverables import finished
-from .fallback import add_locks, widen
-from .globs import MAX_GLOB_BYTES
+from .fallback import BY_CATEGORY, add_locks, add_manifests, widen
+from .globs import MAX_GLOB_BYTES, of_directory, of_file
 from .knowledge import Knowledge
 from .layout import Layout
 from .located import Located
-from .model import Category, CategoryGuess, Decision, Part, PhaseConfidence, PlanPhase, Scope, ScopeGlob
+from .model import Category, CategoryGuess, Decision, Part, PhaseConfidence, PlanPhase, Scope, ScopeGlob, ScopeKind
 from .preflight import check
 from .scope import PhaseText, locate
 from .statements import Sense, Statement
@@ -37,6 +37,9 @@ MAX_ITEM = 600
 _UNPLACED = 0.35
 """How surely a deliverable without a place of its own belongs where the others are."""
 
+_NAMED = 0.5
+"""From here on a place is named and not guessed."""
+
 _FOREIGN = 0.5
 """Factor of what was understood of a text in another language than English."""
 
@@ -53,9 +56,10 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class Assembled:
-    """A phase with what was decided and what the reader should know."""
+    """A phase, what was decided, and what the reader should know; ``created``: files and directories that it brings."""
 
     phase: PlanPhase
+    created: frozenset[str]
     decisions: tuple[Decision, ...]
     warnings: tuple[DetectionWarning, ...]
 
@@ -73,13 +77,19 @@ def assemble(
     """The whole phase."""
     known = repository.known
     found = locate(text, repository.layout, known)
+    _add_planned(found, text)
     first = _best(guess_category(text, (), labels, known))
     sure = 0.0
     if not found.include:
         sure = widen(found, first, repository.detection.projects, known, text.title_number)
     guesses = guess_category(text, [*found.files()[:MAX_GLOBS], *found.new_files], labels, known)
     category = _best(guesses)
-    if category is Category.DEPENDENCY:
+    upgrade = next((draft for draft in text.drafts if draft.action == "upgrade"), None)
+    if upgrade is not None and not found.exclusive:
+        line = text.numbers[upgrade.line] if upgrade.line >= 0 else text.title_number
+        near = covering(found, repository.detection, known) or repository.detection.projects
+        add_manifests(found, near, Evidence("", line, "upgrade", BY_CATEGORY))
+    if category is Category.DEPENDENCY or upgrade is not None:
         add_locks(found, default_registry())
     preflight = check(found, repository.tree, category, known)
     if not found.include:
@@ -107,7 +117,24 @@ def assemble(
         confidence=_confidence(text, found, guesses, sure, validation.confidence, factor),
     )
     decisions = (*_category_decision(guesses), *found.decisions.values())
-    return Assembled(phase, decisions, (*found.warnings.values(), *validation.warnings))
+    created = frozenset(found.paths_in_scope()) - frozenset(found.places())
+    return Assembled(phase, created, decisions, (*found.warnings.values(), *validation.warnings))
+
+
+def _add_planned(found: Located, text: PhaseText) -> None:
+    """What earlier phases create, where the text of this one names no place: it goes on with it."""
+    if (
+        found.layout.planned
+        and not found.exclusive
+        and max(map(found.confidence, found.paths_in_scope()), default=0.0) < _NAMED
+    ):
+        evidence = Evidence("", text.title_number, "earlier phase", BY_CATEGORY)
+        for path in sorted(found.layout.planned):
+            glob = of_file(path) if "." in path.rpartition("/")[2] else of_directory(path)
+            kind = ScopeKind.NEW_FILE if glob == of_file(path) else ScopeKind.DIRECTORY
+            found.paths[glob] = path
+            found.add(ScopeGlob(glob, kind, BY_CATEGORY, (evidence,)), "PLANNED_EARLIER", path)
+        found.sure = {position: max(sure, BY_CATEGORY) for position, sure in found.sure.items()}
 
 
 def _best(guesses: Sequence[CategoryGuess]) -> Category | None:
@@ -132,7 +159,8 @@ def _bounded(globs: Iterable[ScopeGlob], found: Located) -> tuple[ScopeGlob, ...
         best = {glob.glob for glob in sorted(kept, key=lambda glob: -glob.confidence)[:MAX_GLOBS]}
         kept = [glob for glob in kept if glob.glob in best]
     if len(kept) < len(listed):
-        message = f"{len(listed) - len(kept)} globs of {len(listed)} were left out: at most {MAX_GLOBS} of {MAX_GLOB_BYTES:,} bytes are taken."
+        limit = f"at most {MAX_GLOBS} of {MAX_GLOB_BYTES:,} bytes are taken"
+        message = f"{len(listed) - len(kept)} globs of {len(listed)} were left out: {limit}."
         found.warn("TOO_MANY_GLOBS", f"{message} Name directories instead of files.")
     return tuple(kept)
 

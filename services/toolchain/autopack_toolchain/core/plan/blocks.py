@@ -1,7 +1,8 @@
-"""Markdown or plain text as logical lines: headings, sentences' paragraphs, list items, table rows, each with its place.
+"""Markdown or plain text as logical lines: headings, sentences' paragraphs, list items, table rows, each with its
+place.
 
-The blocks are found by markdown-it (CommonMark with tables). What people write beside CommonMark is added here: task boxes, bullets that
-are no Markdown, lines that were broken on purpose, bold lines used as headings, and front matter.
+The blocks are found by markdown-it (CommonMark with tables). What people write beside CommonMark is added here: task
+boxes, bullets that are no Markdown, lines that were broken on purpose, bold lines used as headings, and front matter.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from markdown_it.token import Token
 
 from ...errors import PlanTooLong
 from .inline import plain
+from .signs import COLONS, DASHES, ENDS
 
 __all__ = ["MAX_LINES", "Kind", "Line", "read_lines"]
 
@@ -30,7 +32,7 @@ _HEADING_CHARS = 200
 _BOLD_LEVEL = 7
 """Level of a bold line that serves as a heading: below every real one."""
 
-_BULLET = re.compile(r"(?:[•◦▪‣·*+–—-]|\(?(?:[0-9]{1,3}|[a-zA-Z])[.)])\s+(?=\S)")
+_BULLET = re.compile(rf"(?:[•◦▪‣·*+{DASHES}]|\(?(?:[0-9]{{1,3}}|[a-zA-Z])[.)])\s+(?=\S)")
 _BOX = re.compile(r"\[([ xX✓✔-]?)\]\s+")
 _BOLD = re.compile(r"(\*\*|__)(?=\S)(.{2,120}?)\1(:?)\s*$")
 _CLOSING_MARKS = re.compile(r"[\s#]*$")
@@ -225,7 +227,7 @@ class _Reader:
             elif bullet or checked is not None:
                 line = replace(line, kind=Kind.ITEM, level=len(self._items) + 1)
             self._add(line)
-            introduces = text.endswith((":", "：")) and line.kind is not Kind.QUOTE
+            introduces = text.endswith(tuple(COLONS)) and line.kind is not Kind.QUOTE
             lead = index if introduces else lead
             self._lead = index if introduces else -1
 
@@ -259,8 +261,8 @@ def _box(text: str) -> tuple[bool | None, str]:
 def _logical_lines(text: str) -> list[tuple[int, str, bool]]:
     """(offset of the first line, text, whether it is a bullet), wrapped lines joined.
 
-    A line break is the author's own if the line ends a sentence, the next one is a bullet, or its first word would still
-    have fitted on the line.
+    A line break is the author's own if the line ends a sentence, the next one is a bullet, or its first word would
+    still have fitted on the line.
     """
     lines = text.split("\n")
     width = max([_WIDTH, *map(len, lines)])
@@ -277,6 +279,6 @@ def _logical_lines(text: str) -> list[tuple[int, str, bool]]:
 def _breaks(before: str, line: str, width: int) -> bool:
     first = line.split(" ", 1)[0]
     begins = not first[0].islower()
-    ends = before.endswith((".", "!", "?", ":", ";", "。", "：", "！", "？"))
+    ends = before.endswith((".", "!", "?", ";", *COLONS, *ENDS))
     fitted = len(before) + 1 + len(first) < width
     return not before or (begins and (ends or fitted)) or (before.endswith(":") and fitted)

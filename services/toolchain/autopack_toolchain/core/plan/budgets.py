@@ -1,6 +1,7 @@
 """What a phase may use: what the text says ("at most 30 minutes / 200k tokens / $5"), else a default by size.
 
-A number is a budget only if the text speaks of the work: "a session timeout of at most 30 minutes" belongs to the product.
+A number is a budget only if the text speaks of the work: "a session timeout of at most 30 minutes" belongs to the
+    product.
 """
 
 from __future__ import annotations

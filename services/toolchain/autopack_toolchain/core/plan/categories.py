@@ -1,7 +1,7 @@
 """What kind of work a phase is: by what its deliverables do to what, and by the words that speak for a category.
 
-Whole words count, never substrings; a label of the author ("fix: ...", "Type: bug") counts more than any word. Tests and documentation that
-accompany other work do not decide.
+Whole words count, never substrings; a label of the author ("fix: ...", "Type: bug") counts more than any word. Tests
+and documentation that accompany other work do not decide.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .globs import matching
 from .knowledge import Knowledge
 from .model import Category, CategoryGuess
 from .scope import PhaseText, is_test_draft
+from .signs import COLONS
 from .statements import Sense
 from .words import words_of
 
@@ -26,9 +27,10 @@ _LABEL = 4.0
 _TITLE = 1.5
 _OBJECT = 1.2
 _CONTEXT = 0.3
-_PATHS = 1.0
+_PATHS = 1.5
 _EXPECTED = 1.2
-"""A label; factors of what stands in the title, of the object of a deliverable, and of words elsewhere; all paths of one category; a
+"""A label; factors of what stands in the title, of the object of a deliverable, and of words elsewhere; all paths of
+one category; a
 report that says what was expected."""
 
 _SUPPORT = 0.4
@@ -46,7 +48,7 @@ MAX_EVIDENCE = 8
 """Reasons listed for one category."""
 
 _PREFIX = re.compile(r"\s*(?:\[([A-Za-z/ -]{1,30})\]|([A-Za-z]{2,15})(?:\([^()\n]{0,60}\))?!?:)\s*")
-_FIELD = re.compile(r"\s*(?:type|labels?|kind|category|issue type)\s*[:：]\s*(.{1,100})", re.IGNORECASE)
+_FIELD = re.compile(rf"\s*(?:type|labels?|kind|category|issue type)\s*[{COLONS}]\s*(.{{1,100}})", re.IGNORECASE)
 
 
 @dataclass(slots=True)
@@ -149,7 +151,9 @@ def _of_draft(draft: Draft, known: Knowledge) -> tuple[Category, float, str] | N
 
 
 def _object(text: str, known: Knowledge) -> tuple[Category, str] | None:
-    """The category of the noun at the end of the object: "add an API test" is about a test, "add a test mode" about a mode."""
+    """The category of the noun at the end of the object: "add an API test" is about a test, "add a test mode" about a
+    mode.
+    """
     head, _ = object_of(text, known)
     for category, signs in known.categories.items():
         for at, phrase, length in signs.objects.find(head):

@@ -1,6 +1,8 @@
-"""Sentences, and the parts of a sentence that ask for different things: "Add X and update Y without changing Z" has three.
+"""Sentences, and the parts of a sentence that ask for different things: "Add X and update Y without changing Z" has
+three.
 
-A sentence does not end at "e.g.", in a version or behind a file's extension; nothing is cut inside of code or parentheses.
+A sentence does not end at "e.g.", in a version or behind a file's extension; nothing is cut inside of code or
+parentheses.
 """
 
 from __future__ import annotations
@@ -11,16 +13,17 @@ from dataclasses import dataclass
 
 from .inline import code_spans
 from .knowledge import Knowledge
+from .signs import COLONS, COMMAS, DASHES, ENDS, QUOTES, SEMICOLONS
 from .words import Token, stem, tokenize
 
 __all__ = ["Part", "begins_negative", "masked", "parts", "sentences"]
 
-_END = re.compile(r"[.!?…][\"'”’)\]]*(?=\s)|[。！？]")
+_END = re.compile(rf"[.!?…][{QUOTES})\]]*(?=\s)|[{ENDS}]")
 _LAST_WORD = re.compile(r"[\w.]*$")
 _LOOK_BACK = 24
 """Characters in front of a full stop that are looked at for an abbreviation; longer ones are none."""
 
-_STRIPPED = " \t,;:—–-•"
+_STRIPPED = f" \t•{COMMAS}{SEMICOLONS}{COLONS}{DASHES}"
 _JOINS = frozenset({"and", "but", "then", "or", "also", "plus", "while"})
 _AFTER_JOINS = _JOINS | {
     "only",
@@ -90,7 +93,7 @@ def _ends(text: str, match: re.Match[str], known: Knowledge) -> bool:
 
 
 def begins_negative(words: tuple[str, ...], known: Knowledge) -> bool:
-    """Whether a part says what not to do: "do not ...", "never ...", "no new dependencies"; "don't forget to" does not."""
+    """Whether a part says what not to do: "do not ...", "no new dependencies"; "don't forget to ..." does not."""
     at = 0
     while at < len(words) and words[at] in known.words["words.fillers"]:
         at += 1
@@ -168,7 +171,9 @@ class _Splitter:
     def _stopped(self, index: int) -> bool:
         """Whether a comma or a dash stands in front of the token."""
         gap = self._hidden[self._tokens[index - 1].end : self._tokens[index].start]
-        return any(sign in gap for sign in ",;—–：，；") or " - " in gap or ": " in gap
+        return (
+            any(sign in gap for sign in f"{COMMAS}{SEMICOLONS}{DASHES[:-1]}{COLONS[1:]}") or " - " in gap or ": " in gap
+        )
 
     def _is_without(self, index: int) -> bool:
         found = self._known.phrases["negation.without"].at(self._words, index)

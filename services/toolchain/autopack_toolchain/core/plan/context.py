@@ -1,4 +1,6 @@
-"""What helps and is not to be changed: the tests of what is in scope, and the manifests of the projects that it belongs to."""
+"""What helps and is not to be changed: the tests of what is in scope, and the manifests of the projects that it belongs
+to.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""From statements to deliverables: each thing once, whatever form its verb has, and a title only where nothing below says more."""
+"""From statements to deliverables: each thing once, whatever form its verb has, and a title only where nothing below
+says more.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +9,12 @@ from dataclasses import dataclass, field
 
 from ..model import Evidence
 from .blocks import Kind, Line
+from .clauses import parts
 from .knowledge import Knowledge
 from .model import Decision, Deliverable, Part
 from .roles import heading_role
-from .statements import Sense, Statement, request_of
+from .signs import COLONS
+from .statements import STORY, Sense, Statement, request_of
 from .words import stem, words_of
 
 __all__ = ["MAX_DELIVERABLES", "Draft", "Found", "collect", "finished", "object_of"]
@@ -82,12 +86,10 @@ def collect(
     drafts.sort(key=lambda draft: draft.line)
     drafts = _merged(_without_summary(drafts, lines, known, decisions), lines, known, decisions)
     titled = _from_title(title, title_line, known, statements, drafts)
-    if titled is not None and _is_covered(titled, drafts, known):
-        subject = drafts[0].text if drafts else ""
-        decisions.append(_decision(titled, lines, subject, "TITLE_SAYS_THE_SAME"))
-        titled = None
-    if titled is not None:
-        drafts = _merged([titled, *drafts], lines, known, decisions)
+    if titled and _is_covered(titled, drafts, known):
+        decisions += [_decision(draft, lines, drafts[0].text, "TITLE_SAYS_THE_SAME") for draft in titled]
+    else:
+        drafts = _merged([*titled, *drafts], lines, known, decisions)
     drafts = drafts or _last_resort(statements)
     kept = drafts[:MAX_DELIVERABLES]
     done = (s for s in statements if s.sense is Sense.DONE)
@@ -170,7 +172,7 @@ def _owner(lines: Sequence[Line], index: int, latest: dict[int, Draft]) -> Draft
 
 def _is_group(draft: Draft, lines: Sequence[Line], groups: set[int]) -> bool:
     """Whether an item only introduces the items below it ("Backend:")."""
-    return not draft.action and draft.line in groups and lines[draft.line].text.endswith((":", "："))
+    return not draft.action and draft.line in groups and lines[draft.line].text.endswith(tuple(COLONS))
 
 
 def _headings(drafts: Sequence[Draft], lines: Sequence[Line], indexes: Sequence[int], known: Knowledge) -> list[Draft]:
@@ -250,32 +252,31 @@ def _key(draft: Draft, known: Knowledge) -> tuple[str, tuple[str, ...], frozense
 
 def _from_title(
     title: str, line: int, known: Knowledge, statements: Sequence[Statement], drafts: Sequence[Draft]
-) -> Draft | None:
-    """What the title asks for: a request, a defect, or a thing of which the text says more."""
-    if not title:
-        return None
+) -> list[Draft]:
+    """What the title asks for: requests, a defect, or a thing of which the text says more."""
     place = [line] if line >= 0 else []
-    request = request_of(title, known, is_item=True)
-    if request is not None:
-        return Draft(request.text, request.action, 0.8, "title", line, place)
+    asked = (request_of(part.text, known, is_item=True) for part in parts(title, known) if not part.negative)
+    requests = [request for request in asked if request is not None]
+    if requests:
+        return [Draft(request.text, request.action, 0.8, "title", line, place) for request in requests]
     words = words_of(title)
-    defect = known.words["defects.words"] & {stem(word) for word in words} or known.phrases["defects.phrases"].any(
-        words
-    )
+    stemmed = {stem(word) for word in words}
+    defect = not stemmed.isdisjoint(known.words["defects.words"]) or known.phrases["defects.phrases"].any(words)
     if defect and len(words) > 1:
-        return Draft(f"Fix: {title}", "fix", 0.7, "title reports a defect", line, place)
-    supported = any(s.sense in (Sense.ACCEPTANCE, Sense.EXPECTED, Sense.CONSTRAINT, Sense.NON_GOAL) for s in statements)
-    if not drafts and supported and len(words) > 1:
-        return Draft(title, "", 0.5, "title", line, place)
-    return None
+        return [Draft(f"Fix: {title}", "fix", 0.7, "title reports a defect", line, place)]
+    told = (Sense.ACCEPTANCE, Sense.EXPECTED, Sense.CONSTRAINT, Sense.NON_GOAL)
+    if not drafts and len(words) > 1 and any(statement.sense in told for statement in statements):
+        return [Draft(title, "", 0.5, "title", line, place)]
+    return []
 
 
-def _is_covered(titled: Draft, drafts: Sequence[Draft], known: Knowledge) -> bool:
+def _is_covered(titled: Sequence[Draft], drafts: Sequence[Draft], known: Knowledge) -> bool:
     """Whether the list below the title says the same in detail; tests and documentation accompany it."""
     main = [draft for draft in drafts if _key(draft, known)[0] not in _SUPPORT]
     if len(main) > 1:
         return True
-    return any(_subjects(titled, known) & _subjects(draft, known) for draft in main)
+    about = {word for draft in titled for word in _subjects(draft, known)}
+    return any(about & _subjects(draft, known) for draft in main)
 
 
 def _subjects(draft: Draft, known: Knowledge) -> set[str]:
@@ -297,7 +298,8 @@ def _without_summary(
     kept = []
     for draft in drafts:
         shared = next((about[word] for word in sorted(_subjects(draft, known)) if word in about), None)
-        if draft.listed or draft.line > listed[0].line or lines[draft.line].kind is not Kind.TEXT or shared is None:
+        is_prose = lines[draft.line].kind is Kind.TEXT and draft.line < listed[0].line
+        if not is_prose or draft.signal == STORY or shared is None:
             kept.append(draft)
         else:
             decisions.append(_decision(draft, lines, shared.text, "LIST_SAYS_MORE"))

@@ -1,4 +1,6 @@
-"""What phases say about their order: "(depends on 1 and 2)", "Depends on: Setup", "after Phase 1", "in parallel with 2"."""
+"""What phases say about their order: "(depends on 1 and 2)", "Depends on: Setup", "after Phase 1", "in parallel with
+2".
+"""
 
 from __future__ import annotations
 
@@ -8,19 +10,19 @@ from dataclasses import dataclass
 
 from ...errors import DependencyCycle, UnknownPhase
 from .knowledge import Knowledge
+from .signs import DASHES
 from .words import Token, stem, tokenize, words_of
 
-__all__ = ["Need", "Names", "find_needs", "in_order", "resolve", "roman", "says_nothing"]
+__all__ = ["Names", "Need", "find_needs", "in_order", "resolve", "roman", "says_nothing"]
 
 _PARENTHESES = re.compile(r"\s*[(\[]([^()\[\]\n]{1,300})[)\]]")
 _PIECE = re.compile(r"\s*(?:,|;|&|\+|/|\band\b|\bor\b)\s*")
-_RANGE = re.compile(r"#?([0-9]{1,3})\s*(?:-|–|to|through|\.\.)\s*#?([0-9]{1,3})")
+_RANGE = re.compile(rf"#?([0-9]{{1,3}})\s*(?:[{DASHES}]|to|through|\.\.)\s*#?([0-9]{{1,3}})")
 _NUMBER = re.compile(r"#?([0-9]{1,3}|[ivxIVX]{1,5}|[A-Za-z])\.?")
-_DASH = re.compile(r"\s+[–—-]{1,2}\s+|,\s+")
-_STOP = re.compile(r"[.;:!?](?:\s|$)|\s+[–—-]\s+")
-_NOTHING = frozenset({"none", "nothing", "n/a", "na", "-", "no", "—", "–", ""})
+_DASH = re.compile(rf"\s+[{DASHES}]{{1,2}}\s+|,\s+")
+_STOP = re.compile(rf"[.;:!?](?:\s|$)|\s+[{DASHES}]\s+")
+_NOTHING = frozenset({"none", "nothing", "n/a", "na", "no", "", *DASHES})
 _PREVIOUS = frozenset({"previous", "preceding", "prior", "above", "earlier"})
-_TRAILING = frozenset({"is", "are", "has", "have", "was", "been", "being", "be", "done", "complete", "completed", "finished", "merged", "landed", "released", "in", "place", "the", "a", "an", "phase", "stage", "milestone", "step", "part", "only", "both", "all", "of", "first"})  # fmt: skip
 _MAX_RANGE = 100
 
 
@@ -112,8 +114,9 @@ class Names:
 
     def __init__(self, phases: Mapping[str, tuple[str, str]], word: str, known: Knowledge) -> None:
         """``phases``: id -> (number, title); ``word``: what they are called, for example "phase"."""
+        self._trailing = known.words["phases.trailing"]
         self._by_number = {number.lower(): phase for phase, (number, _) in phases.items() if number}
-        self._titles = [(tuple(_stems(title)), phase) for phase, (_, title) in phases.items()]
+        self._titles = [(tuple(_stems(title, self._trailing)), phase) for phase, (_, title) in phases.items()]
         self._ids = {phase.lower(): phase for phase in phases}
         self._order = list(phases)
         self._words = frozenset({*known.phases["words"], *(f"{name}s" for name in known.phases["words"]), word})
@@ -143,8 +146,8 @@ class Names:
             ), False
         head = rest.split(" ", 1)[0]
         tail = set(rest.split()[1:])
-        if head and _NUMBER.fullmatch(head) or self.number(head) in self._by_number:
-            bare = tail <= _TRAILING
+        if (head and _NUMBER.fullmatch(head)) or self.number(head) in self._by_number:
+            bare = tail <= self._trailing
             if called or bare:
                 found = self._by_number.get(self.number(head))
                 return ([found] if found else []), True if called or head.strip("#.").isdigit() else found is not None
@@ -153,7 +156,7 @@ class Names:
     def _titled(self, piece: str) -> list[str]:
         if piece.strip().lower() in self._ids:
             return [self._ids[piece.strip().lower()]]
-        wanted = _stems(piece)
+        wanted = _stems(piece, self._trailing)
         if not wanted:
             return []
         exact = [phase for title, phase in self._titles if set(title) == set(wanted)]
@@ -163,8 +166,8 @@ class Names:
         return (exact or within)[:1] if len(exact or within) == 1 or exact else []
 
 
-def _stems(text: str) -> list[str]:
-    return [stem(word) for word in words_of(text) if word not in _TRAILING]
+def _stems(text: str, ignored: frozenset[str]) -> list[str]:
+    return [stem(word) for word in words_of(text) if word not in ignored]
 
 
 def roman(text: str) -> str:

@@ -1,4 +1,6 @@
-"""Where a phase works if its text does not say it: where its category usually does, else in the whole project, with a warning."""
+"""Where a phase works if its text does not say it: where its category usually does, else in the whole project, with a
+warning.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from .model import Category
 from .scope import add_aliases
 from .testfiles import test_roots
 
-__all__ = ["ANYWHERE", "BY_CATEGORY", "add_locks", "widen"]
+__all__ = ["ANYWHERE", "BY_CATEGORY", "add_locks", "add_manifests", "widen"]
 
 BY_CATEGORY = 0.45
 """How surely work of a category is where such work usually is."""
@@ -30,8 +32,7 @@ def widen(found: Located, category: Category | None, projects: Sequence[Project]
     """Adds globs to an empty scope; how sure they are."""
     evidence = Evidence("", line, f"category {category.value}" if category else "nothing named", BY_CATEGORY)
     if category is Category.DEPENDENCY:
-        for path in _manifests(found, projects):
-            found.add_path(path, BY_CATEGORY, "USUAL_PLACE_OF_CATEGORY", category.value, evidence)
+        add_manifests(found, projects, evidence)
     elif category is Category.TEST:
         for root in test_roots(found.layout, known)[:MAX_PLACES]:
             found.add_path(root, BY_CATEGORY, "USUAL_PLACE_OF_CATEGORY", category.value, evidence)
@@ -40,8 +41,8 @@ def widen(found: Located, category: Category | None, projects: Sequence[Project]
         globs = next(globs for phrases, globs in known.aliases if phrases.any(word))
         add_aliases(globs, category.value, evidence, found)
     if found.include:
-        message = f"The text names no place; {', '.join(found.include)} is where such work usually is. Name the files or directories that are meant."
-        found.warn("SCOPE_GUESSED", message)
+        message = f"The text names no place; {', '.join(found.include)} is where such work usually is."
+        found.warn("SCOPE_GUESSED", f"{message} Name the files or directories that are meant.")
         return BY_CATEGORY
     for place in _projects(projects):
         found.add_path(place, ANYWHERE, "WHOLE_PROJECT", place, evidence)
@@ -51,6 +52,14 @@ def widen(found: Located, category: Category | None, projects: Sequence[Project]
     )
     found.warn("SCOPE_NOT_FOUND", message)
     return ANYWHERE
+
+
+def add_manifests(found: Located, projects: Sequence[Project], evidence: Evidence) -> None:
+    """The manifests of the projects nearest to the root, unless a manifest is in scope already."""
+    manifests = _manifests(found, projects)
+    if not any(found.covers(path) for path in manifests):
+        for path in manifests:
+            found.add_path(path, BY_CATEGORY, "USUAL_PLACE_OF_CATEGORY", Category.DEPENDENCY.value, evidence)
 
 
 def add_locks(found: Located, registry: Registry) -> None:

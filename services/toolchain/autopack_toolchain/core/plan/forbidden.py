@@ -1,6 +1,8 @@
-"""What the text says must not change, as globs: "do not touch `src/legacy/`", "leave the billing module alone", "except `x.py`".
+"""What the text says must not change, as globs: "do not touch `src/legacy/`", "leave the billing module alone", "except
+`x.py`".
 
-A path is excluded only where it is itself what must not change: "do not change the signature in `src/a.py`" forbids no file.
+A path is excluded only where it is itself what must not change: "do not change the signature in `src/a.py`" forbids no
+    file.
 """
 
 from __future__ import annotations
@@ -22,11 +24,70 @@ __all__ = ["allows_only", "forbid", "forbid_objects"]
 _OUTSIDE = re.compile(r"\b(?:outside|other than|except|apart from)\b", re.IGNORECASE)
 _ONLY = re.compile(r"\b(?:only|limited?|restrict(?:ed)?|confined?|exclusively)\b", re.IGNORECASE)
 _BETWEEN = frozenset(
-    "anything any nothing files file the code in under inside of within below directory directories folder folders module modules package "
-    "packages service services contents everything existing all and or to a an these those this that our it its at on either both path paths "
-    "is are nor for with from except excluding other than apart exception".split()
+    [
+        "anything",
+        "any",
+        "nothing",
+        "files",
+        "file",
+        "the",
+        "code",
+        "in",
+        "under",
+        "inside",
+        "of",
+        "within",
+        "below",
+        "directory",
+        "directories",
+        "folder",
+        "folders",
+        "module",
+        "modules",
+        "package",
+        "packages",
+        "service",
+        "services",
+        "contents",
+        "everything",
+        "existing",
+        "all",
+        "and",
+        "or",
+        "to",
+        "a",
+        "an",
+        "these",
+        "those",
+        "this",
+        "that",
+        "our",
+        "it",
+        "its",
+        "at",
+        "on",
+        "either",
+        "both",
+        "path",
+        "paths",
+        "is",
+        "are",
+        "nor",
+        "for",
+        "with",
+        "from",
+        "except",
+        "excluding",
+        "other",
+        "than",
+        "apart",
+        "exception",
+    ]
 )
 _STATES = frozenset({"alone", "untouched", "unchanged", "as", "is", "it", "intact", "frozen", "unmodified"})
+_APPOSITION = 5
+"""Words between "do not change" and the parentheses with the path."""
+
 _SURE_PLACE = 0.7
 """A directory that a negation names in words is excluded only if the words name it beyond doubt."""
 
@@ -70,7 +131,11 @@ def _exclude(mention: Mention, evidence: Evidence, found: Located) -> None:
 
 
 def _is_object(text: str, before: int, mention: Mention, known: Knowledge) -> bool:
-    front = [word for word in words_of(masked(text[before : mention.start]))]
+    front = list(words_of(masked(text[before : mention.start])))
+    if text[: mention.start].rstrip(" `").endswith("("):
+        # "the release workflow (.github/workflows/release.yml)": the words in front say what the path is.
+        touched = next((n for n, word in enumerate(reversed(front)) if _touches(word, known)), _APPOSITION)
+        return touched < _APPOSITION
     while front and front[-1] in _BETWEEN:
         front.pop()
     if before:

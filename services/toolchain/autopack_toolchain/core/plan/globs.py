@@ -1,4 +1,6 @@
-"""Globs of a plan (gitwildmatch, as ``autopack_kit.globs`` and ``.gitignore`` read them) for files and directories as they are."""
+"""Globs of a plan (gitwildmatch, as ``autopack_kit.globs`` and ``.gitignore`` read them) for files and directories as
+they are.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """One block's inline Markdown as plain text: emphasis, links, comments and struck-out words go, code spans stay.
 
-A parser of inline Markdown needs seconds for hostile text of a quarter megabyte, and the plan needs less than it gives; each step here
-is one pass over the text.
+A parser of inline Markdown needs seconds for hostile text of a quarter megabyte, and the plan needs less than it gives;
+each step here is one pass over the text.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+
+from .signs import DASHES
 
 __all__ = ["code_spans", "outside_code", "plain"]
 
@@ -25,8 +27,8 @@ _TAG = re.compile(
     re.IGNORECASE,
 )
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
-_OPENS_STRONG = re.compile(r"(?:(?<=[\s(\"'\[|:–—-])|^)\*{1,3}(?=[^\s*./])", re.MULTILINE)
-_CLOSES_STRONG = re.compile(r"(?<=[^\s*/])\*{1,3}(?=$|[\s.,:;!?)\"'\]|–—-])", re.MULTILINE)
+_OPENS_STRONG = re.compile(rf"(?:(?<=[\s(\"'\[|:{DASHES}])|^)\*{{1,3}}(?=[^\s*./])", re.MULTILINE)
+_CLOSES_STRONG = re.compile(rf"(?<=[^\s*/])\*{{1,3}}(?=$|[\s.,:;!?)\"'\]|{DASHES}])", re.MULTILINE)
 _EMPHASIS = re.compile(r"(?<![\w/])_{1,2}([^\W_][^_\n]*[^\W_]|[^\W_])_{1,2}(?![\w./])")
 _ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+\-.!|<>~])")
 _BLANKS = re.compile(r"[ \t\u00a0\u200b]+")

@@ -71,7 +71,7 @@ class SizeLimits:
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:
-    """The registry. Sets of words are in lower case; ``verbs`` and ``imperatives`` map a form to the name of an action."""
+    """The registry. Words are in lower case; ``verbs`` and ``imperatives`` map a form to the name of an action."""
 
     actions: Mapping[str, Action]
     imperatives: Mapping[str, str]
@@ -89,6 +89,7 @@ class Knowledge:
     paths: Mapping[str, frozenset[str]]
     protections: tuple[Protection, ...]
     test_directories: frozenset[str]
+    tests_beside: frozenset[str]
     test_names: tuple[TestNames, ...]
     languages_of: Mapping[str, str]
     sizes: Mapping[Size, SizeLimits]
@@ -160,6 +161,7 @@ def parse_knowledge(text: str) -> Knowledge:
         paths={name: frozenset(values) for name, values in data["paths"].items()},
         protections=tuple(_protection(table) for table in data["protected"]),
         test_directories=frozenset(data["tests"]["directories"]),
+        tests_beside=frozenset(data["tests"]["beside"]),
         test_names=tuple(TestNames(frozenset(t["extensions"]), tuple(t["names"])) for t in data["tests"]["patterns"]),
         languages_of=data["languages_of"],
         sizes={Size(name): _size(table) for name, table in data["budgets"]["sizes"].items()},
@@ -170,7 +172,7 @@ def _word_sets(data: Mapping[str, Any]) -> tuple[dict[str, frozenset[str]], dict
     """Every list of words of the tables that are nothing but lists, by "table.name": as a set, and as phrases."""
     words: dict[str, frozenset[str]] = {}
     phrases: dict[str, Phrases] = {}
-    for table in ("words", "defects", "negation", "constraints", "phases", "paths", "languages"):
+    for table in ("words", "defects", "negation", "constraints", "phases", "tables", "paths", "languages"):
         for name, values in data[table].items():
             words[f"{table}.{name}"] = frozenset(values)
             phrases[f"{table}.{name}"] = Phrases(values)

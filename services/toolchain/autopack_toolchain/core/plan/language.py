@@ -1,4 +1,6 @@
-"""Whether a text is English, which is the only language with rules here, and what a text in another one asks for by its form."""
+"""Whether a text is English, which is the only language with rules here, and what a text in another one asks for by its
+form.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,7 @@ def foreign_statements(lines: Sequence[Line], known: Knowledge) -> list[Statemen
 
 
 def foreign_drafts(lines: Sequence[Line], indexes: Sequence[int], known: Knowledge) -> list[Draft]:
-    """The items of the text's lists, else its first line: what an author in any language writes for what is to be done."""
+    """The items of the text's lists, else its first line: how an author of any language writes what is to be done."""
     some = [(index, lines[index]) for index in indexes if not _negates(lines[index].text, known)]
     items = [(index, line) for index, line in some if line.kind in (Kind.ITEM, Kind.ROW) and line.checked is not True]
     if items:

@@ -1,4 +1,4 @@
-"""The repository as a plan sees it: which files and directories there are, and which of them a path of the text means."""
+"""The repository as a plan sees it: which files and directories there are, and which of them a path means."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import fnmatch
 import re
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from copy import copy
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -22,6 +23,9 @@ MAX_SAME_NAME = 3
 
 MAX_GLOBS = 10
 """Different globs of one text that are looked up: each takes a second in a tree of 200,000 files."""
+
+MAX_COMPARED = 1_000
+"""Files or directories of one name that are compared with a path of the text."""
 
 MAX_PATH = 400
 """Characters of a path in a text."""
@@ -69,10 +73,15 @@ def parent_of(path: str) -> str:
 
 
 class Layout:
-    """An index of the paths of a tree."""
+    """An index of the paths of a tree.
+
+    Attributes:
+        planned: files and directories that an earlier phase creates.
+    """
 
     def __init__(self, paths: Sequence[str], registry: Registry, known: Knowledge) -> None:
         self.paths = paths
+        self.planned: frozenset[str] = frozenset()
         self.files = frozenset(paths)
         self.counts = _counts(paths)
         self._registry = registry
@@ -84,25 +93,71 @@ class Layout:
             directory, _, name = path.rpartition("/")
             self._by_name[name.lower()].append(path)
             self._names_in[directory or "."].append(name)
+        self._subdirectories: dict[str, list[str]] = defaultdict(list)
         for directory in self.counts:
             if directory != ".":
                 self._dirs_by_name[directory.rpartition("/")[2].lower()].append(directory)
+                self._subdirectories[parent_of(directory)].append(directory.rpartition("/")[2])
+        self._resolved: dict[tuple[str, bool], Resolution] = {}
         self._globs: dict[str, Sequence[str]] = {}
         self._by_words: dict[str, list[tuple[tuple[str, ...], str, bool]]] | None = None
+
+    def after(self, created: Collection[str]) -> Layout:
+        """The same tree as it is expected to be once ``created`` is there."""
+        later = copy(self)
+        later.planned = self.planned | frozenset(created)
+        later._resolved = {}
+        return later
+
+    def is_planned(self, path: str) -> bool:
+        """Whether an earlier phase creates it, or the directory that it lies in."""
+        while path != ".":
+            if path in self.planned:
+                return True
+            path = parent_of(path)
+        return False
+
+    def directories_of(self, extension: str) -> set[str]:
+        """The directories that hold files with this extension, tests and examples left out."""
+        ending = f".{extension}".lower()
+        return {
+            parent_of(p)
+            for paths in self._by_name.values()
+            for p in paths
+            if p.lower().endswith(ending) and not self.is_side(p)
+        }
 
     def is_directory(self, path: str) -> bool:
         """Whether it is a directory with files in it."""
         return path in self.counts
 
+    def is_test(self, path: str) -> bool:
+        """Whether it is a test by its name or its directory."""
+        name = path.rpartition("/")[2].lower()
+        parts = name.split(".")
+        in_tests = not self._known.test_directories.isdisjoint(path.lower().split("/"))
+        named = (
+            name.startswith("test_")
+            or name in self._known.tests_beside
+            or (len(parts) > 2 and parts[-2] in ("test", "spec"))
+        )
+        return in_tests or named or parts[0].endswith(("_test", "_spec"))
+
     def is_side(self, path: str) -> bool:
-        """Whether it lies in tests, fixtures, examples or the like."""
+        """Whether it is a test, or lies in fixtures, examples or the like."""
+        if self.is_test(path):
+            return True
         parts = frozenset(path.lower().split("/"))
-        side = self._registry.side_directories | self._registry.fixture_directories | self._known.test_directories
+        side = self._registry.side_directories | self._registry.fixture_directories
         return not side.isdisjoint(parts)
 
     def files_named(self, name: str) -> Sequence[str]:
         """The files with this name, whatever its case."""
         return self._by_name.get(name.lower(), ())
+
+    def names_like(self, name: str) -> list[str]:
+        """Names of files, in lower case, that begin with the same letter."""
+        return sorted(other for other in self._by_name if other[:1] == name[:1])
 
     def directories_named(self, name: str) -> Sequence[str]:
         """The directories with this name, whatever its case."""
@@ -111,6 +166,13 @@ class Layout:
     def names_in(self, directory: str) -> Sequence[str]:
         """The names of the files that stand directly in a directory."""
         return self._names_in.get(directory, ())
+
+    def children(self, directory: str) -> list[str]:
+        """The files and directories that stand directly in a directory."""
+        prefix = "" if directory == "." else f"{directory}/"
+        return [
+            prefix + name for name in (*self._names_in.get(directory, ()), *self._subdirectories.get(directory, ()))
+        ]
 
     def below(self, directory: str) -> Sequence[str]:
         """The files below a directory."""
@@ -136,6 +198,11 @@ class Layout:
 
     def resolve(self, text: str, *, in_code: bool) -> Resolution:
         """What a path that stands in a text means; ``NOTHING`` if it is none."""
+        if (text, in_code) not in self._resolved:
+            self._resolved[text, in_code] = self._resolve(text, in_code=in_code)
+        return self._resolved[text, in_code]
+
+    def _resolve(self, text: str, *, in_code: bool) -> Resolution:
         path = _LINES.sub("", text.strip()).replace("\\", "/")
         as_directory = path.endswith("/")
         path = path.removeprefix("./").rstrip("/")
@@ -193,10 +260,12 @@ class Layout:
     def _by_suffix(self, path: str, *, in_code: bool, as_directory: bool) -> Resolution | None:
         name = path.rpartition("/")[2].lower()
         ending = "/" + path.lower()
-        files = [] if as_directory else [p for p in self._by_name.get(name, ()) if ("/" + p.lower()).endswith(ending)]
+        same = [] if as_directory else self._by_name.get(name, [])[:MAX_COMPARED]
+        files = [path for path in same if f"/{path.lower()}".endswith(ending)]
         if files and ("." in name or "/" in path or in_code or name in {n.lower() for n in self._known.paths["names"]}):
             return self._chosen(files, Match.FILE)
-        directories = [d for d in self._dirs_by_name.get(name, ()) if ("/" + d.lower()).endswith(ending)]
+        same = self._dirs_by_name.get(name, [])[:MAX_COMPARED]
+        directories = [d for d in same if f"/{d.lower()}".endswith(ending)]
         if directories and ("/" in path or as_directory or in_code):
             return self._chosen(directories, Match.DIRECTORY)
         return None
@@ -246,7 +315,7 @@ class Layout:
         directory, _, _ = path.rpartition("/")
         if not _PLAIN.fullmatch(path.replace("/", "")) or "." in path.rpartition("/")[2] or " " in path:
             return _NOTHING
-        if directory and directory in self.counts:
+        if (directory and directory in self.counts) or self.is_planned(path):
             return Resolution(Match.NEW_DIRECTORY, (path,))
         parents = [
             d
@@ -277,7 +346,7 @@ class Layout:
                 and (in_code or stem.isidentifier() or "-" in stem or "." in stem or not stem)
             )
             return Resolution(Match.NEW, (path,), known_parent=False) if plain else _NOTHING
-        if directory in self.counts:
+        if directory in self.counts or self.is_planned(path):
             return Resolution(Match.NEW, (path,))
         name_of_parent = directory.rpartition("/")[2].lower()
         parents = [d for d in self._dirs_by_name.get(name_of_parent, ()) if ("/" + d).endswith("/" + directory)]

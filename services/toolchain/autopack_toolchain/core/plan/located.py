@@ -1,4 +1,6 @@
-"""What was found about where a phase works, while it is put together: globs, files to read, choices and warnings, each once."""
+"""What was found about where a phase works, while it is put together: globs, files to read, choices and warnings, each
+once.
+"""
 
 from __future__ import annotations
 
@@ -60,7 +62,9 @@ class Located:
 
     def confidence(self, path: str) -> float:
         """How surely a file or directory of the scope is meant."""
-        return max((glob.confidence for name, glob in self.include.items() if self.paths.get(name) == path), default=0.0)
+        return max(
+            (glob.confidence for name, glob in self.include.items() if self.paths.get(name) == path), default=0.0
+        )
 
     def files(self) -> list[str]:
         """The files that are there and in the scope, sorted."""

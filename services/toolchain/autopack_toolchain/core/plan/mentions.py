@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from .inline import code_spans
 from .knowledge import Knowledge
 from .layout import Layout, Match, Resolution
+from .signs import COMMAS, ENDS, QUOTES
 from .words import words_of
 
 __all__ = ["Mention", "find_mentions"]
@@ -17,7 +18,6 @@ MAX_MENTIONS = 100
 """Paths of one statement that are looked at."""
 
 _WORD = re.compile(r"\S+")
-_QUOTES = "\"'“”‘’"
 _MAX_WORD = 500
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|www\.|mailto:", re.IGNORECASE)
 _BETWEEN = frozenset(
@@ -67,7 +67,7 @@ def find_mentions(text: str, layout: Layout, known: Knowledge) -> list[Mention]:
     for word, start, in_code in _candidates(text):
         if len(found) >= MAX_MENTIONS:
             break
-        if _URL.match(word) or len(word) > _MAX_WORD or "@" in word.partition("/")[0] and not word.startswith("@"):
+        if _URL.match(word) or len(word) > _MAX_WORD or ("@" in word.partition("/")[0] and not word.startswith("@")):
             continue
         resolution = layout.resolve(word, in_code=in_code)
         if resolution.match is Match.NOTHING:
@@ -88,25 +88,26 @@ def _candidates(text: str) -> Iterator[tuple[str, int, bool]]:
         inner = text[start:end].strip("`")
         offset = start + (end - start - len(inner)) // 2
         if inner.strip() and "\n" not in inner:
-            # A command in code names paths too.
+            # A command in code names paths too, but its words are no directories.
+            alone = len(inner.split()) == 1
             for match in _WORD.finditer(inner):
-                word = match.group().strip(_QUOTES + ",;")
+                word = match.group().strip(QUOTES + ",;")
                 if word:
-                    yield word, offset + match.start(), True
+                    yield word, offset + match.start(), alone
         at = end
 
 
 def _stripped(word: str) -> tuple[str, int]:
     """A word of a sentence without the punctuation around it, and how much was taken off in front."""
-    front = len(word) - len(word.lstrip(_QUOTES + "(<{*,;:!?"))
+    front = len(word) - len(word.lstrip(QUOTES + "(<{*,;:!?"))
     word = word[front:]
     if word.startswith("[") and "]" not in word:
         front, word = front + 1, word[1:]
-    word = word.rstrip(_QUOTES + ",;:!?>*…。，、")
+    word = word.rstrip(QUOTES + f",;:!?>*…{ENDS[0]}{COMMAS}")
     while word and (
         word[-1] == "." or (word[-1] in ")]}" and word.count(word[-1]) > word.count("([{"[")]}".index(word[-1])]))
     ):
-        word = word[:-1].rstrip(_QUOTES + ",;:!?>")
+        word = word[:-1].rstrip(QUOTES + ",;:!?>")
     return word, front
 
 

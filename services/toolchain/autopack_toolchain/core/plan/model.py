@@ -111,7 +111,8 @@ class Deliverable:
 
     Attributes:
         text: as the author wrote it, without Markdown and without the parts that say what not to do.
-        action: ``"create"``, ``"fix"``, ...: a key of ``[actions]`` in ``data/plan.toml``; empty if no verb was understood.
+        action: ``"create"``, ``"fix"``, ...: a key of ``[actions]`` in ``data/plan.toml``; empty if no verb was
+            understood.
         details: points below it that ask for nothing by themselves.
         confidence: that this is something to be done, 0 to 1.
         evidence: where the text asks for it, each place once.
@@ -235,7 +236,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """One choice: about which part of which phase, what was looked at, what was chosen, and the reason (UPPER_SNAKE)."""
+    """One choice: about which part of which phase, what was looked at, what was chosen, and why (UPPER_SNAKE)."""
 
     part: Part
     phase_id: str

@@ -26,6 +26,12 @@ _CREATED_SOMEWHERE = 0.5
 _NEEDS_FILE = frozenset({"fix", "remove", "upgrade", "speed", "secure", "document", "change", "investigate"})
 """Actions on files that are there: a path that is missing is likely misspelt."""
 
+_CREATES = frozenset({"create", "move", "restructure"})
+"""Actions that may make a directory: one that is missing is no slip."""
+
+MAX_HINTS = 10
+"""Missing paths of a phase for which others are suggested: each compares thousands of names."""
+
 MAX_SUGGESTIONS = 5
 """Candidates named in a warning."""
 
@@ -64,7 +70,7 @@ def take(found: Located, mention: Mention, evidence: Evidence, *, action: str = 
         case Match.NEW:
             return _create(found, mention, evidence, action)
         case Match.NEW_DIRECTORY:
-            return _create_directory(found, mention, evidence)
+            return _create_directory(found, mention, evidence, action)
         case _:
             _refuse(found, mention, evidence)
             return 0.0
@@ -83,10 +89,14 @@ def _create(found: Located, mention: Mention, evidence: Evidence, action: str) -
     known = mention.resolution.known_parent
     if "/" not in path:
         beside = {parent_of(place) for place in found.places() if place in found.layout.files}
+        alike = found.layout.directories_of(path.rpartition(".")[2])
+        beside = alike if len(alike) == 1 else beside
         if len(beside) == 1:
             directory = beside.pop()
             path, known = (path if directory == "." else f"{directory}/{path}"), True
-    if action in _NEEDS_FILE:
+    planned = found.layout.is_planned(path)
+    known = known or any(path.startswith(f"{place}/") for place in found.paths_in_scope())
+    if action in _NEEDS_FILE and not planned:
         _warn_missing(found, mention.text, path, evidence)
     if "/" not in path and not known:
         # Without a slash a glob matches in every directory.
@@ -100,29 +110,31 @@ def _create(found: Located, mention: Mention, evidence: Evidence, action: str) -
         found.new_files[path] = False
         return _CREATED_SOMEWHERE
     confidence = _CREATED if known else _CREATED_SOMEWHERE
-    found.add_path(path, confidence, "NEW_FILE", mention.text, evidence)
-    found.new_files[path] = known
+    found.add_path(path, confidence, "PLANNED_EARLIER" if planned else "NEW_FILE", mention.text, evidence)
+    if path not in found.layout.planned:
+        found.new_files[path] = known
     if not known:
         _warn_directory(found, path, evidence)
     return confidence
 
 
-def _create_directory(found: Located, mention: Mention, evidence: Evidence) -> float:
+def _create_directory(found: Located, mention: Mention, evidence: Evidence, action: str) -> float:
     path = mention.resolution.paths[0]
-    known = mention.resolution.known_parent
+    known = mention.resolution.known_parent or action in _CREATES
     confidence = _CREATED if known else _CREATED_SOMEWHERE
-    found.add(
-        ScopeGlob(of_directory(path), ScopeKind.DIRECTORY, confidence, (evidence,)), "NEW_DIRECTORY", mention.text
-    )
+    glob = ScopeGlob(of_directory(path), ScopeKind.DIRECTORY, confidence, (evidence,))
+    found.paths[glob.glob] = path
+    found.add(glob, "PLANNED_EARLIER" if found.layout.is_planned(path) else "NEW_DIRECTORY", mention.text)
     if not known:
         _warn_directory(found, path, evidence)
     return confidence
 
 
 def _warn_missing(found: Located, text: str, path: str, evidence: Evidence) -> None:
-    name = path.rpartition("/")[2]
-    names = sorted({n for n in (p.rpartition("/")[2] for p in found.layout.paths) if n[:1].lower() == name[:1].lower()})
-    close = get_close_matches(name, names[:MAX_COMPARED], n=2, cutoff=0.8)
+    name = path.rpartition("/")[2].lower()
+    told = sum(reason == "PATH_NOT_FOUND" for reason, _ in found.warnings)
+    names = found.layout.names_like(name)[:MAX_COMPARED] if told < MAX_HINTS else ()
+    close = get_close_matches(name, names, n=2, cutoff=0.8)
     places = [other for hit in close for other in found.layout.files_named(hit)][:MAX_SUGGESTIONS]
     hint = f"Did you mean {', '.join(places)}?" if places else "Check the spelling."
     message = f"Line {evidence.line}: {text} is not there and is taken for a file to be created. {hint}"
@@ -130,8 +142,8 @@ def _warn_missing(found: Located, text: str, path: str, evidence: Evidence) -> N
 
 
 def _warn_directory(found: Located, path: str, evidence: Evidence) -> None:
-    message = f"Line {evidence.line}: {path} needs a directory that is not there; check the spelling, or ignore this if it is new."
-    found.warn("NEW_DIRECTORY", message, path)
+    message = f"Line {evidence.line}: {path} needs a directory that is not there."
+    found.warn("NEW_DIRECTORY", f"{message} Check the spelling, or ignore this if it is new.", path)
 
 
 def _refuse(found: Located, mention: Mention, evidence: Evidence) -> None:
@@ -146,6 +158,6 @@ def _refuse(found: Located, mention: Mention, evidence: Evidence) -> None:
             message = f"{place} lies outside of the repository and was left out; name a path inside."
             found.warn("PATH_OUTSIDE", message, mention.text)
         case _:
-            message = f"{place} lies in a directory of installed or generated files and was left out; name what it is made from."
-            found.warn("PATH_IGNORED", message, mention.text)
+            message = f"{place} lies in a directory of installed or generated files and was left out."
+            found.warn("PATH_IGNORED", f"{message} Name what it is made from.", mention.text)
     found.decide(Part.SCOPE, mention.text, "", resolution.match.name, (evidence,))

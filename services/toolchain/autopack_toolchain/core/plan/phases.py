@@ -1,7 +1,7 @@
 """Which lines belong to which phase of a plan, and what the phases depend on.
 
-A phase is begun by a numbered word ("## Phase 2: API", "**Stage B**", "Milestone 3 - ..."), or it is one of several sections, items of
-one list, or rows of one table of which at least one says what it depends on.
+A phase is begun by a numbered word ("## Phase 2: API", "**Stage B**", "Milestone 3 - ..."), or it is one of several
+sections, items of one list, or rows of one table of which at least one says what it depends on.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from .dependencies import Names, Need, find_needs, in_order, resolve, roman, say
 from .knowledge import Knowledge
 from .model import Role
 from .roles import Roles, heading_role
+from .signs import DASHES
 from .tables import read_row
 from .words import words_of
 
@@ -107,7 +108,7 @@ def without_order(lines: Sequence[Line], phases: Phases, known: Knowledge) -> li
     if not phases.starts:
         return list(lines)
     word = "|".join(known.phases["words"])
-    begins = re.compile(rf"(?:{word})\s*#?\w{{1,8}}\s*[.:)–—-]*\s*", re.IGNORECASE)
+    begins = re.compile(rf"(?:{word})\s*#?\w{{1,8}}\s*[.:){DASHES}]*\s*", re.IGNORECASE)
     starts = {start.line for start in phases.starts}
     changed = []
     for index, line in enumerate(lines):
@@ -145,7 +146,7 @@ def _numbered(lines: Sequence[Line], word: str, roles: Roles, known: Knowledge) 
     weak = word in known.phases["weak"]
     numbers = "|".join(known.phases["numbers"])
     pattern = re.compile(
-        rf"{word}\s*#?([0-9]{{1,3}}|[ivx]{{1,5}}|[a-z]|{numbers})(?![\w.])\s*([.:)–—-]*)\s*", re.IGNORECASE
+        rf"{word}\s*#?([0-9]{{1,3}}|[ivx]{{1,5}}|[a-z]|{numbers})(?![\w.])\s*([.:){DASHES}]*)\s*", re.IGNORECASE
     )
     found: dict[str, Start] = {}
     for index, line in enumerate(lines):
@@ -182,11 +183,11 @@ def _start(index: int, number: str, title: str, lines: Sequence[Line], known: Kn
     if row is not None:
         needs, title = find_needs(row.text, index, known, begins_phase=True)
         if row.needs is not None:
-            needs = [Need(row.needs, True, True, not row.needs.strip(" -—–"), index)]
+            needs = [Need(row.needs, True, True, not row.needs.strip(f" {DASHES}"), index)]
         return Start(index, number, title, needs)
     needs, title = find_needs(title, index, known, begins_phase=True)
     text = next(iter(sentences(title, known)), title)
-    return Start(index, number, text.strip(" .:–—-")[:MAX_TITLE], needs)
+    return Start(index, number, text.strip(f" .:{DASHES}")[:MAX_TITLE], needs)
 
 
 def _rows(lines: Sequence[Line], known: Knowledge) -> list[Start]:
@@ -214,11 +215,11 @@ def _sections(lines: Sequence[Line], roles: Roles, known: Knowledge) -> list[Sta
         return []
     found = []
     for index, line in enumerate(lines):
-        if line.kind is Kind.HEADING and line.level == chosen.level and line.section == chosen.section:
-            if heading_role(line.text, known) in (None, Role.WORK):
-                number = _NUMBERED.match(line.text)
-                digits = number.group().strip(" #.):") if number else ""
-                found.append(_start(index, digits, line.text[number.end() :] if number else line.text, lines, known))
+        is_sibling = line.kind is Kind.HEADING and line.level == chosen.level and line.section == chosen.section
+        if is_sibling and heading_role(line.text, known) in (None, Role.WORK):
+            number = _NUMBERED.match(line.text)
+            digits = number.group().strip(" #.):") if number else ""
+            found.append(_start(index, digits, line.text[number.end() :] if number else line.text, lines, known))
     return found
 
 

@@ -1,11 +1,12 @@
 """Words of a text that name a directory or a file of the repository: "the HTTP client" is ``src/shop/http_client.py``.
 
-Whole words are compared, as stems, with the words of real names: several words in a row say more than one, a word that the text calls a
-module or writes as code says more than another, and words that every repository has say nothing.
+Whole words are compared, as stems, with the words of real names: several words in a row say more than one, a word that
+    the text calls a module or writes as code says more than another, and words that every repository has say nothing.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -35,10 +36,19 @@ _CUE = 0.25
 _ALSO_NAMED = 0.08
 """Added for each further word of the text that stands in the path."""
 
+_BEHIND = 0.15
+"""Added behind "to the", "in the" and the like."""
+
+_PLACES = frozenset({"in", "into", "to", "inside", "within", "under", "from", "of", "on"})
+_NEAR_TOP = 0.3
+"""Places of other words count if they are not much less sure than the surest."""
+
 _SIDE = 0.5
 """Tests and examples are less likely meant than what they are about."""
 
 _CERTAIN = 0.85
+_IDENTIFIER = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]|[^_]_[^_]")
+"""Inside of a word: CamelCase or snake_case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +70,17 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
+    """A place, the words of the text for it, and how many words of the text and around it stand in its path."""
+
     place: Place
+    start: int
+    end: int
     covered: int
+    context: int
 
 
 def find_places(
-    text: str, layout: Layout, known: Knowledge, *, skip: Iterable[str] = (), sides: bool = False
+    text: str, layout: Layout, known: Knowledge, *, skip: Iterable[str] = (), context: str = ""
 ) -> list[Place]:
     """The best places for the words of a text; empty if they name nothing, or too much.
 
@@ -74,18 +89,21 @@ def find_places(
         layout: the repository.
         known: the registry.
         skip: words that are not compared, such as its verb.
-        sides: whether tests and examples count as much as the rest.
+        context: what stands around it, such as its title: of several places with the same name it decides.
     """
-    return _best(list(_Matcher(text, layout, known, frozenset(map(stem, skip)), sides).hits()))
+    matcher = _Matcher(text, layout, known, frozenset(map(stem, skip)), frozenset(map(stem, _words(context)[0])))
+    return _best(list(matcher.hits()))
 
 
 class _Matcher:
     """The words of one text against the names of a repository."""
 
-    def __init__(self, text: str, layout: Layout, known: Knowledge, skip: frozenset[str], sides: bool) -> None:
+    def __init__(
+        self, text: str, layout: Layout, known: Knowledge, skip: frozenset[str], context: frozenset[str]
+    ) -> None:
         self._layout = layout
         self._known = known
-        self._sides = sides
+        self._context = context - known.words["words.stop"]
         self._words, self._coded = _words(text)
         self._stems = [stem(word) for word in self._words]
         self._wanted = frozenset(self._stems) - skip - known.words["words.stop"]
@@ -93,32 +111,41 @@ class _Matcher:
         self._cues = known.words["paths.cues"] | self._directory_cues
 
     def hits(self) -> Iterator[_Hit]:
+        """Every name whose words stand in the text in a row, also a directory and a file in it ("HTTP client")."""
         for index, word in enumerate(self._stems):
             if word not in self._wanted or len(word) < 2:
                 continue
             for name, path, directory in self._layout.with_words(word)[:MAX_CANDIDATES]:
                 end = index + len(name)
                 if tuple(self._stems[index:end]) == name:
-                    hit = self._hit(index, end, path, directory)
-                    if hit is not None:
-                        yield hit
+                    yield from self._hit(index, end, path, directory)
+                    for child, length in self._children(path, end) if directory else ():
+                        yield from self._hit(index, end + length, child, self._layout.is_directory(child))
 
-    def _hit(self, index: int, end: int, path: str, directory: bool) -> _Hit | None:
+    def _children(self, directory: str, at: int) -> Iterator[tuple[str, int]]:
+        for child in self._layout.children(directory):
+            name = name_words(child.rpartition("/")[2].partition(".")[0])
+            if name and tuple(self._stems[at : at + len(name)]) == name:
+                yield child, len(name)
+
+    def _hit(self, index: int, end: int, path: str, directory: bool) -> Iterator[_Hit]:
         score = self._base(index, end, directory)
         if not score:
-            return None
+            return
         parts = {part for piece in path.split("/") for part in name_words(piece.partition(".")[0])}
         covered = len(parts & self._wanted)
         score += _CUE * self._is_cued(index, end, self._cues) + _ALSO_NAMED * max(0, covered - (end - index))
-        if not self._sides and self._layout.is_side(path):
+        score += _BEHIND * self._is_behind_preposition(index)
+        if self._layout.is_side(path):
             score *= _SIDE
         words = " ".join(self._words[index:end])
-        return _Hit(Place(path, directory, words, round(min(_CERTAIN, score), 4)), covered)
+        place = Place(path, directory, words, round(min(_CERTAIN, score), 4))
+        yield _Hit(place, index, end, covered, len(parts & self._context))
 
     def _base(self, index: int, end: int, directory: bool) -> float:
         """What the words alone are worth; 0 for words that every repository has."""
         generic = self._known.words["paths.generic"]
-        said = directory and (self._is_cued(index, end, self._directory_cues))
+        said = directory and self._is_cued(index, end, self._directory_cues)
         if all(word in generic for word in self._stems[index:end]) and not said:
             return 0.0
         if end - index > 1:
@@ -129,17 +156,25 @@ class _Matcher:
         near = {*self._stems[max(0, index - 1) : index], *self._stems[end : end + 1]}
         return index in self._coded or not near.isdisjoint(cues)
 
+    def _is_behind_preposition(self, index: int) -> bool:
+        """ "to the CLI": what stands there is a place more often than what is added."""
+        before = [word for word in self._words[max(0, index - 2) : index] if word not in ("the", "a", "an", "our")]
+        return bool(before) and before[-1] in _PLACES
+
 
 def _words(text: str) -> tuple[list[str], set[int]]:
-    """The words of a text, identifiers in code split into theirs; and the positions of those that are code."""
+    """The words of a text, identifiers split into theirs; and the positions of those that are identifiers or code."""
     words: list[str] = []
     coded: set[int] = set()
     spans = {start: text[start:end].strip("`") for start, end in code_spans(text)}
     for token in tokenize(masked(text)):
         inner = spans.get(token.start - 1)
-        if inner is None:
+        written = text[token.start : token.end]
+        if inner is None and _IDENTIFIER.search(written) is None:
             words += [part for part in token.word.split("-") if part]
-        elif len(inner) <= MAX_IDENTIFIER and "/" not in inner and "." not in inner:
+            continue
+        inner = written if inner is None else inner
+        if len(inner) <= MAX_IDENTIFIER and "/" not in inner and "." not in inner:
             parts = name_words(inner.removesuffix("()"))
             coded.update(range(len(words), len(words) + len(parts)))
             words += parts
@@ -147,18 +182,34 @@ def _words(text: str) -> tuple[list[str], set[int]]:
 
 
 def _best(hits: list[_Hit]) -> list[Place]:
-    """The strongest places; of those with the same strength the one that more of the text speaks for."""
+    """The strongest places, of different words of the text, none inside of another; empty if they are too many."""
+    chosen: dict[str, Place] = {}
+    taken: set[int] = set()
     top = max((hit.place.confidence for hit in hits), default=0.0)
-    best = [hit for hit in hits if hit.place.confidence >= top]
-    most = max((hit.covered for hit in best), default=0)
-    unique = {hit.place.path: hit.place for hit in best if hit.covered == most}
-    # A directory and what lies in it: the directory.
-    directories = {place.path for place in unique.values() if place.directory}
-    places = [place for place in unique.values() if directories.isdisjoint(_above(place.path))]
+    for hit in sorted(hits, key=lambda h: (-h.place.confidence, -h.covered, -h.context, h.place.path)):
+        enough = hit.place.confidence >= max(_DIRECTORY, top - _NEAR_TOP) or not chosen
+        if not enough or not taken.isdisjoint(range(hit.start, hit.end)):
+            continue
+        rank = (hit.place.confidence, hit.covered, hit.context)
+        same = [
+            other.place
+            for other in hits
+            if (other.start, other.end) == (hit.start, hit.end)
+            and (other.place.confidence, other.covered, other.context) == rank
+        ]
+        taken.update(range(hit.start, hit.end))
+        chosen.update((place.path, place) for place in _fewest(same))
+    inside = [path for path in chosen if any(above in chosen for above in _above(path)[:-1])]
+    places = [place for path, place in chosen.items() if path not in inside]
+    return sorted(places, key=lambda place: place.path) if len(places) <= MAX_PLACES else []
+
+
+def _fewest(places: list[Place]) -> list[Place]:
+    """Places of one name: the topmost if they are too many; none if that does not help."""
     if len(places) > MAX_PLACES:
         shallow = min(place.path.count("/") for place in places)
         places = [place for place in places if place.path.count("/") == shallow]
-    return sorted(places, key=lambda place: place.path) if len(places) <= MAX_PLACES else []
+    return places if len(places) <= MAX_PLACES else []
 
 
 def _above(path: str) -> list[str]:

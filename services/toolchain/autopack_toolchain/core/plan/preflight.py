@@ -38,8 +38,8 @@ def check(found: Located, tree: FileTree, category: Category | None, known: Know
     stats = (tree.stat(path) for path in files[:MAX_SIZED])
     size = sum(stat.size for stat in stats if stat is not None)
     if len(files) > MAX_FILES:
-        message = f"{len(files):,} files are in scope, over {MAX_FILES}: it guards little. Name the files or directories that are meant."
-        found.warn("SCOPE_TOO_WIDE", message)
+        message = f"{len(files):,} files are in scope, over {MAX_FILES}: it guards little."
+        found.warn("SCOPE_TOO_WIDE", f"{message} Name the files or directories that are meant.")
     if size > MAX_BYTES:
         found.warn(
             "SCOPE_TOO_LARGE",
@@ -58,12 +58,12 @@ def _protected(found: Located, category: Category | None, known: Knowledge) -> I
             continue
         named = _named(found, path, protection)
         allowed = protection.policy is Policy.ASKED and (named is not None or category in protection.categories)
-        if allowed:
+        if allowed and category not in protection.categories:
             message = (
                 f"{path} is in scope because the plan asks for it ({protection.reason}); look at this change twice."
             )
             found.warn("PROTECTED_PATH_IN_SCOPE", message, path)
-        else:
+        elif not allowed:
             _take_out(found, path, named, protection)
         yield ProtectedPath(path, protection.policy, protection.reason, allowed)
 
@@ -73,8 +73,8 @@ def _take_out(found: Located, path: str, named: str | None, protection: Protecti
     if named is not None:
         lines = ", ".join(str(item.line) for item in found.include[named].evidence)
         found.include.pop(named)
-        message = f"Line {lines}: {path} is never changed by a run ({protection.reason}) and was left out; change it yourself."
-        found.warn("PROTECTED_PATH", message, path)
+        message = f"Line {lines}: {path} is never changed by a run ({protection.reason}) and was left out."
+        found.warn("PROTECTED_PATH", f"{message} Change it yourself.", path)
     found.exclude.setdefault(of_file(path), ScopeGlob(of_file(path), ScopeKind.FILE, 1.0, (evidence,)))
     found.decide(Part.PREFLIGHT, path, f"!{of_file(path)}", protection.reason, (evidence,))
 

@@ -8,16 +8,19 @@ from .blocks import Kind, Line
 from .clauses import begins_negative, masked
 from .knowledge import Knowledge
 from .model import Role
+from .signs import COLONS, DASHES
 from .words import Token, tokenize, words_of
 
 __all__ = ["Roles", "heading_role", "labelled"]
 
 _NUMBERED = re.compile(r"^[\s#]*(?:[0-9]{1,3}(?:\.[0-9]{1,3})*[.):]?|[IVX]{1,5}[.)]|[A-Za-z][.)])\s+")
-_LABEL = re.compile(r"([A-Za-z][^:`\n]{1,60})[:：]\s+(?=\S)")
+_LABEL = re.compile(rf"([A-Za-z][^:`\n]{{1,60}})[{COLONS}]\s+(?=\S)")
 _FOLLOWS = frozenset({"for", "of", "in", "to", "on", "and", "with", "that", "which", "from", "or", "this", "per", "by"})
 """What may stand behind the name of a section: "Acceptance criteria for the export"."""
 
 _MAX_HEADING_WORDS = 14
+_LABEL_WORDS = 3
+"""A line of so few words in front of a list is a heading of its own: what stands above it no longer holds."""
 
 
 def heading_role(text: str, known: Knowledge) -> Role | None:
@@ -45,11 +48,11 @@ def _may_follow(text: str, tokens: list[Token], length: int) -> bool:
     if length == len(tokens):
         return True
     gap = text[tokens[length - 1].end : tokens[length].start]
-    return tokens[length].word in _FOLLOWS or any(sign in gap for sign in "(:–—-&/[?!")
+    return tokens[length].word in _FOLLOWS or any(sign in gap for sign in f"(:&/[?!{DASHES}")
 
 
 def labelled(text: str, known: Knowledge) -> tuple[Role | None, str]:
-    """The role that the text claims for itself and the rest of it: "Out of scope: the CLI"; (None, text) without one."""
+    """The role that the text claims for itself, and its rest: "Out of scope: the CLI"; (None, text) without one."""
     found = _LABEL.match(text)
     if found is None:
         return None, text
@@ -71,9 +74,9 @@ class Roles:
         """The role of a line, or None where nothing says it."""
         if line.lead >= 0:
             if line.lead not in self._leads:
-                self._leads[line.lead] = _lead_role(self._lines[line.lead].text.rstrip(":："), self._known)
+                self._leads[line.lead] = _lead_role(self._lines[line.lead].text.rstrip(COLONS), self._known)
             role = self._leads[line.lead]
-            if role is not None:
+            if role is not None or len(words_of(self._lines[line.lead].text)) <= _LABEL_WORDS:
                 return role
         if line.parent >= 0 and line.kind is not Kind.HEADING:
             return self.of(self._lines[line.parent])
@@ -106,7 +109,7 @@ def _lead_role(text: str, known: Knowledge) -> Role | None:
     references = known.phrases["paths.references"]
     if references.at(words, 0) and not known.action_of(words, 0):
         return Role.REFERENCES
-    if known.phrases["words.requests"].any(words) or words[-1:] and words[-1] in known.words["words.modals"]:
+    if known.phrases["words.requests"].any(words) or (words[-1:] and words[-1] in known.words["words.modals"]):
         return Role.WORK
     if known.phrases["words.modals"].any(words) or known.action_of(words, 0, only_imperative=True):
         return Role.WORK

@@ -1,4 +1,5 @@
-"""Where a phase works: the paths that its text names, else the words that name directories and files, else what else it says.
+"""Where a phase works: the paths that its text names, else the words that name directories and files, else what else it
+says.
 
 Explicit beats guessed: where a deliverable names a path, its words are not looked at.
 """
@@ -17,7 +18,7 @@ from .knowledge import Knowledge
 from .layout import Layout, Match, parent_of
 from .located import Located
 from .mentions import Mention, find_mentions
-from .model import Part
+from .model import Part, Role
 from .named import NAMED, refer, take
 from .places import find_places
 from .statements import Sense, Statement
@@ -38,11 +39,19 @@ BY_TRACEBACK = 0.65
 BY_TESTS = 0.7
 """... the tests of a file are those that carry its name."""
 
+_EXPLICIT = 0.9
+"""From here on a deliverable says itself where it belongs."""
+
 _WEAK = 0.5
-"""A file that is guessed less surely than this widens to its directory: too narrow a scope costs the run, too wide a one a look."""
+"""A file that is guessed less surely than this widens to its directory: too narrow a scope costs the run, too wide a
+one a look.
+"""
 
 MAX_FILES = 5
 """Files taken for one word, and files whose tests are looked for."""
+
+_CONTEXT = 2_000
+"""Characters of title and deliverables that decide between places of one name."""
 
 _CODE_TAIL = 8_000
 """Characters of the end of a code block that are looked at: where a stack trace says what failed."""
@@ -103,6 +112,7 @@ class _Locator:
         self._layout = layout
         self._known = known
         self._found = Located(layout)
+        self._context = " ".join([text.title, *(draft.text for draft in text.drafts)])[:_CONTEXT]
 
     def run(self) -> Located:
         for statement in self._text.statements:
@@ -119,7 +129,7 @@ class _Locator:
             self._statement(statement)
         if not self._found.include:
             self._title()
-        if not self._found.include:
+        if not self._found.exclusive and min(self._found.sure.values(), default=0.0) < _EXPLICIT:
             self._anywhere()
         self._code()
         self._words()
@@ -166,10 +176,12 @@ class _Locator:
         return sure
 
     def _words(self) -> None:
-        """For deliverables without a path: the directories and files that their words name, else those of the title's words."""
+        """For deliverables without a path: the directories and files that their words name, else those of the title's
+        words.
+        """
         if self._found.exclusive:
             return
-        named = bool(self._found.include)
+        named = bool(self._found.include or self._layout.planned)
         for position, draft in enumerate(self._text.drafts):
             if not self._found.sure[position]:
                 evidence = Evidence("", self._number(draft.line), draft.signal, round(draft.confidence, 4))
@@ -181,7 +193,9 @@ class _Locator:
             self._found.sure = {position: known or sure for position, known in self._found.sure.items()}
 
     def _place(self, text: str, evidence: Evidence, *, named: bool, test: bool) -> float:
-        places = find_places(text, self._layout, self._known, skip=(*words_of(text)[:1], "test", "docs"))
+        first = words_of(text)[:1]
+        skip = (*(first if self._known.action_of(first) else ()), "test", "docs")
+        places = find_places(text, self._layout, self._known, skip=skip, context=self._context)
         for place in places:
             path = place.path
             if test and not self._layout.is_side(path):
@@ -208,10 +222,12 @@ class _Locator:
                 reason = "REFERENCED" if statement.sense is Sense.REFERENCE else "NAMED_IN_CHECKS"
                 for mention in find_mentions(source, self._layout, self._known):
                     refer(self._found, mention, evidence, reason)
-            case Sense.CONSTRAINT | Sense.CONTEXT:
+            case Sense.CONSTRAINT | Sense.CONTEXT | Sense.DEFECT | Sense.EXPECTED:
                 mentions = find_mentions(source, self._layout, self._known)
-                if mentions and allows_only(source):
+                if mentions and allows_only(source) and statement.sense in (Sense.CONSTRAINT, Sense.CONTEXT):
                     self._only(mentions, evidence)
+                for mention in mentions:
+                    refer(self._found, mention, evidence, "REFERENCED" if mention.reference else "NAMED_IN_TEXT")
             case _:
                 pass
 
@@ -238,13 +254,18 @@ class _Locator:
         self._raise_sure()
 
     def _anywhere(self) -> None:
-        """Paths elsewhere in the text: where a defect is described, its file is named."""
+        """Paths elsewhere in the text, unless each deliverable names its own: where a defect is described, its file is
+        named.
+        """
+        named = bool(self._found.include)
         for statement in self._text.statements:
-            if statement.sense in (Sense.DEFECT, Sense.CONTEXT, Sense.EXPECTED):
+            told = statement.sense in (Sense.DEFECT, Sense.CONTEXT, Sense.EXPECTED)
+            if told and statement.role not in (Role.REPRODUCTION, Role.IGNORED, Role.DEPENDENCIES):
                 for mention in find_mentions(statement.text, self._layout, self._known):
                     if not mention.reference and mention.resolution.match in (Match.FILE, Match.DIRECTORY):
                         take(self._found, mention, self._evidence(statement), sure=BY_TEXT)
-        self._raise_sure()
+        if not named:
+            self._raise_sure()
 
     def _raise_sure(self) -> None:
         best = max((glob.confidence for glob in self._found.include.values()), default=0.0)
@@ -268,7 +289,9 @@ class _Locator:
         """Where tests that are asked for belong."""
         found = self._found
         if found.wants_tests and not found.tests_of:
-            files = [path for path in found.places() if not self._layout.is_side(path) and found.confidence(path) >= _WEAK]
+            files = [
+                path for path in found.places() if not self._layout.is_side(path) and found.confidence(path) >= _WEAK
+            ]
             found.tests_of.update(dict.fromkeys(files[:MAX_FILES], found.wants_tests[0]))
         for path, evidence in found.tests_of.items():
             self._tests_of(path, evidence)
@@ -296,8 +319,8 @@ class _Locator:
         for glob in [glob for glob in self._found.include if glob in self._found.exclude]:
             del self._found.include[glob]
             lines = ", ".join(str(item.line) for item in self._found.exclude[glob].evidence)
-            message = f"{glob} is asked for and must not change (line {lines}); it is left out. Delete one of the two from the text."
-            self._found.warn("CONTRADICTION", message, glob)
+            message = f"{glob} is asked for and must not change (line {lines}); it is left out."
+            self._found.warn("CONTRADICTION", f"{message} Delete one of the two from the text.", glob)
 
     def _evidence(self, statement: Statement) -> Evidence:
         return Evidence("", self._number(statement.line), statement.sense.name.lower().replace("_", " "), 1.0)

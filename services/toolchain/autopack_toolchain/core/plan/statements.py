@@ -12,22 +12,54 @@ from .clauses import Part, begins_negative, masked, parts, sentences
 from .knowledge import Knowledge
 from .model import Role
 from .roles import Roles, labelled
+from .signs import COLONS, COMMAS, DASHES, ENDS, SEMICOLONS
 from .tables import read_row
 from .words import stem, words_of
 
-__all__ = ["Sense", "Statement", "read_statements", "request_of"]
+__all__ = ["STORY", "Sense", "Statement", "read_statements", "request_of"]
 
 MAX_STATEMENTS = 5_000
 """Statements looked at; what is behind is not read. A plan of 256 KiB has fewer unless it is no plan."""
 
+STORY = "user story"
+"""Why a sentence is a deliverable: "As a ..., I want ..."."""
+
 MAX_SENTENCE = 2_000
 """Characters of a sentence that are looked at: a longer one is data."""
 
-_PREFIX = re.compile(r"(`[^`]{1,200}`|[^\s:`][^:`\n]{0,58}?)(?:\s*[:：]|\s+[–—-])\s+(?=\S)")
+_PREFIX = re.compile(rf"(`[^`]{{1,200}}`|[^\s:`][^:`\n]{{0,58}}?)(?:\s*[{COLONS}]|\s+[{DASHES}])\s+(?=\S)")
 _CONVENTIONAL = re.compile(r"([a-zA-Z]{2,12})(\([^()\n]{1,60}\))?!?:\s+(?=\S)")
 _STORY = re.compile(r"[Aa]s (?:an?|the) [^,\n]{1,80},?\s+(?:I|we)\s+(?:want|need|would like|can|should be able)\b")
 _FINITE = frozenset(
-    "is are was were has have had fails fail does do should must can cannot will would needs crashes hangs leaks works takes seems gets shows got".split()
+    [
+        "is",
+        "are",
+        "was",
+        "were",
+        "has",
+        "have",
+        "had",
+        "fails",
+        "fail",
+        "does",
+        "do",
+        "should",
+        "must",
+        "can",
+        "cannot",
+        "will",
+        "would",
+        "needs",
+        "crashes",
+        "hangs",
+        "leaks",
+        "works",
+        "takes",
+        "seems",
+        "gets",
+        "shows",
+        "got",
+    ]
 )
 _ORDERS = frozenset({"do", "don't", "dont", "please", "never", "avoid", "leave", "keep"})
 _EMPTY_MODALS = frozenset({"have", "note", "know"})
@@ -108,7 +140,7 @@ def request_of(text: str, known: Knowledge, *, is_item: bool) -> Request | None:
     A paragraph has to be in the imperative ("Add ..."); an item may also say "Adds ..." or "Adding ...".
     """
     if _STORY.match(text):
-        return Request(text, "create", 0.8, "user story")
+        return Request(text, "create", 0.8, STORY)
     words = words_of(masked(text))
     asked = known.phrases["words.requests"].at(words, 0)
     if asked is not None:
@@ -193,7 +225,7 @@ class _Reader:
         if len(sentence) > MAX_SENTENCE:
             yield self._made(sentence[:MAX_SENTENCE], Sense.CONTEXT)
             return
-        if sentence.endswith((":", "：")) and self._introduces() and not self._line.kind is Kind.ITEM:
+        if sentence.endswith(tuple(COLONS)) and self._introduces() and self._line.kind is not Kind.ITEM:
             yield self._made(sentence, Sense.CONTEXT)
             return
         subject = _CONVENTIONAL.match(sentence)
@@ -206,7 +238,7 @@ class _Reader:
         return any(line.lead == self._index for line in self._lines[self._index + 1 : self._index + 3])
 
     def _made(self, text: str, sense: Sense, request: Request | None = None) -> Statement:
-        text = text.strip().rstrip(".。;；,").strip()
+        text = text.strip().rstrip(f".{ENDS[0]}{SEMICOLONS}{COMMAS}").strip()
         made = Statement(text, sense, self._index, places=self._places, role=self._role)
         if request is None:
             return made
@@ -215,6 +247,7 @@ class _Reader:
     def _part(self, part: Part) -> Statement:
         text = part.text
         words = words_of(masked(text))
+        known = self._known
         if part.excepted:
             return self._made(text, Sense.EXCEPTION)
         if self._role is Role.NON_GOALS:
@@ -226,9 +259,11 @@ class _Reader:
         if self._role is Role.EXPECTED:
             return self._made(text, Sense.EXPECTED)
         if part.negative or self._forbids(words):
-            told = self._role is Role.PROBLEM and words[0] not in _ORDERS
+            told = self._role in (Role.PROBLEM, Role.CONTEXT) and words[0] not in _ORDERS
             return self._made(text, Sense.CONTEXT if told else Sense.NON_GOAL)
-        if self._role is Role.REFERENCES or self._refers(words):
+        if known.phrases["negation.deferred"].any(words):
+            return self._made(text, Sense.NON_GOAL)
+        if self._role is Role.REFERENCES or (self._role is not Role.CONSTRAINTS and self._refers(words)):
             return self._made(text, Sense.REFERENCE)
         if self._role is Role.CONSTRAINTS or self._constrains(words):
             return self._made(text, Sense.CONSTRAINT)
@@ -346,7 +381,7 @@ class _Reader:
         """ "The command should:" and "accept a path" are one sentence."""
         if self._line.lead < 0:
             return text
-        lead = self._lines[self._line.lead].text.rstrip(":：")
+        lead = self._lines[self._line.lead].text.rstrip(COLONS)
         words = words_of(lead)
         if len(words) < 2 or len(words) > 12 or words[-1] not in self._known.words["words.modals"]:
             return text

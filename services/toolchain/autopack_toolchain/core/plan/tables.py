@@ -10,15 +10,6 @@ from .words import words_of
 
 __all__ = ["Row", "read_row"]
 
-_TASK = frozenset({"task", "tasks", "deliverable", "change", "changes", "item", "action", "description", "what", "requirement", "todo", "work", "title", "summary", "story", "feature", "step", "goal", "title/description"})  # fmt: skip
-_STATUS = frozenset({"status", "done", "state", "done?"})
-_NAME = frozenset({"phase", "stage", "milestone", "step", "id", "#", "no", "no.", "nr", "name", "key", "wave"})
-_NEEDS = frozenset({"depends on", "dependencies", "dependency", "depends", "requires", "after", "blocked by", "needs", "prerequisites", "prerequisite", "deps"})  # fmt: skip
-_ADDED = frozenset({"file", "files", "path", "paths", "where", "location", "module", "component", "details", "notes"})
-_FINISHED = frozenset(
-    {"done", "x", "✅", "✓", "✔", "[x]", "complete", "completed", "finished", "merged", "closed", "yes"}
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -41,15 +32,20 @@ class Row:
 
 def read_row(line: Line, known: Knowledge) -> Row | None:
     """The meaning of a row; None if no cell asks for anything."""
-    cells = [(header.strip().lower(), text) for header, text in line.cells]
-    task = next((text for header, text in cells if header in _TASK and text), "")
-    if not task:
-        asking = (text for header, text in cells if known.action_of(words_of(text)) and len(words_of(text)) > 1)
-        task = next(asking, "")
+
+    def column(kind: str) -> list[str]:
+        """The cells of the columns of a kind."""
+        names = known.words[f"tables.{kind}"]
+        return [text for header, text in line.cells if header.strip().lower() in names]
+
+    asking = (text for _, text in line.cells if known.action_of(words_of(text)) and len(words_of(text)) > 1)
+    task = next(filter(None, column("task")), "") or next(asking, "")
     if not task:
         return None
-    places = ", ".join(text for header, text in cells if header in _ADDED and text and text != task)
-    name = next((text for header, text in cells if header in _NAME and text and text != task), "")
-    needs = next((text for header, text in cells if header in _NEEDS), None)
-    done = any(text.strip().lower() in _FINISHED for header, text in cells if header in _STATUS)
-    return Row(task, places, name, needs, done)
+    return Row(
+        text=task,
+        places=", ".join(text for text in column("places") if text and text != task),
+        name=next((text for text in column("name") if text and text != task), ""),
+        needs=next(iter(column("needs")), None),
+        done=any(text.strip().lower() in known.words["tables.finished"] for text in column("status")),
+    )

@@ -17,15 +17,18 @@ def tests_of(path: str, layout: Layout, known: Knowledge) -> list[str]:
     """The test files of a file, or the directories of tests that mirror a directory; nearest first."""
     if layout.is_directory(path):
         name = path.rpartition("/")[2].lower()
-        mirrored = [d for d in layout.directories_named(name) if _is_test(d, known) and d != path]
+        mirrored = [d for d in layout.directories_named(name) if layout.is_test(d) and d != path]
         return [f"{directory}/" for directory in sorted(mirrored, key=lambda d: (-_shared(d, path), d))[:MAX_TESTS]]
     found = [
         other
         for name in _names(path, known)
         for other in layout.files_named(name)
-        if other != path and (_is_test(other, known) or parent_of(other) == parent_of(path))
+        if other != path and (layout.is_test(other) or parent_of(other) == parent_of(path))
     ]
-    found = list(dict.fromkeys(found))
+    directory = parent_of(path)
+    beside = [name for name in layout.names_in(directory) if name in known.tests_beside]
+    found += [name if directory == "." else f"{directory}/{name}" for name in beside]
+    found = [other for other in dict.fromkeys(found) if other != path]
     near = [
         other for other in found if parent_of(other) == parent_of(path) or _shared(parent_of(other), parent_of(path))
     ]
@@ -33,7 +36,9 @@ def tests_of(path: str, layout: Layout, known: Knowledge) -> list[str]:
 
 
 def new_test_place(path: str, layout: Layout, known: Knowledge) -> tuple[str, bool] | None:
-    """(where a new test of a file belongs, whether that is a directory): beside it where tests are kept so, else the nearest root."""
+    """(where a new test of a file belongs, whether that is a directory): beside it where tests are kept so, else the
+    nearest root.
+    """
     directory = parent_of(path)
     siblings = layout.names_in(directory)
     extension = path.rpartition(".")[2]
@@ -55,16 +60,7 @@ def new_test_place(path: str, layout: Layout, known: Knowledge) -> tuple[str, bo
 def test_roots(layout: Layout, known: Knowledge) -> list[str]:
     """The topmost directories of tests."""
     roots = [d for name in known.test_directories for d in layout.directories_named(name)]
-    return sorted(d for d in roots if not _is_test(parent_of(d), known))
-
-
-def _is_test(path: str, known: Knowledge) -> bool:
-    name = path.rpartition("/")[2].lower()
-    return (
-        not known.test_directories.isdisjoint(path.lower().split("/"))
-        or name.startswith("test_")
-        or "test" in name.split(".")
-    )
+    return sorted(d for d in roots if not layout.is_test(parent_of(d)))
 
 
 def _stem(path: str) -> str:

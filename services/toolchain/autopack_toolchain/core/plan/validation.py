@@ -51,7 +51,7 @@ class Validation:
 
 
 def covering(found: Located, detection: Detection, known: Knowledge) -> list[Project]:
-    """The projects nearest above what is in scope, of the language of what is in scope where several share a directory."""
+    """The projects nearest above what is in scope; of several in one directory, those of the language in scope."""
     by_workdir: dict[str, list[Project]] = {}
     for project in detection.projects:
         by_workdir.setdefault(project.workdir, []).append(project)
@@ -83,12 +83,13 @@ def validation_steps(
     warnings: list[DetectionWarning] = []
     if not steps:
         steps, factor = _best(detection.projects), _ELSEWHERE
-        message = "No project with a test or another check lies around the scope; the steps of the repository's other projects are listed."
-        warnings.append(DetectionWarning("NO_VALIDATION_FOR_SCOPE", message))
+        message = "No project with a test or another check lies around the scope."
+        rest = "The steps of the repository's other projects are listed."
+        warnings.append(DetectionWarning("NO_VALIDATION_FOR_SCOPE", f"{message} {rest}"))
     if not any(step.kind is StepKind.TEST for step in steps):
         factor *= _NO_TEST
-        message = "No test was found for the scope: a change can be linted or built, not tested. Add a test, or name its directory."
-        warnings.append(DetectionWarning("NO_TEST_FOR_SCOPE", message))
+        message = "No test was found for the scope: a change can be linted or built, not tested."
+        warnings.append(DetectionWarning("NO_TEST_FOR_SCOPE", f"{message} Add a test, or name its directory."))
     steps = _named_first(found, steps, detection, statements, warnings)[:MAX_STEPS]
     for step in steps:
         found.decide(Part.VALIDATION, step.kind.value, step.command.line(), "DETECTED", step.evidence[:1])
@@ -135,24 +136,32 @@ def _named_first(
     statements: Sequence[Statement],
     warnings: list[DetectionWarning],
 ) -> list[Step]:
-    """A detected step that the text names comes first; a command that was not detected is told."""
+    """A detected step that the text names stands for its kind; a command that was not detected is told."""
     every = [step for project in detection.projects for step in project.steps if step.kind in KINDS]
     programs = {word for step in every for word in step.command.argv[:3]}
-    for statement in statements:
-        if statement.sense not in _CHECKED or not _RUNS.search(statement.text):
-            continue
-        for words in _commands(statement.text):
-            same = next((step for step in every if step.command.argv == words), None)
-            if same is not None:
-                steps = [same, *(step for step in steps if step != same)]
-                found.decide(Part.VALIDATION, " ".join(words), same.command.line(), "NAMED_IN_TEXT")
-            elif words[0] in programs and _is_part(words, every):
-                found.decide(Part.VALIDATION, " ".join(words), "", "PART_OF_A_DETECTED_STEP")
-            elif words[0] in programs or words[0].startswith("./"):
-                line = " ".join(words)
-                message = f"The text names {line!r}, which was not detected and is not proposed; name it in the batch's `validate` if you trust it."
-                warnings.append(DetectionWarning("COMMAND_NOT_DETECTED", message))
-    return steps
+    named: list[Step] = []
+    for words in _commands_of(statements):
+        line = " ".join(words)
+        same = next((step for step in every if step.command.argv == words), None)
+        if same is not None:
+            named.append(same)
+            found.decide(Part.VALIDATION, line, same.command.line(), "NAMED_IN_TEXT")
+        elif words[0] in programs and _is_part(words, every):
+            found.decide(Part.VALIDATION, line, "", "PART_OF_A_DETECTED_STEP")
+        elif words[0] in programs or words[0].startswith("./"):
+            message = (
+                f"The text names {line!r}, which was not detected and is not proposed; "
+                "name it in the batch's `validate` if you trust it."
+            )
+            warnings.append(DetectionWarning("COMMAND_NOT_DETECTED", message))
+    taken = {(step.kind, step.command.cwd) for step in named}
+    return [*named, *(step for step in steps if (step.kind, step.command.cwd) not in taken)]
+
+
+def _commands_of(statements: Sequence[Statement]) -> list[tuple[str, ...]]:
+    """The commands by which the text says that the work is checked, each once."""
+    checked = [s.text for s in statements if s.sense in _CHECKED and _RUNS.search(s.text)]
+    return list(dict.fromkeys(words for text in checked for words in _commands(text)))
 
 
 def _is_part(words: tuple[str, ...], steps: Sequence[Step]) -> bool:

@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from .signs import APOSTROPHE
+
 __all__ = ["Phrases", "Token", "name_words", "stem", "stems", "tokenize", "words_of"]
 
 # One class each, in sequence: linear.
-_WORD = re.compile(r"[^\W_][\w'’+#.-]*")
+_WORD = re.compile(rf"[^\W_][\w'{APOSTROPHE}+#.-]*")
 _PART = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|[0-9]+|[^\W\d_a-zA-Z]+")
 _MAX_WORD = 100
 """A longer run of letters is data, not a word."""
@@ -24,10 +26,10 @@ _VOWELS = frozenset("aeiou")
 _KEPT_DOUBLE = frozenset("ls")
 # (ending, what replaces it, letters that must remain)
 _ENDINGS = (
-    ("ings", "", 3), ("ing", "", 3), ("ies", "y", 2), ("ied", "y", 2), ("sses", "ss", 1), ("ches", "ch", 2), ("shes", "sh", 2),
-    ("xes", "x", 2), ("ed", "", 3), ("es", "e", 2), ("s", "", 2),
+    ("ings", "", 3), ("ing", "", 3), ("ies", "y", 2), ("ied", "y", 2), ("sses", "ss", 1), ("ches", "ch", 2),
+    ("shes", "sh", 2), ("xes", "x", 2), ("ed", "", 3), ("es", "e", 2), ("s", "", 2),
 )  # fmt: skip
-_NO_PLURAL = ("ss", "us", "is", "as", "os", "ess")
+_NO_PLURAL = ("ss", "us", "is")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +45,9 @@ def tokenize(text: str) -> list[Token]:
     """The words of a text, in order."""
     found = []
     for match in _WORD.finditer(text):
-        word = match.group().rstrip(".'’-")
+        word = match.group().rstrip(f".'{APOSTROPHE}-")
         if word and len(word) <= _MAX_WORD:
-            found.append(Token(word.lower().replace("’", "'"), match.start(), match.start() + len(word)))
+            found.append(Token(word.lower().replace(APOSTROPHE, "'"), match.start(), match.start() + len(word)))
     return found
 
 
@@ -58,8 +60,8 @@ def words_of(text: str) -> tuple[str, ...]:
 def stem(word: str) -> str:
     """What the forms of an English word have in common; consistent, not correct.
 
-    >>> [stem(word) for word in ("caching", "caches", "cached", "cache", "retries", "retry", "adding", "status", "class")]
-    ['cach', 'cach', 'cach', 'cach', 'retry', 'retry', 'add', 'status', 'class']
+    >>> [stem(word) for word in ("caching", "caches", "cached", "cache", "retries", "retry", "adding", "status",
+    "class")] ['cach', 'cach', 'cach', 'cach', 'retry', 'retry', 'add', 'status', 'class']
     """
     word = word.removesuffix("'s")
     for ending, replacement, rest in _ENDINGS:
