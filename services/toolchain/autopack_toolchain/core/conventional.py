@@ -196,7 +196,12 @@ def detect_languages(workspace: Workspace, found: Iterable[Candidate]) -> Iterat
     if not present_now:
         return
     page = any(path.rpartition("/")[2] == "index.html" for path in sources.get((".html", ".htm"), ()))
-    best = max(present_now, key=lambda language: _files(language, sources[language.extensions], page))
+
+    def files(language: Language) -> float:
+        started = any(workspace.has(".", entry) for entry in language.entries)
+        return _files(language, sources[language.extensions], page) + started
+
+    best = max(present_now, key=files)
     share = len(sources[best.extensions]) / sum(map(len, sources.values()))
     yield from _language(workspace, best, sorted(sources[best.extensions]), 0.6 if share > 0.5 else 0.45)
 

@@ -68,7 +68,10 @@ def _managers(workspace: Workspace, directory: str) -> tuple[list[Candidate], st
     if root is not None:
         inherited = _one_yarn(list(_claims(workspace, root))) or [("npm", "", _default())]
         return [_manager(directory, *claim) for claim in inherited], root
-    return [_manager(directory, *claim) for claim in [*own, ("npm", "", _default())]], directory
+    # An engine that is asked for by name, and npm not, is more than no sign of npm at all.
+    engines = table(workspace.json(join(directory, "package.json")), "engines").keys()
+    weight = 0.25 if engines & {"yarn", "pnpm", "bun"} and "npm" not in engines else 0.6
+    return [_manager(directory, *claim) for claim in [*own, ("npm", "", _default(weight))]], directory
 
 
 def _one_yarn(claims: list[tuple[str, str, Evidence]]) -> list[tuple[str, str, Evidence]]:
@@ -79,8 +82,8 @@ def _one_yarn(claims: list[tuple[str, str, Evidence]]) -> list[tuple[str, str, E
     return [("yarn-berry" if n == "yarn" and e.signal not in exact else n, v, e) for n, v, e in claims]
 
 
-def _default() -> Evidence:
-    return Evidence("", 0, "no manager is named: the default of Node.js", 0.6)
+def _default(weight: float = 0.6) -> Evidence:
+    return Evidence("", 0, "no manager is named: the default of Node.js", weight)
 
 
 def _manager(directory: str, name: str, version: str, evidence: Evidence) -> Candidate:
