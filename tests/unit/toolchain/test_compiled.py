@@ -204,3 +204,8 @@ def test_a_build_file_of_phing_is_none_of_ant(detect_files: Detect) -> None:
 def test_the_java_of_a_gradle_build(text: str, version: str, detect_files: Detect) -> None:
     (project,) = detect_files({"build.gradle": text}).projects
     assert [(r.name, r.constraint) for r in project.runtime_versions] == [("java", version)]
+
+
+def test_maven_is_named_first_where_a_project_is_kept_for_gradle_too(detect_files: Detect) -> None:
+    (project,) = detect_files({"pom.xml": POM % "", "build.gradle": "", "settings.gradle": ""}).projects
+    assert (project.package_manager.name, project.package_manager.alternatives[0].name) == ("maven", "gradle")

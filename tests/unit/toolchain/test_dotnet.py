@@ -121,3 +121,9 @@ def test_a_solution_of_native_projects_is_none_of_dotnet(detect_files: Detect) -
 def test_locked_packages_are_restored_as_locked(detect_files: Detect) -> None:
     (project,) = detect_files({"A.csproj": LIBRARY, "packages.lock.json": "{}"}).projects
     assert lines(project)["install"] == "dotnet restore --locked-mode"
+
+
+def test_a_solution_in_the_directory_of_sources_is_that_of_the_repository(detect_files: Detect) -> None:
+    files = {"src/App.sln": "", "src/A/A.csproj": LIBRARY, "src/A.Tests/A.Tests.csproj": TESTS}
+    (project,) = detect_files(files).projects
+    assert (project.workdir, lines(project)["test"]) == (".", "dotnet test src/App.sln")

@@ -44,6 +44,28 @@ def test_an_option_that_leaves_tests_out_is_switched_on(detect_files: Detect) ->
     assert script(project.step(StepKind.TEST))[0] == "cmake -S . -B build -DAPP_BUILD_TESTS=ON"
 
 
+def test_what_ci_runs_in_the_build_tree_is_run_after_building_it(detect_files: Detect) -> None:
+    workflow = """
+on: push
+jobs:
+  test:
+    runs-on: ubuntu-latest
+    steps:
+      - run: cmake -B ${{github.workspace}}/build -DCMAKE_BUILD_TYPE=Release
+      - run: cmake --build ${{github.workspace}}/build
+      - working-directory: ${{github.workspace}}/build
+        run: ctest -C Release
+"""
+    files = {"CMakeLists.txt": CMAKE + "enable_testing()\n", "main.cpp": "", ".github/workflows/ci.yml": workflow}
+    project = native(detect_files(files))
+    assert script(project.step(StepKind.BUILD)) == ["cmake -S . -B build", "cmake --build build"]
+    assert script(project.step(StepKind.TEST))[:2] == ["cmake -S . -B build", "cmake --build build"]
+    assert project.step(StepKind.INSTALL) is None
+    test = project.step(StepKind.TEST)
+    assert test is not None
+    assert {e.path for e in test.evidence} == {"CMakeLists.txt", ".github/workflows/ci.yml"}
+
+
 def test_cmake_without_tests_has_no_test_step(detect_files: Detect) -> None:
     text = CMAKE + "# enable_testing()\n"
     project = native(detect_files({"CMakeLists.txt": text, "test/a.cpp": ""}))
@@ -123,3 +145,15 @@ def test_an_extension_of_python_is_foremost_a_python_project(detect_files: Detec
     pyproject = '[project]\nname = "a"\n[build-system]\nbuild-backend = "scikit_build_core.build"\n'
     detection = detect_files({"pyproject.toml": pyproject, "CMakeLists.txt": CMAKE})
     assert detection.projects[0].ecosystem == "python"
+
+
+def test_a_makefile_that_leaves_compiling_to_the_one_below_is_the_project(detect_files: Detect) -> None:
+    files = {"Makefile": ".DEFAULT:\n\tcd src && $(MAKE) $@\n", "src/Makefile": "a: a.o\n\t$(CC) a.o\n", "src/a.c": ""}
+    assert native(detect_files(files)).workdir == "."
+
+
+def test_a_configure_without_its_source_is_run_as_it_is(detect_files: Detect) -> None:
+    files = {"configure": "", "Makefile.in": "", "a.c": "", "test/a.test": ""}
+    project = native(detect_files(files, executable=frozenset({"configure"})))
+    assert project.package_manager.name == "make"
+    assert script(project.step(StepKind.TEST)) == ["./configure", "make check"]

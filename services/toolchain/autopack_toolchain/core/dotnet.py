@@ -30,6 +30,9 @@ _SHARED = (
 )
 """Files that hold for all projects below: beside them commands are run, wherever the solution stands."""
 
+_SOURCE_DIRECTORIES = frozenset({"src", "source", "sources"})
+"""A solution that stands here is that of the whole repository."""
+
 _TEST_NAME = re.compile(r"(?:(?:^|[._-])[Tt]ests?|Tests?|(?:^|[._-])[Ss]pecs?|Specs)$")
 _TEST_MARK = re.compile(
     r"Microsoft\.NET\.Test\.Sdk|\"xunit|\"NUnit|\"MSTest|\"TUnit|<IsTestProject>\s{0,9}true", re.IGNORECASE
@@ -78,7 +81,8 @@ def _roots(workspace: Workspace) -> list[_Root]:
     tops = {place for place in at if not any(above in at for above in parents(place))}
     sides = workspace.registry.side_directories
     outer = [place for place in tops if sides.isdisjoint(place.split("/"))]
-    if len(outer) == 1 and any(workspace.has(".", name) for name in _SHARED):
+    shared = any(workspace.has(".", name) for name in _SHARED)
+    if len(outer) == 1 and (shared or outer[0].lower() in _SOURCE_DIRECTORIES):
         tops = {".", *(tops - set(outer))}
     rest = {_directory(path) for path in projects if _owner(path, tops) is None}
     tops |= {place for place in rest if not any(above in rest for above in parents(place))}

@@ -99,7 +99,7 @@ def _maven(workspace: Workspace, directory: str, test: str) -> Iterator[Candidat
     root = workspace.xml(path)
     if root is None:
         return
-    evidence = workspace.evidence(path, "pom.xml", 0.92, "<project")
+    evidence = workspace.evidence(path, "pom.xml", 0.93, "<project")
     program, wrapper, version = _maven_program(workspace, directory)
     yield Candidate(directory, ECOSYSTEM, (evidence,))
     yield Candidate(directory, ECOSYSTEM, (evidence, *wrapper), manager="maven", version=version)

@@ -5,7 +5,8 @@ A build of these takes several commands, so BUILD and TEST are scripts; what the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from autopack_kit.commands import Command, Script
 
@@ -14,7 +15,7 @@ from .model import Candidate, Evidence, Source, StepKind
 from .search import captures, find_text
 from .workspace import Workspace, join, listing, parents, table
 
-__all__ = ["detect_native"]
+__all__ = ["detect_native", "with_build"]
 
 ECOSYSTEM = "c"
 
@@ -24,10 +25,20 @@ MAX_READ = 100
 MAX_OPTIONS = 3
 """Options that switch tests on; more of them are switches of single tests."""
 
-_MARKERS = ("CMakeLists.txt", "meson.build", "configure.ac", "configure.in", "GNUmakefile", "makefile", "Makefile")
+_MARKERS = (
+    "CMakeLists.txt",
+    "meson.build",
+    "configure.ac",
+    "configure.in",
+    "configure",
+    "GNUmakefile",
+    "makefile",
+    "Makefile",
+)
 _MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
 _SOURCES = (".c", ".cc", ".cpp", ".cxx", ".C", ".c++")
 _COMPILES = r"\$[({](?:CC|CXX|LD|CFLAGS|CXXFLAGS|CPPFLAGS)[)}]|\b(?:gcc|g\+\+|clang|clang\+\+)\b|\.o\b"
+_DELEGATES = r"\$[({]MAKE[)}]"
 _PYTHON_BACKENDS = r"^build-backend\s*=\s*[\"'](?:mesonpy|scikit_build_core|setuptools)"
 
 _CMAKE_PROJECT = r"(?i)^\s*project\s*\("
@@ -59,10 +70,38 @@ def detect_native(workspace: Workspace) -> Iterator[Candidate]:
             yield from _cmake(workspace, directory)
         if "meson.build" in names:
             yield from _meson(workspace, directory)
-        if {"configure.ac", "configure.in"} & names:
+        if {"configure.ac", "configure.in", "configure"} & names:
             yield from _autotools(workspace, directory)
         elif makefile := next((name for name in _MAKEFILES if name in names), ""):
             yield from _make(workspace, directory, makefile)
+
+
+def with_build(workspace: Workspace, known: Iterable[Candidate], learned: Iterable[Candidate]) -> Iterator[Candidate]:
+    """``learned`` with one change: what CI runs in the build tree of CMake becomes the script that builds it first.
+
+    A line such as ``ctest`` alone runs nothing where nothing was built, and old programs where a source was changed. The
+    line that only makes the build tree is no INSTALL then: the script does it.
+    """
+    scripts = {
+        (one.workdir, one.kind): one.command
+        for one in known
+        if one.ecosystem == ECOSYSTEM and one.only_with == ("cmake",) and one.command and one.command.script
+    }
+    for one in learned:
+        script = scripts.get((one.workdir, one.kind))
+        if one.ecosystem != ECOSYSTEM or one.command is None or not _in_build_tree(workspace, one.command):
+            yield one
+        elif script is not None:
+            yield replace(one, command=script, only_with=("cmake",))
+        elif one.kind is not StepKind.INSTALL or (one.workdir, StepKind.BUILD) not in scripts:
+            yield one
+
+
+def _in_build_tree(workspace: Workspace, command: Command) -> bool:
+    program = command.argv[0] if command.argv else ""
+    if program == "make":
+        return not any(workspace.has(command.cwd, name) for name in _MAKEFILES)
+    return program in {"ctest", "ninja", "cmake"} and "--workflow" not in command.argv
 
 
 def _places(workspace: Workspace) -> list[str]:
@@ -80,17 +119,26 @@ def _marks(workspace: Workspace, directory: str) -> list[tuple[str, Evidence]]:
     autoconf = present(workspace, directory, ("configure.ac", "configure.in"))
     if autoconf:
         found.append(("make", Evidence(join(directory, autoconf), 0, autoconf, 0.85)))
+    elif workspace.executable(join(directory, "configure")) and workspace.has(directory, "Makefile.in"):
+        found.append(("make", Evidence(join(directory, "configure"), 0, "configure", 0.8)))
     makefile = next((name for name in _MAKEFILES if workspace.has(directory, name)), "")
-    if makefile and not autoconf and _compiles(workspace, directory, makefile):
+    if makefile and not any(manager == "make" for manager, _ in found) and _compiles(workspace, directory, makefile):
         path = join(directory, makefile)
         found.append(("make", workspace.evidence(path, f"{makefile} that compiles C", 0.8)))
     return found
 
 
 def _compiles(workspace: Workspace, directory: str, makefile: str) -> bool:
+    """Whether it compiles C that is there, or leaves that to the makefile of a directory right below."""
     prefix = "" if directory == "." else f"{directory}/"
-    sources = any(path.startswith(prefix) for extension in _SOURCES for path in workspace.ending(extension))
-    return sources and find_text(workspace, join(directory, makefile), _COMPILES)[0] > 0
+    if not any(path.startswith(prefix) for extension in _SOURCES for path in workspace.ending(extension)):
+        return False
+    if find_text(workspace, join(directory, makefile), _COMPILES)[0]:
+        return True
+    if not find_text(workspace, join(directory, makefile), _DELEGATES)[0]:
+        return False
+    below = (path for path in _below(workspace, directory, "Makefile") if path.count("/") == prefix.count("/") + 1)
+    return any(find_text(workspace, path, _COMPILES)[0] for path in below)
 
 
 def _below(workspace: Workspace, directory: str, name: str) -> list[str]:
@@ -165,8 +213,8 @@ def _autotools(workspace: Workspace, directory: str) -> Iterator[Candidate]:
     prepare = (
         ("./configure",) if script == "configure" else (f"./{script}" if script else "autoreconf -fi", "./configure")
     )
-    path = join(directory, present(workspace, directory, ("configure.ac", "configure.in")))
-    built = Evidence(path, 0, "configure.ac", 0.7)
+    source = present(workspace, directory, ("configure.ac", "configure.in", "configure"))
+    built = Evidence(join(directory, source), 0, source, 0.7)
     yield _step(directory, StepKind.BUILD, built, "make", lines=(*prepare, "make"))
     lists = _below(workspace, directory, "Makefile.am")
     tested = _first(workspace, lists, _AUTOMAKE_TESTS, "tests of Automake", 0.75)
