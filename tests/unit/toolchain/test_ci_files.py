@@ -80,8 +80,18 @@ def test_references_that_hold_each_other_many_times_are_bounded(workspace_of: Ma
 def test_many_workflows_with_many_steps_are_bounded(workspace_of: Make) -> None:
     steps = "".join(f"      - run: make {n}\n" for n in range(500))
     text = f"on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n{steps}"
-    files = {f".github/workflows/w{n}.yml": text for n in range(60)}
-    assert len(read_ci(workspace_of(files))) == 2000
+    workspace = workspace_of({f".github/workflows/w{n}.yml": text for n in range(60)})
+    assert len(read_ci(workspace)) == 2000
+    assert [warning.reason for warning in workspace.warnings] == ["TOO_MANY_CI_COMMANDS"]
+
+
+def test_more_files_than_are_read_are_a_warning(workspace_of: Make) -> None:
+    text = "on: push\njobs: {a: {runs-on: x, steps: [{run: make}]}}\n"
+    workspace = workspace_of({f".github/workflows/{name}.yml": text for name in ["unit-test", *map(str, range(60))]})
+    commands = read_ci(workspace)
+    assert len(commands) == 40
+    assert commands[0].path == ".github/workflows/unit-test.yml"
+    assert [warning.reason for warning in workspace.warnings] == ["TOO_MANY_CI_FILES"]
 
 
 def test_the_commands_are_read_once(workspace_of: Make) -> None:

@@ -22,6 +22,12 @@ def read_ci(workspace: Workspace) -> list[CiCommand]:
         gathered = Gathered(workspace)
         for reader in _READERS:
             reader(gathered)
+        if gathered.full:
+            message = (
+                f"The CI files have more than {MAX_CI_COMMANDS:,} commands, or use each other too often: some were not "
+                "read. Shorten them, or detect a repository of its own."
+            )
+            workspace.warn("TOO_MANY_CI_COMMANDS", message)
         return gathered.commands
 
     return workspace.once("ci-commands", "", read)

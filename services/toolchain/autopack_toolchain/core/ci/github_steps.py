@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
-from ..shell import PLACEHOLDER, UNKNOWN, directory_after
+from ..shell import MAX_SHELL_BYTES, PLACEHOLDER, UNKNOWN, directory_after
 from ..workspace import join
 from .document import Value
 from .expressions import fill
@@ -65,11 +65,12 @@ class StepReader:
         texts = step.texts()
         run = texts.get("run", "")
         uses = "" if run else texts.get("uses", "")
-        if not run and not uses:
+        if not (run or uses) or len(run) > MAX_SHELL_BYTES:
             return
         inputs = fields["with"].texts() if uses and "with" in fields else {}
         workdir = texts.get("working-directory") or place.inherited[0]
         env = env_of(step) if "env" in fields else {}
+        self._gathered.look(len(env) + len(place.env) if env else 0)
         telling = [run, workdir, *(text for name, text in inputs.items() if name in _COMMAND_INPUTS)]
         condition = " && ".join(filter(None, (place.command.condition, texts.get("if", ""))))
         for rows in variants(place.rows, varying, telling):

@@ -21,8 +21,13 @@ MAX_CI_FILES = 40
 MAX_CI_CHARACTERS = 1 << 20
 """Characters at most that are parsed, because that costs 0.2 ms a KiB. The largest of 38 surveyed has 312,000."""
 
-MAX_LOOKS = 10_000
-"""Steps, jobs and templates at most that are looked at: they may use each other, so that few lines make many."""
+MAX_SCRIPT_CHARACTERS = 256 << 10
+"""Characters at most of all scripts together: they are read again as shell text, and one alias may stand for many. The
+largest of 38 surveyed repositories has 94,000."""
+
+MAX_LOOKS = 20_000
+"""Steps, variables, jobs, templates and lines of lists at most that are looked at: they may use each other, so that few
+lines make many. The largest of 38 surveyed repositories needs 1,000."""
 
 MAX_VARIABLES = 100
 """Variables or inputs at most of one level of a file: of 38 surveyed repositories none sets more than 34."""
@@ -80,15 +85,16 @@ class Gathered:
         self._parsed: set[str] = set()
         self._characters = MAX_CI_CHARACTERS
         self._looks = MAX_LOOKS
+        self._left = MAX_SCRIPT_CHARACTERS
 
     @property
     def full(self) -> bool:
         """Whether no more are taken."""
-        return len(self.commands) >= MAX_CI_COMMANDS or self._looks <= 0
+        return len(self.commands) >= MAX_CI_COMMANDS or self._looks <= 0 or self._left <= 0
 
-    def look(self) -> bool:
-        """Counts a look at a step, a job or a template, which may use each other; False if no more are taken."""
-        self._looks -= 1
+    def look(self, count: int = 1) -> bool:
+        """Counts looks at steps, jobs and the like, which may use each other; False if no more are taken."""
+        self._looks -= count
         return not self.full
 
     def documents(self, path: str) -> list[Value]:
@@ -97,8 +103,8 @@ class Gathered:
             size = len(self.workspace.text(path))
             if len(self._parsed) >= MAX_CI_FILES or size > self._characters:
                 message = (
-                    f"There are more CI files than {MAX_CI_FILES} or {MAX_CI_CHARACTERS:,} characters; {path} and "
-                    "others were not read. Those whose names tell of tests and checks come first."
+                    f"More than {MAX_CI_FILES} CI files, or {MAX_CI_CHARACTERS:,} characters of them: some were not read. "
+                    "Those whose names tell of tests and checks come first; name them so."
                 )
                 self.workspace.warn("TOO_MANY_CI_FILES", message)
                 return []
@@ -118,6 +124,7 @@ class Gathered:
         key = (command.path, command.line, command.job, command.script, command.workdir, command.uses, variables)
         if key not in self._seen:
             self._seen.add(key)
+            self._left -= len(command.script)
             self.commands.append(command)
 
 

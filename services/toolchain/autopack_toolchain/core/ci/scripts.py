@@ -69,6 +69,7 @@ def add_phases(gathered: Gathered, command: CiCommand, phases: Iterable[Phase], 
     """Adds one command for each phase; each starts where the one before has left off."""
     for phase in phases:
         text, line = joined(phase.lines)
-        if text.strip():
+        if text.strip() and gathered.look(len(phase.lines)):
             gathered.add(replace(command, path=phase.path, line=line, step=phase.name, script=text))
-            command = replace(command, workdir=directory_of(command.workdir, directory_left(text, values)))
+            if "cd " in text or "push" in text:
+                command = replace(command, workdir=directory_of(command.workdir, directory_left(text, values)))
