@@ -257,6 +257,14 @@ def test_a_reusable_workflow_of_the_repository_runs_for_its_caller(workspace_of:
     assert commands[0].triggers == {"pull_request"}
 
 
+def test_a_workflow_with_several_callers_is_started_by_what_starts_them(workspace_of: Make) -> None:
+    called = "on: workflow_call\njobs: {a: {runs-on: x, steps: [{run: make}]}}\n"
+    caller = "on: pull_request\njobs: {b: {uses: ./.github/workflows/tests.yml}}\n"
+    more = {".github/workflows/tests.yml": called, ".github/workflows/pr.yml": caller}
+    (command,) = read(workspace_of, caller.replace("pull_request", "push"), more)
+    assert command.triggers == {"push", "pull_request"}
+
+
 def test_a_workflow_and_an_action_that_use_themselves_end(workspace_of: Make) -> None:
     text = """
         on: [push, workflow_call]

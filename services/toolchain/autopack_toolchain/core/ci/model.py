@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from ..shell import MAX_SHELL_BYTES
@@ -81,7 +81,7 @@ class Gathered:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.commands: list[CiCommand] = []
-        self._seen: set[tuple[object, ...]] = set()
+        self._places: dict[tuple[object, ...], int] = {}
         self._parsed: set[str] = set()
         self._characters = MAX_CI_CHARACTERS
         self._looks = MAX_LOOKS
@@ -103,8 +103,8 @@ class Gathered:
             size = len(self.workspace.text(path))
             if len(self._parsed) >= MAX_CI_FILES or size > self._characters:
                 message = (
-                    f"More than {MAX_CI_FILES} CI files, or {MAX_CI_CHARACTERS:,} characters of them: some were not read. "
-                    "Those whose names tell of tests and checks come first; name them so."
+                    f"More than {MAX_CI_FILES} CI files, or {MAX_CI_CHARACTERS:,} characters of them: some were not "
+                    "read. Those whose names tell of tests and checks come first; name them so."
                 )
                 self.workspace.warn("TOO_MANY_CI_FILES", message)
                 return []
@@ -117,15 +117,18 @@ class Gathered:
         return next(iter(self.documents(path)), Value(None))
 
     def add(self, command: CiCommand) -> None:
-        """Takes a command, unless the same of the same job is there."""
+        """Takes a command; one that is there already, because several workflows use it, gains what starts it."""
         if not (command.script.strip() or command.uses) or len(command.script) > MAX_SHELL_BYTES or self.full:
             return
         variables = (tuple(command.with_.items()), tuple(command.env.items()))
         key = (command.path, command.line, command.job, command.script, command.workdir, command.uses, variables)
-        if key not in self._seen:
-            self._seen.add(key)
+        place = self._places.setdefault(key, len(self.commands))
+        if place == len(self.commands):
             self._left -= len(command.script)
             self.commands.append(command)
+        elif not command.triggers <= self.commands[place].triggers:
+            known = self.commands[place]
+            self.commands[place] = replace(known, triggers=known.triggers | command.triggers)
 
 
 _SYSTEMS = (
