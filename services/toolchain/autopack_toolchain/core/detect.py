@@ -14,7 +14,7 @@ from .dotnet import detect_dotnet
 from .features import Context, calibrated
 from .java import detect_java
 from .model import Candidate, Detection, DetectionWarning, Project, Source
-from .native import detect_native
+from .native import detect_native, with_build
 from .node import detect_node
 from .owners import Owners
 from .php import detect_php
@@ -85,7 +85,8 @@ def ranked(tree: FileTree, registry: Registry | None = None) -> Ranked:
     owners = Owners.of(candidates)
     tasks = read_tasks(workspace, owners.by_directory)
     classifier = Classifier(default_programs(), tasks, partial(script_task, workspace))
-    candidates.extend(detect_ci_steps(workspace, classifier, classifier.programs, owners))
+    learned = detect_ci_steps(workspace, classifier, classifier.programs, owners)
+    candidates.extend(list(with_build(workspace, candidates, learned)))
     candidates.extend(detect_task_steps(workspace, classifier, owners, tasks))
     ordered, conflicts = rank(candidates, registry)
     warnings = sorted([*workspace.warnings, *conflicts], key=lambda w: (w.paths, w.reason, w.message))

@@ -79,8 +79,8 @@ def detect_native(workspace: Workspace) -> Iterator[Candidate]:
 def with_build(workspace: Workspace, known: Iterable[Candidate], learned: Iterable[Candidate]) -> Iterator[Candidate]:
     """``learned`` with one change: what CI runs in the build tree of CMake becomes the script that builds it first.
 
-    A line such as ``ctest`` alone runs nothing where nothing was built, and old programs where a source was changed. The
-    line that only makes the build tree is no INSTALL then: the script does it.
+    A line such as ``ctest`` alone runs nothing where nothing was built, and old programs where a source was changed.
+    The line that only makes the build tree is no INSTALL then: the script does it.
     """
     scripts = {
         (one.workdir, one.kind): one.command
