@@ -209,3 +209,10 @@ def test_the_java_of_a_gradle_build(text: str, version: str, detect_files: Detec
 def test_maven_is_named_first_where_a_project_is_kept_for_gradle_too(detect_files: Detect) -> None:
     (project,) = detect_files({"pom.xml": POM % "", "build.gradle": "", "settings.gradle": ""}).projects
     assert (project.package_manager.name, project.package_manager.alternatives[0].name) == ("maven", "gradle")
+
+
+def test_a_crate_without_dependencies_has_nothing_to_install(detect_files: Detect) -> None:
+    (project,) = detect_files({"Cargo.toml": '[package]\nname = "a"\n'}).projects
+    assert project.step(StepKind.INSTALL) is None
+    (project,) = detect_files({"Cargo.toml": '[package]\nname = "a"\n[dependencies]\nb = "1"\n'}).projects
+    assert lines(project)["install"] == "cargo fetch"

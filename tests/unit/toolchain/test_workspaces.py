@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 import pytest
 from autopack_toolchain import Detection, Project, StepKind
+from autopack_toolchain.convert import detection_to_proto
 from autopack_toolchain.core.globs import directory_matcher
 
 Detect = Callable[..., Detection]
@@ -64,6 +65,24 @@ def test_the_evidence_of_a_workspace_is_the_line_that_declares_it(detect_files: 
     workspace = found(detect_files(files))["."].workspace
     assert workspace is not None
     assert (workspace.evidence.path, workspace.evidence.line) == ("pnpm-workspace.yaml", 2)
+
+
+def test_the_message_carries_the_workspace_and_the_tool_of_each_step(detect_files: Detect) -> None:
+    files = {"package.json": package(workspaces=["p/*"], scripts={"test": "vitest run"}), "p/a/package.json": PACKAGE}
+    root, member = detection_to_proto(detect_files(files)).projects
+    assert (root.workspace.tool, root.workspace.root, list(root.workspace.members)) == ("npm", ".", ["p/a"])
+    assert (root.workspace.evidence.path, root.workspace.evidence.line) == ("package.json", 3)
+    assert (member.workspace.tool, member.workspace.root, list(member.workspace.members)) == ("npm", ".", [])
+    assert {step.tool for step in root.steps} == {"npm"}
+
+
+def test_a_program_of_the_repository_needs_no_tool(detect_files: Detect) -> None:
+    wrapper = ("gradlew", "gradle/wrapper/gradle-wrapper.jar", "gradle/wrapper/gradle-wrapper.properties")
+    files = {"build.gradle": "", **dict.fromkeys(wrapper, "")}
+    detection = detect_files(files, executable=frozenset({"gradlew"}))
+    assert {step.tool for step in detection.projects[0].steps} == {""}
+    project = detection_to_proto(detect_files({"go.mod": "module a\n", "a.go": ""})).projects[0]
+    assert not project.HasField("workspace")
 
 
 def test_rush_has_a_root_without_a_package_json(detect_files: Detect) -> None:

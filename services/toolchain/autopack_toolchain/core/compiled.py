@@ -18,6 +18,7 @@ MAX_NAMED_MODULES = 20
 
 _GO_DIRECTIVE = re.compile(r"^(go|toolchain)[ \t]+([\w.+-]{1,64})", re.MULTILINE)
 _COMMAND = re.compile(r"cmd/[\w.][\w.-]*/main\.go")
+_DEPENDENCIES = ("dependencies", "dev-dependencies", "build-dependencies", "target")
 _RUST_TEST = re.compile(r"^(?:.*_)?tests?\.rs$")
 
 
@@ -118,7 +119,8 @@ def detect_rust(workspace: Workspace) -> Iterator[Candidate]:
         locked = workspace.has(directory, "Cargo.lock")
         lock = Evidence(join(directory, "Cargo.lock"), 0, "lock file", 0.9)
         install = ("cargo", "fetch", "--locked") if locked else ("cargo", "fetch")
-        yield _step(directory, "rust", StepKind.INSTALL, install, lock if locked else evidence)
+        if locked or isinstance(data.get("workspace"), dict) or any(table(data, name) for name in _DEPENDENCIES):
+            yield _step(directory, "rust", StepKind.INSTALL, install, lock if locked else evidence)
         wide = ("--workspace",) if isinstance(data.get("workspace"), dict) else ()
         manifest = Evidence(path, 0, "Cargo.toml", 0.75)
         yield _step(directory, "rust", StepKind.BUILD, ("cargo", "build", *wide), Evidence(path, 0, "Cargo.toml", 0.85))
