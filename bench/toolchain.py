@@ -14,7 +14,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from autopack_kit.commands import Command, quote
 from autopack_toolchain import Detection, DetectionWarning, FileStat, FileTree, Project, StepKind
 from autopack_toolchain.core.tree import MAX_CONTENT_BYTES
 
-__all__ = ["BadInput", "NoCI", "detect_tree_at", "predictions", "read_labels", "run", "trees_at"]
+__all__ = ["BadInput", "Without", "detect_tree_at", "is_ci", "predictions", "read_labels", "run", "trees_at"]
 
 Row = Mapping[str, Any]
 
@@ -75,13 +75,14 @@ class BadInput(Exception):
     """The labels or the trees cannot be used; the message says why and what to do."""
 
 
-class NoCI:
-    """A tree without the files of continuous integration."""
+class Without:
+    """A tree without some of its files."""
 
-    def __init__(self, tree: FileTree) -> None:
+    def __init__(self, tree: FileTree, hidden: Callable[[str], bool]) -> None:
         self._tree = tree
-        self.paths = tuple(path for path in tree.paths if not is_ci(path))
-        self.irregular = {path: what for path, what in tree.irregular.items() if not is_ci(path)}
+        self._hidden = hidden
+        self.paths = tuple(path for path in tree.paths if not hidden(path))
+        self.irregular = {path: what for path, what in tree.irregular.items() if not hidden(path)}
 
     @property
     def warnings(self) -> Sequence[DetectionWarning]:
@@ -90,11 +91,11 @@ class NoCI:
 
     def stat(self, path: str) -> FileStat | None:
         """As of the whole tree."""
-        return None if is_ci(path) else self._tree.stat(path)
+        return None if self._hidden(path) else self._tree.stat(path)
 
     def read(self, path: str, limit: int = MAX_CONTENT_BYTES) -> bytes | None:
         """As of the whole tree."""
-        return None if is_ci(path) else self._tree.read(path, limit)
+        return None if self._hidden(path) else self._tree.read(path, limit)
 
 
 def is_ci(path: str) -> bool:
@@ -165,7 +166,7 @@ def tree_of(trees: Path, repo: str) -> Path:
 def detect_tree_at(path: Path, *, ci: bool = True) -> Detection:
     """Detection of a directory, with or without its CI files."""
     with autopack_toolchain.DirectoryTree(path) as tree:
-        return autopack_toolchain.detect_tree(tree if ci else NoCI(tree))
+        return autopack_toolchain.detect_tree(tree if ci else Without(tree, is_ci))
 
 
 def predictions(labels: Iterable[Row], trees: Path, *, ci: bool = True) -> Iterator[dict[str, Any]]:

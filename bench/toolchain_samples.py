@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,15 +12,19 @@ from autopack_toolchain import Project, StepKind
 from autopack_toolchain.core.detect import Ranked, ranked
 from autopack_toolchain.core.features import Context, manager_features, step_features
 from autopack_toolchain.core.model import Source
+from autopack_toolchain.core.registry import default_registry
 from autopack_toolchain.core.shell import simple_commands
 
-from .toolchain import NoCI, Row, command_text, family_of, read_labels, tree_of
+from .toolchain import Row, Without, command_text, family_of, is_ci, read_labels, tree_of
 from .toolchain_score import SAME_MANAGER, Judge, load_scorer, manager_right, read_examples
 
 __all__ = ["Sample", "Samples", "collect"]
 
 VISIBLE, HIDDEN, EXAMPLES = "CI visible", "CI hidden", "deploy examples"
 """The tracks: labelled repositories with and without their CI files, and the deploy examples."""
+BARE = "deploy examples without lock files"
+"""Here some answers about managers are wrong. Nothing is fitted to these: in a project that really has no lock file the
+usual manager is right more often than in one whose lock file is hidden."""
 
 LABELS = {
     "install_command": StepKind.INSTALL,
@@ -32,8 +36,8 @@ FIGURES = {StepKind.INSTALL: "install", StepKind.TEST: "test", StepKind.LINT: "l
 """Which fields of a label tell which step, and under which name its answers are counted."""
 TRACK_SHARE = 0.5
 """Each label is asked twice, with and without CI files; together they count once."""
-EXAMPLE_SHARE = 0.25
-"""Deploy examples follow the rules of their tool: each counts as a quarter of a real repository."""
+EXAMPLE_SHARE = 0.1
+"""Deploy examples are small and follow the rules of their tool: ten of them count as much as a real repository."""
 UNLABELLED_SHARE = 0.25
 """What only the repository's CI says, read by ourselves, counts as half a label; and all that is said of one repository
 counts as two labels at most."""
@@ -80,33 +84,39 @@ def collect(directory: Path, trees: Path, examples: Path) -> Samples:
     found = Samples([], [])
     for repo in sorted({label["repo"] for label in labels}):
         own = [label for label in labels if label["repo"] == repo]
-        visible, hidden = ranked_at(tree_of(trees, repo)), ranked_at(tree_of(trees, repo), ci=False)
+        tree = tree_of(trees, repo)
+        visible, hidden = ranked_at(tree), ranked_at(tree, is_ci)
         for track, answer in ((VISIBLE, visible), (HIDDEN, hidden)):
             for label in own:
                 add_labelled(found, label, answer, track, judge)
         found.steps.extend(unlabelled(own, visible, hidden))
     for row in read_examples(directory):
-        found.managers.extend(example(row, ranked_at(examples / row["tree"])))
+        tree = examples / row["tree"]
+        found.managers.extend(example(row, ranked_at(tree), EXAMPLE_SHARE, EXAMPLES))
+        found.managers.extend(example(row, ranked_at(tree, is_lock), 0.0, BARE))
     return found
 
 
-def ranked_at(path: Path, *, ci: bool = True) -> Ranked:
-    """A directory, ranked and not calibrated."""
+def ranked_at(path: Path, hidden: Callable[[str], bool] | None = None) -> Ranked:
+    """A directory, ranked and not calibrated, without the files that are to be hidden."""
     with autopack_toolchain.DirectoryTree(path) as tree:
-        return ranked(tree if ci else NoCI(tree))
+        return ranked(Without(tree, hidden) if hidden else tree)
+
+
+def is_lock(path: str) -> bool:
+    """Whether a file tells which versions were locked."""
+    return any(path.rpartition("/")[2] in ecosystem.locks for ecosystem in default_registry().ecosystems.values())
 
 
 def add_labelled(found: Samples, label: Row, answer: Ranked, track: str, judge: Judge) -> None:
     """The answers about one label."""
-    same = (p for p in answer.projects if (p.workdir, named(p, label)) == (label["workdir"], label["family"]))
-    project = next(same, None)
+    project = project_of(label, answer)
     if project is None:
         return
-    repo = label["repo"]
     if project.package_manager.name:
         right = manager_right(project.package_manager.name, label)
         values = manager_features(project.package_manager).values()
-        found.managers.append(Sample(repo, values, right, TRACK_SHARE, f"manager, {track}"))
+        found.managers.append(Sample(label["repo"], values, right, TRACK_SHARE, f"manager, {track}"))
     for field, kind in LABELS.items():
         step = project.step(kind)
         if step is None or not label.get(field):
@@ -116,7 +126,13 @@ def add_labelled(found: Samples, label: Row, answer: Ranked, track: str, judge: 
         else:
             right = heart_of_line(label[field], project.workdir, answer.context) == heart(step.command, answer.context)
         values = first_values(project, kind, answer)
-        found.steps.append(Sample(repo, values, right, TRACK_SHARE, f"{FIGURES[kind]}, {track}"))
+        found.steps.append(Sample(label["repo"], values, right, TRACK_SHARE, f"{FIGURES[kind]}, {track}"))
+
+
+def project_of(label: Row, answer: Ranked) -> Project | None:
+    """The project that a label is about."""
+    wanted = (label["workdir"], label["family"])
+    return next((p for p in answer.projects if (p.workdir, named(p, label)) == wanted), None)
 
 
 def named(project: Project, label: Row) -> str:
@@ -162,10 +178,10 @@ def unlabelled(labels: Sequence[Row], visible: Ranked, hidden: Ranked) -> Iterat
     return (Sample(labels[0]["repo"], values, right, share) for values, right in answers)
 
 
-def example(row: Row, answer: Ranked) -> list[Sample]:
+def example(row: Row, answer: Ranked, share: float, track: str) -> list[Sample]:
     """The manager of the first project of a deploy example that names one."""
     manager = answer.projects[0].package_manager if answer.projects else None
     if manager is None or not manager.name or not row["package_managers"]:
         return []
     right = SAME_MANAGER.get(manager.name, manager.name) in row["package_managers"]
-    return [Sample(row["tree"], manager_features(manager).values(), right, EXAMPLE_SHARE, f"manager, {EXAMPLES}")]
+    return [Sample(row["tree"], manager_features(manager).values(), right, share, f"manager, {track}")]
