@@ -6,7 +6,6 @@ heart (``pytest``, ``make test``): the more plainly the jobs of a pull request r
 
 from __future__ import annotations
 
-import posixpath
 import re
 import shlex
 from collections import defaultdict
@@ -16,6 +15,7 @@ from dataclasses import dataclass, replace
 from autopack_kit.commands import Command, Script
 
 from .ci import CiCommand, read_ci
+from .ci_words import by_name, has_expression, local_words, usual_name
 from .classify import Classifier, Use, is_part, words_of_name
 from .model import Candidate, Evidence, Source, StepKind
 from .owners import Owners, ProjectKey
@@ -58,18 +58,16 @@ package of a workspace; a task with a name such as ``test:scripts``, which is mo
 REPEATED = 0.1
 """What a second line with the same heart adds: a matrix of packages is no vote."""
 
-_BY_INSTALL = ("vendor/bin", "node_modules/.bin")
-"""Where INSTALL itself puts programs."""
-
 _WHOLE = frozenset({"unit", "units", "all", "full"})
 """Words that outweigh the name of a special kind: "unit and integration tests"."""
 
 _SELECTIONS = frozenset({"-w", "--workspace", "--filter", "-F", "--scope", "-pl", "--projects", "-k", "--testsuite"})
+_OWN_SELECTIONS = {"cargo": frozenset({"-p", "--package", "--test", "--bin", "--example"})}
+"""The same of programs where those words mean something else: ``cargo test --workspace`` is all packages."""
 
 _ONE_TEST = re.compile(r"::|(?:^|/)test_\w+\.py$|\.(?:test|spec)\.[cm]?[jt]sx?$|_(?:test|spec)\.(?:rb|py|exs)$")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
 _SHELLS = frozenset({"", "bash", "sh", "zsh", "pwsh", "powershell"})
-_VARIABLE = re.compile(r"\$[({]?\w|`")
 _PYTHON_MANAGERS = {"uv": "uv", "poetry": "poetry", "pdm": "pdm", "pipenv": "pipenv"}
 _UNWRAPPED = frozenset(
     {"uv", "uvx", "poetry", "pdm", "pipenv", "hatch", "tox", "nox", "pre-commit", "prek", "pixi", "conda", "rye"}
@@ -113,36 +111,21 @@ def _lines(
     if command.shell not in _SHELLS:
         return
     for simple in _simple(command, classifier, programs):
-        if not simple.argv or PLACEHOLDER in simple.argv[0] or _VARIABLE.match(simple.argv[0]):
+        if not simple.argv or has_expression(simple.argv[0]):
             continue
-        argv, filled = _without_expressions(bare(programs, _normal(simple.argv)))
         directory = directory_of(command.workdir, simple.cwd)
+        argv, filled = local_words(bare(programs, usual_name(simple.argv)), directory, classifier)
         if not argv:
             continue
-        argv = _installed(workspace, programs, directory, argv)
-        for use in classifier.uses(argv, directory):
-            if use.kind is StepKind.RUN:
-                continue  # CI starts servers and generators, not the product
+        argv = by_name(workspace, programs, directory, argv)
+        uses = classifier.uses(argv, directory)
+        tests = any(use.kind is StepKind.TEST for use in uses)
+        for use in uses:
+            if use.kind is StepKind.RUN or (use.kind is StepKind.INSTALL and tests):
+                continue  # CI starts servers and generators, not the product; what also tests is no INSTALL
             weight = FULL * use.weight * _factor(command, simple, use, filled, programs)
             for project, share in owners.of_command(use.ecosystem, use.directory, argv):
                 yield _line(command, simple, use, argv, directory, project, weight * share, classifier)
-
-
-def _normal(argv: tuple[str, ...]) -> tuple[str, ...]:
-    """Wrappers by the name that they have on this system: ``./mvnw`` for ``mvnw.cmd``."""
-    if not argv or not argv[0].endswith((".cmd", ".bat")):
-        return argv
-    name = argv[0].replace("\\", "/").rpartition(".")[0]
-    return (name if "/" in name else f"./{name}", *argv[1:])
-
-
-def _installed(workspace: Workspace, programs: Programs, directory: str, argv: tuple[str, ...]) -> tuple[str, ...]:
-    """A known program by its name where CI has put it into a directory of its own: ``bin/golangci-lint``."""
-    directories, _, name = argv[0].rpartition("/")
-    if not directories or name not in programs.programs or directories.removeprefix("./").startswith(_BY_INSTALL):
-        return argv
-    there = directory != "?" and workspace.has(directory, posixpath.normpath(argv[0]))
-    return argv if there or directories == "." else (name, *argv[1:])
 
 
 def _line(
@@ -158,8 +141,8 @@ def _line(
     entry = classifier.entry(argv, directory, use)
     number = command.line + simple.line if command.line else 0
     place = f"{command.job or command.workflow or 'CI'} runs {entry}"
-    env = tuple((k, v) for k, v in sorted(simple.env.items()) if not _SECRET.search(k) and not _has_expression(v))
-    script = command.script if directory == "?" and not _has_placeholder(command.script) else ""
+    env = tuple((k, v) for k, v in sorted(simple.env.items()) if not _SECRET.search(k) and not has_expression(v))
+    script = command.script if directory == "?" and PLACEHOLDER not in command.script else ""
     evidence = Evidence(command.path, number, place[:120], round(weight, 4))
     cwd = project[0] if directory == "?" else directory
     return Line(project, use, entry, argv, env, script, cwd, evidence, (command.path, command.job))
@@ -173,27 +156,6 @@ def _simple(command: CiCommand, classifier: Classifier, programs: Programs) -> I
         return ()
     words = " ".join(command.with_.get(name, "") for name in action.inputs).strip()
     return classifier.parse(f"{shlex.join(action.words)} {words}".strip())
-
-
-def _has_placeholder(text: str) -> bool:
-    return PLACEHOLDER in text
-
-
-def _has_expression(word: str) -> bool:
-    return PLACEHOLDER in word or bool(_VARIABLE.search(word))
-
-
-def _without_expressions(argv: tuple[str, ...]) -> tuple[tuple[str, ...], bool]:
-    """The words without those that only CI or a shell can fill in, nor the options that they are values of."""
-    kept: list[str] = []
-    for word in argv:
-        if not _has_expression(word):
-            kept.append(word)
-        elif (
-            kept and kept[-1].startswith("-") and "=" not in kept[-1] and kept[-1] != "--" and not word.startswith("-")
-        ):
-            kept.pop()
-    return tuple(kept), len(kept) < len(argv)
 
 
 def _factor(command: CiCommand, simple: Simple, use: Use, filled: bool, programs: Programs) -> float:
@@ -225,7 +187,8 @@ def _is_side(programs: Programs, words: list[str]) -> bool:
 
 def _is_narrow(argv: tuple[str, ...]) -> bool:
     """Whether a command is for one package of many, or for one file of tests."""
-    return any(word.partition("=")[0] in _SELECTIONS or _ONE_TEST.search(word) for word in argv)
+    selections = _OWN_SELECTIONS.get(argv[0], _SELECTIONS)
+    return any(word.partition("=")[0] in selections or _ONE_TEST.search(word) for word in argv)
 
 
 def _special_words(argv: tuple[str, ...]) -> list[str]:
@@ -241,7 +204,10 @@ def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[C
     """One step for all lines with the same heart: the strongest line's words, everyone's evidence."""
     best = max(group, key=_naturalness)
     ordered = sorted({line.evidence for line in group}, key=lambda item: (-item.weight, item.path, item.line))
-    first, *others = {(item.path, item.signal): item for item in reversed(ordered)}.values().__reversed__()
+    told: dict[tuple[str, str], Evidence] = {}
+    for item in ordered:
+        told.setdefault((item.path, item.signal), item)
+    first, *others = told.values()
     repeated = (replace(item, weight=round(item.weight * REPEATED, 4)) for item in others[: MAX_EVIDENCE - 1])
     distinct = (first, *repeated)
     if best.evidence.weight < FLOOR[best.use.kind is StepKind.TEST]:

@@ -50,10 +50,22 @@ _INTERPRETERS = {
     "perl": "perl", "tsx": "node", "ts-node": "node", "pwsh": "", "source": "", ".": "", "bun": "node",
 }  # fmt: skip
 _BINARY_DIRECTORIES = ("node_modules/.bin/", "vendor/bin/", ".venv/bin/", "venv/bin/", "bin/")
-_INLINE = frozenset({"-c", "-e", "-p", "--eval", "--print", "-ec", "-r"})
-"""Options of interpreters whose value is the program itself."""
+_INLINE = {
+    "python": frozenset({"-c"}), "node": frozenset({"-e", "-p", "--eval", "--print", "-pe"}), "ruby": frozenset({"-e"}),
+    "php": frozenset({"-r"}), "perl": frozenset({"-e", "-E"}), "": frozenset({"-c", "-ec", "-lc", "-Command"}),
+}  # fmt: skip
+"""Options of interpreters whose value is the program itself, by ecosystem."""
+_INTERPRETER_VALUES = {
+    "python": frozenset({"-W", "-X"}), "node": frozenset({"-r", "--require", "--import", "--loader"}),
+    "ruby": frozenset({"-I", "-r", "-C", "-E"}), "php": frozenset({"-d", "-c"}), "perl": frozenset({"-I"}),
+    "": frozenset({"-o", "-O"}),
+}  # fmt: skip
+"""Options of interpreters that take the next word, by ecosystem."""
+_ABOUT_ITSELF = frozenset({"--version", "--help"})
+"""Options with which a program only tells about itself."""
 _PYTHON_ENVIRONMENT = re.compile(r"^(?:py|pypy|python)?-?\d*(?:$|[-.])")
 """Names of environments that are versions of Python run the tests: ``py311``, ``3.12``, ``py``."""
+_PYTHON_FACTOR = re.compile(r"(?:py|pypy|python|cpython)?\d*(?:\.\d+)?t?$")
 _WORDS = re.compile(r"[a-z0-9]+")
 _FILE_SUFFIX = re.compile(r"\.(?:sh|bash|py|js|mjs|cjs|ts|rb|php|pl|ps1|exs)$")
 
@@ -99,7 +111,7 @@ def name_kinds(programs: Programs, name: str) -> frozenset[StepKind]:
 
 def is_part(programs: Programs, name: str) -> bool:
     """Whether a name stands for a part of a purpose (``test:esm``), and not for all of it (``test``, ``lint:ci``)."""
-    words = words_of_name(name)
+    words = [word for word in words_of_name(name) if not _PYTHON_FACTOR.match(word)]
     known = [word for word in words if word in programs.names]
     return bool(known) and any(word not in programs.names and word not in programs.generic for word in words)
 
@@ -124,8 +136,11 @@ class Classifier:
         self.programs = programs
         self._tasks: dict[tuple[str, str, str], Task] = {}
         self._scripts: dict[str, Task] = {}
+        self._alike: dict[tuple[str, tuple[str, ...]], Task] = {}
         for task in tasks:
             self._tasks.setdefault((task.tool, task.directory, task.name), task)
+            if task.tool == "tox" and task.name:
+                self._alike.setdefault((task.directory, _factors(task.name)), task)
             if task.tool == "script":
                 self._scripts.setdefault(task.path, task)
         self._script = script
@@ -146,7 +161,7 @@ class Classifier:
         if depth == MAX_DEPTH and key in self._uses:
             return self._uses[key]
         inner = unwrapped(self.programs, argv, directory)
-        found = self._inner_uses(inner, depth) if inner.argv else ()
+        found = self._inner_uses(inner, depth) if inner.argv and inner.argv[-1] not in _ABOUT_ITSELF else ()
         told = tuple(use if use.ecosystem else replace(use, ecosystem=inner.ecosystem) for use in found)
         if depth == MAX_DEPTH:
             self._uses[key] = told
@@ -254,28 +269,25 @@ class Classifier:
         for place in (directory, *above):
             if task := self._tasks.get((reference.tool, place, reference.name)):
                 return task
-        if reference.tool == "tox" and _PYTHON_ENVIRONMENT.match(reference.name):
-            return self._tasks.get(("tox", directory, "py"))  # any version runs [testenv], listed or not
+        if reference.tool == "tox" and (_is_python(reference.name) or "-" in reference.name):
+            alike = self._alike.get((directory, _factors(reference.name)))
+            if alike is None and _is_python(reference.name):
+                return self._tasks.get(("tox", directory, "py"))  # any version runs [testenv], listed or not
+            return alike
         return None
 
     def _script_uses(self, inner: Inner, depth: int) -> tuple[Use, ...]:
         """A script of the repository: its body, else its name and its first words."""
         program = program_name(inner.argv[0])
-        words = [word for word in inner.argv if not word.startswith("-")]
         interpreted = program in _INTERPRETERS and "/" not in inner.argv[0]
-        if interpreted:
-            words = words[1:]
-        elif "/" not in inner.argv[0] or self._is_binary(inner.argv[0]):
-            return ()
-        if not words:
+        words = _script_words(_INTERPRETERS[program], inner.argv) if interpreted else _without_options(inner.argv)
+        if not words or not (interpreted or ("/" in inner.argv[0] and not self._is_binary(inner.argv[0]))):
             return ()
         if interpreted and (known := self._program(words[0])):
             return self._rules(known, tuple(words), inner)
         path = shifted(inner.directory, words[0])
         task = self._scripts.get(path) or self._script(path)
         uses = self.task_uses(task, depth - 1) if task and depth else ()
-        if interpreted and inner.argv[1:2] and inner.argv[1] in _INLINE:
-            return ()
         named = " ".join([basename(words[0]), *(word for word in words[1:3] if " " not in word)])
         kinds = name_kinds(self.programs, named)
         ecosystem = _INTERPRETERS.get(program, "") if interpreted else ""
@@ -284,7 +296,7 @@ class Classifier:
             Use(kind, ecosystem, "", NAMED if "/" in words[0] or interpreted else NAMED / 2, inner.directory)
             for kind in sorted(kinds - known_kinds, key=lambda kind: kind.value)
         ]
-        return (*uses, *hinted)
+        return tuple(replace(use, named=basename(words[0])) for use in (*uses, *hinted))
 
     def _is_binary(self, word: str) -> bool:
         """Whether a path names an installed program or a wrapper, not a script of the repository's own."""
@@ -328,7 +340,7 @@ class Classifier:
 
     def _weigh(self, task: Task, found: list[Use]) -> tuple[Use, ...]:
         hints = name_kinds(self.programs, task.name)
-        if not hints and task.tool in {"tox", "nox"} and _PYTHON_ENVIRONMENT.match(task.name):
+        if not hints and task.tool in {"tox", "nox"} and _is_python(task.name):
             hints = frozenset({StepKind.TEST})
         best: dict[tuple[StepKind, str], Use] = {}
         own = TOOL_ECOSYSTEMS.get(task.tool, "")
@@ -343,6 +355,29 @@ class Classifier:
             weight = NAMED_BESIDE if best else NAMED
             best[kind, ecosystem] = Use(kind, ecosystem, "", weight, task.directory)
         return tuple(best.values())
+
+
+def _is_python(name: str) -> bool:
+    return _PYTHON_ENVIRONMENT.match(name) is not None
+
+
+def _factors(name: str) -> tuple[str, ...]:
+    """What an environment of tox is apart from its Python: ``("tests",)`` for ``py312-tests``."""
+    return tuple(factor for factor in name.split("-") if not _PYTHON_FACTOR.match(factor))
+
+
+def _without_options(argv: tuple[str, ...]) -> list[str]:
+    return [word for word in argv if not word.startswith("-")]
+
+
+def _script_words(ecosystem: str, argv: tuple[str, ...]) -> list[str]:
+    """The script that an interpreter is given and the script's own words; none where the program stands inline."""
+    position = 1
+    while position < len(argv) and argv[position].startswith("-"):
+        if argv[position] in _INLINE[ecosystem]:
+            return []
+        position += 2 if argv[position] in _INTERPRETER_VALUES.get(ecosystem, ()) else 1
+    return _without_options(argv[position:])
 
 
 def _matches(wanted: tuple[str, ...], words: list[str], anywhere: bool) -> bool:

@@ -88,7 +88,7 @@ def _option_values(arguments: Sequence[str], names: frozenset[str]) -> Iterator[
 def _tox(words: Sequence[str], arguments: Sequence[str]) -> Iterator[Reference]:
     if words[:1] and words[0] in {"list", "l", "config", "c", "devenv", "d", "exec", "e", "quickstart", "q", "schema"}:
         return
-    named = list(_option_values(arguments, frozenset({"-e", "--env"})))
+    named = list(_option_values(arguments, frozenset({"-e", "--env", "-f"})))  # -f: all environments with a factor
     yield from (Reference("tox", name) for name in named or [""])
 
 

@@ -23,7 +23,7 @@ _NAMES: dict[StepKind, tuple[str, ...]] = {
     StepKind.BUILD: ("build", "compile"),
     StepKind.TEST: (
         "test", "tests", "unit-test", "test-unit", "unit-tests", "unittest", "test:unit", "run-tests", "run_tests",
-        "runtests", "pytest", "spec",
+        "runtests", "runtest", "pytest", "spec",
     ),
     StepKind.LINT: ("lint", "lint:check", "lint-check", "linters", "style"),
     StepKind.TYPECHECK: ("typecheck", "type-check", "types", "mypy", "typing", "pyright"),
