@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, RuntimeVersion, Source, StepKind
+from .places import nearest
 from .workspace import Workspace, join, listing, parents, table
 from .workspaces import cargo_members, go_members
 
@@ -24,7 +25,8 @@ _RUST_TEST = re.compile(r"^(?:.*_)?tests?\.rs$")
 
 def detect_go(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Go: modules, and the directory of a go.work that is none itself."""
-    modules = [d for d in workspace.directories_with("go.mod") if workspace.line(join(d, "go.mod"), "module ")]
+    held = nearest(workspace.directories_with("go.mod"))
+    modules = [d for d in held if workspace.line(join(d, "go.mod"), "module ")]
     tests = workspace.owned_files(modules, lambda name: name.endswith("_test.go"), ".go")
     sources = workspace.owned_files(modules, lambda _: True, ".go")
     for directory in modules:
@@ -32,7 +34,7 @@ def detect_go(workspace: Workspace) -> Iterator[Candidate]:
         packages = [("./...", directory)]
         yield from _go_steps(workspace, directory, join(directory, "go.mod"), packages, sources, tests)
         yield from _go_run(workspace, directory, sources[directory])
-    for directory in workspace.directories_with("go.work"):
+    for directory in nearest(workspace.directories_with("go.work")):
         members = go_members(workspace, directory)
         if directory not in modules and members:
             path = join(directory, "go.work")
@@ -106,7 +108,7 @@ def _go_run(workspace: Workspace, directory: str, sources: list[str]) -> Iterato
 
 def detect_rust(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Cargo packages; members of a workspace belong to its root."""
-    roots = [d for d in workspace.directories_with("Cargo.toml") if _is_cargo_root(workspace, d)]
+    roots = [d for d in nearest(workspace.directories_with("Cargo.toml")) if _is_cargo_root(workspace, d)]
     tests = workspace.owned_files(roots, lambda name: bool(_RUST_TEST.match(name)), ".rs")
     for directory in roots:
         path = join(directory, "Cargo.toml")

@@ -11,6 +11,7 @@ from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, RuntimeVersion, Source, StepKind
 from .parsing import parse_requirement
+from .places import nearest
 from .python import is_test_file
 from .workspace import Workspace, join, listing, table
 
@@ -43,7 +44,7 @@ class _Environment:
 def detect_conda(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for conda and pixi. Beside a manifest of Python's own an environment.yml says little."""
     tests: dict[str, list[str]] | None = None
-    places = workspace.directories_with(*_FILES, "pixi.toml", "pyproject.toml")
+    places = nearest(workspace.directories_with(*_FILES, "pixi.toml", "pyproject.toml"))
     found = {directory: [*_conda(workspace, directory), *_pixi(workspace, directory)] for directory in places}
     for directory, environments in found.items():
         for environment in environments:

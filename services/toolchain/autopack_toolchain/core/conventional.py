@@ -13,6 +13,7 @@ from fnmatch import fnmatchcase
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, StepKind
+from .places import nearest
 from .registry import Ecosystem, Language, ProjectRule, StepRule
 from .search import captured, count_text, find_text
 from .workspace import Workspace, join, parents
@@ -35,8 +36,8 @@ def _detect(workspace: Workspace, ecosystem: Ecosystem) -> Iterator[Candidate]:
         for directory, path in _marked(workspace, rule.markers):
             if path not in marks[directory] and (found := _evidence(workspace, directory, rule, path)):
                 marks[directory][path] = (rule, found)
-    projects = sorted(d for d, found in marks.items() if found)
-    projects = [d for d in projects if not _absorbed(ecosystem, d, projects)]
+    marked = {directory for directory, found in marks.items() if found}
+    projects = nearest(d for d in marked if not _absorbed(ecosystem, d, marked))
     tests = owned_tests(workspace, ecosystem, projects)
     for directory in projects:
         mine = list(marks[directory].values())
@@ -78,7 +79,7 @@ def _evidence(workspace: Workspace, directory: str, rule: ProjectRule, path: str
     return Evidence(path, line, path.rpartition("/")[2], rule.weight)
 
 
-def _absorbed(ecosystem: Ecosystem, directory: str, projects: Sequence[str]) -> bool:
+def _absorbed(ecosystem: Ecosystem, directory: str, projects: Collection[str]) -> bool:
     """Whether a project above has this one as a part."""
     for above in parents(directory):
         if above in projects:

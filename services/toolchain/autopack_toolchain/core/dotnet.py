@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, RuntimeVersion, Source, StepKind
+from .places import nearest
 from .workspace import Workspace, join, parents
 
 __all__ = ["detect_dotnet"]
@@ -86,24 +88,25 @@ def _roots(workspace: Workspace) -> list[_Root]:
         tops = {".", *(tops - set(outer))}
     rest = {_directory(path) for path in projects if _owner(path, tops) is None}
     tops |= {place for place in rest if not any(above in rest for above in parents(place))}
-    return [root for top in sorted(tops) if (root := _root(workspace, top, tops, projects, solutions))]
+    owned: dict[str, list[str]] = defaultdict(list)
+    solved: dict[str, list[str]] = defaultdict(list)
+    for path in projects:
+        owned[_owner(path, tops) or ""].append(path)
+    for path in solutions:
+        solved[_owner(path, tops) or ""].append(path)
+    return [_root(workspace, top, owned[top], solved[top]) for top in nearest(tops) if owned[top]]
 
 
-def _root(
-    workspace: Workspace, top: str, tops: set[str], projects: Sequence[str], solutions: Sequence[str]
-) -> _Root | None:
-    owned = tuple(path for path in projects if _owner(path, tops) == top)
-    if not owned:
-        return None
+def _root(workspace: Workspace, top: str, projects: Sequence[str], solutions: Sequence[str]) -> _Root:
+    """The root of these projects: a solution, or a project where there is none beside it."""
     here = [path for path in solutions if _directory(path) == top]
-    lone = [path for path in owned if _directory(path) == top]
-    below = [path for path in solutions if _owner(path, tops) == top]
+    lone = [path for path in projects if _directory(path) == top]
     if not here and lone:
-        return _Root(top, lone[0].rpartition("/")[2] if len(lone) > 1 else "", lone[0], owned)
+        return _Root(top, lone[0].rpartition("/")[2] if len(lone) > 1 else "", lone[0], tuple(projects))
     # Of several solutions the longest names the most projects.
-    chosen = max(here or below, key=lambda path: (workspace.size(path), path))
+    chosen = max(here or solutions, key=lambda path: (workspace.size(path), path))
     inner = chosen if top == "." else chosen.removeprefix(f"{top}/")
-    return _Root(top, inner if not here or len(here) + len(lone) > 1 else "", chosen, owned)
+    return _Root(top, inner if not here or len(here) + len(lone) > 1 else "", chosen, tuple(projects))
 
 
 def _owner(path: str, tops: set[str]) -> str | None:

@@ -12,6 +12,7 @@ from xml.etree.ElementTree import Element
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, RuntimeVersion, Source, StepKind
+from .places import nearest, under
 from .search import find_text
 from .workspace import Workspace, join, parents
 
@@ -73,7 +74,7 @@ def detect_java(workspace: Workspace) -> Iterator[Candidate]:
     ant = [d for d in workspace.directories_with("build.xml") if _is_ant(workspace, d)]
     owners = {*maven, *gradle, *(d for d in ant if not any(above in ant for above in parents(d)))}
     tests = workspace.owned_files(owners, lambda name: bool(_TEST_SOURCE.match(name)), *_LANGUAGES)
-    for directory in sorted(owners):
+    for directory in nearest(owners):
         first = tests[directory][0] if tests[directory] else ""
         if kotlin := _kotlin(workspace, directory):
             yield Candidate(directory, ECOSYSTEM, (Evidence(kotlin, 0, "Kotlin source", 0.3),))
@@ -87,8 +88,7 @@ def detect_java(workspace: Workspace) -> Iterator[Candidate]:
 
 def _kotlin(workspace: Workspace, directory: str) -> str:
     """The first Kotlin source of the project; empty if it has none."""
-    prefix = "" if directory == "." else f"{directory}/"
-    return next((path for path in workspace.ending(".kt") if path.startswith(prefix)), "")
+    return next(iter(under(workspace.ending(".kt"), directory)), "")
 
 
 # Maven
@@ -213,12 +213,12 @@ def _gradle_tasks(workspace: Workspace, directory: str, program: tuple[str, ...]
     """Tasks of plugins: those of the root project, and programs of the projects right below it."""
     names = ("build.gradle", "build.gradle.kts")
     own = [join(directory, name) for name in names if workspace.has(directory, name)]
-    prefix = "" if directory == "." else f"{directory}/"
+    depth = 0 if directory == "." else directory.count("/") + 1
     below = [
         join(place, name)
         for name in names
-        for place in workspace.directories_with(name)
-        if place.startswith(prefix) and "/" not in place.removeprefix(prefix) and place != directory
+        for place in under(workspace.once("places", name, lambda name: workspace.directories_with(name)), directory)
+        if place.count("/") == depth
     ][:MAX_SUBPROJECTS]
     for pattern, kind, task in _GRADLE_TASKS:
         for path in [*own, *below] if kind is StepKind.RUN else own:

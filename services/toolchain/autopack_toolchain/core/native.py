@@ -12,6 +12,7 @@ from autopack_kit.commands import Command, Script
 
 from .conventional import present
 from .model import Candidate, Evidence, Source, StepKind
+from .places import nearest, under
 from .search import captures, find_text
 from .workspace import Workspace, join, listing, parents, table
 
@@ -59,7 +60,7 @@ _TEST_DIRECTORIES = frozenset({"test", "tests", "t", "testsuite"})
 def detect_native(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for C and C++; what lies below a project belongs to it."""
     marked = {directory: found for directory in _places(workspace) if (found := _marks(workspace, directory))}
-    for directory in sorted(d for d in marked if not any(above in marked for above in parents(d))):
+    for directory in nearest(d for d in marked if not any(above in marked for above in parents(d))):
         weaker = 0.5 if find_text(workspace, join(directory, "pyproject.toml"), _PYTHON_BACKENDS)[0] else 1.0
         for manager, evidence in marked[directory]:
             held = Evidence(evidence.path, evidence.line, evidence.signal, round(evidence.weight * weaker, 4))
@@ -130,22 +131,23 @@ def _marks(workspace: Workspace, directory: str) -> list[tuple[str, Evidence]]:
 
 def _compiles(workspace: Workspace, directory: str, makefile: str) -> bool:
     """Whether it compiles C that is there, or leaves that to the makefile of a directory right below."""
-    prefix = "" if directory == "." else f"{directory}/"
-    if not any(path.startswith(prefix) for extension in _SOURCES for path in workspace.ending(extension)):
+    if not any(under(workspace.ending(extension), directory) for extension in _SOURCES):
         return False
     if find_text(workspace, join(directory, makefile), _COMPILES)[0]:
         return True
     if not find_text(workspace, join(directory, makefile), _DELEGATES)[0]:
         return False
-    below = (path for path in _below(workspace, directory, "Makefile") if path.count("/") == prefix.count("/") + 1)
+    depth = 1 if directory == "." else directory.count("/") + 2
+    below = (path for path in _below(workspace, directory, "Makefile") if path.count("/") == depth)
     return any(find_text(workspace, path, _COMPILES)[0] for path in below)
 
 
 def _below(workspace: Workspace, directory: str, name: str) -> list[str]:
     """Files of this name in the project, the topmost first."""
-    prefix = "" if directory == "." else f"{directory}/"
-    places = [d for d in workspace.directories_with(name) if d == directory or d.startswith(prefix)]
-    return [join(place, name) for place in sorted(places, key=lambda d: (d != directory, d.count("/"), d))][:MAX_READ]
+    held = workspace.once("places", name, lambda name: workspace.directories_with(name))
+    places = sorted(under(held, directory), key=lambda d: (d.count("/"), d))
+    own = [directory] if workspace.has(directory, name) else []
+    return [join(place, name) for place in (*own, *places)][:MAX_READ]
 
 
 def _first(workspace: Workspace, paths: Sequence[str], pattern: str, signal: str, weight: float) -> Evidence | None:

@@ -10,6 +10,7 @@ from autopack_kit.commands import Command
 
 from .conventional import present
 from .model import Candidate, Evidence, Source, StepKind
+from .places import nearest
 from .workspace import Workspace, join, table
 
 __all__ = ["detect_php"]
@@ -65,7 +66,7 @@ _CHECKERS: tuple[tuple[str, StepKind, tuple[str, ...], tuple[str, ...]], ...] = 
 
 def detect_php(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for Composer packages."""
-    directories = workspace.directories_with("composer.json")
+    directories = nearest(workspace.directories_with("composer.json"))
     tests = workspace.owned_files(directories, lambda name: bool(_TEST_SOURCE.match(name)), ".php", ".phpt")
     for directory in directories:
         path = join(directory, "composer.json")

@@ -119,6 +119,8 @@ def _at_path(workspace: Workspace, rule: VersionFile, path: str) -> Iterator[tup
         rule.format
     ]
     value = table(parse(path), *rule.path[:-1]).get(rule.path[-1])
+    if value is None:
+        return
     quoted = [f'"{key}"' for key in rule.path]
     starts = {"toml": [rule.path[-1]], "yaml": [f"{key}:" for key in rule.path]}.get(rule.format, quoted)
     line = workspace.line(path, *starts)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from autopack_kit.commands import Command
 
 from .model import Candidate, Evidence, Source, StepKind
+from .places import nearest
 from .workspace import Workspace, join, listing, table
 from .workspaces import node_members
 
@@ -91,7 +92,7 @@ def _step(root: str, manager: str, kind: StepKind, argv: tuple[str, ...], eviden
 
 def detect_rush(workspace: Workspace) -> Iterator[Candidate]:
     """Roots of Rush, which have no package.json: Rush brings the manager that its settings name, and runs it."""
-    for root in workspace.directories_with("rush.json"):
+    for root in nearest(workspace.directories_with("rush.json")):
         path = join(root, "rush.json")
         data = workspace.json5(path)
         if not listing(data.get("projects")):

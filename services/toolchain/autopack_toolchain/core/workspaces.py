@@ -10,6 +10,7 @@ from xml.etree.ElementTree import Element
 
 from .globs import directory_matcher
 from .model import Candidate, Evidence, WorkspaceInfo
+from .places import nearest, under
 from .search import captures
 from .workspace import Workspace, join, listing, parents, strings, table
 
@@ -54,11 +55,11 @@ def _info(tool: str, root: str, members: Iterable[str], evidence: Evidence) -> I
         yield WorkspaceInfo(tool, root, tuple(inside[:MAX_MEMBERS]), evidence)
 
 
-def _below(workspace: Workspace, root: str, *names: str) -> list[tuple[str, str]]:
-    """(directory, the same relative to the root) of directories below it that hold one of these files."""
+def _below(workspace: Workspace, root: str, name: str) -> list[tuple[str, str]]:
+    """(directory, the same relative to the root) of directories below it that hold this file."""
     prefix = "" if root == "." else f"{root}/"
-    found = workspace.directories_with(*names)
-    return [(d, d.removeprefix(prefix)) for d in found if d.startswith(prefix) and d not in {root, "."}]
+    found = workspace.once("places", name, lambda name: workspace.directories_with(name))
+    return [(directory, directory.removeprefix(prefix)) for directory in under(found, root)]
 
 
 def _inside(root: str, relative: str) -> str:
@@ -101,7 +102,7 @@ def _node(workspace: Workspace, claims: Sequence[Candidate]) -> Iterator[Workspa
     for claim in claims:
         if claim.ecosystem == "node" and claim.manager:
             managers[claim.workdir].append(claim)
-    for root in workspace.directories_with("package.json", "rush.json", "nx.json"):
+    for root in nearest(workspace.directories_with("package.json", "rush.json", "nx.json")):
         members = node_members(workspace, root)
         if not members:
             continue
@@ -158,7 +159,7 @@ def _cargo_members(workspace: Workspace, root: str) -> frozenset[str]:
 
 
 def _cargo(workspace: Workspace) -> Iterator[WorkspaceInfo]:
-    for root in workspace.directories_with("Cargo.toml"):
+    for root in nearest(workspace.directories_with("Cargo.toml")):
         if members := cargo_members(workspace, root):
             path = join(root, "Cargo.toml")
             evidence = workspace.evidence(path, "[workspace]", 0.97, "[workspace")
@@ -179,13 +180,13 @@ def go_members(workspace: Workspace, root: str) -> list[str]:
 
 
 def _go(workspace: Workspace) -> Iterator[WorkspaceInfo]:
-    for root in workspace.directories_with("go.work"):
+    for root in nearest(workspace.directories_with("go.work")):
         evidence = workspace.evidence(join(root, "go.work"), "go.work", 0.97, "use")
         yield from _info("go", root, go_members(workspace, root), evidence)
 
 
 def _uv(workspace: Workspace) -> Iterator[WorkspaceInfo]:
-    for root in workspace.directories_with("pyproject.toml"):
+    for root in nearest(workspace.directories_with("pyproject.toml")):
         path = join(root, "pyproject.toml")
         settings = table(workspace.toml(path), "tool", "uv", "workspace")
         patterns = [*strings(settings.get("members")), *(f"!{name}" for name in strings(settings.get("exclude")))]
@@ -201,7 +202,7 @@ def _uv(workspace: Workspace) -> Iterator[WorkspaceInfo]:
 
 
 def _gradle(workspace: Workspace) -> Iterator[WorkspaceInfo]:
-    for root in workspace.directories_with("settings.gradle", "settings.gradle.kts"):
+    for root in nearest(workspace.directories_with("settings.gradle", "settings.gradle.kts")):
         if any(workspace.has(above, f"settings.gradle{kts}") for above in parents(root) for kts in ("", ".kts")):
             continue
         name = "settings.gradle" if workspace.has(root, "settings.gradle") else "settings.gradle.kts"
@@ -226,7 +227,7 @@ def _all_directories(workspace: Workspace) -> frozenset[str]:
 
 
 def _maven(workspace: Workspace) -> Iterator[WorkspaceInfo]:
-    named = {d: _modules(workspace, d) for d in workspace.directories_with("pom.xml")}
+    named = {d: _modules(workspace, d) for d in nearest(workspace.directories_with("pom.xml"))}
     inner = {module for modules in named.values() for module in modules}
     for root in sorted(d for d, modules in named.items() if modules and d not in inner):
         members: set[str] = set()
