@@ -32,12 +32,18 @@ def detect_conventional(workspace: Workspace) -> Iterator[Candidate]:
 
 def _detect(workspace: Workspace, ecosystem: Ecosystem) -> Iterator[Candidate]:
     marks: dict[str, dict[str, tuple[ProjectRule, Evidence]]] = defaultdict(dict)
-    for rule in ecosystem.projects:
-        for directory, path in _marked(workspace, rule.markers):
-            if path not in marks[directory] and (found := _evidence(workspace, directory, rule, path)):
+    places = [(rule, list(_marked(workspace, rule.markers))) for rule in ecosystem.projects]
+    held = set(nearest(directory for _, found in places for directory, _ in found))
+    for rule, pairs in places:
+        for directory, path in pairs:
+            if (
+                directory in held
+                and path not in marks[directory]
+                and (found := _evidence(workspace, directory, rule, path))
+            ):
                 marks[directory][path] = (rule, found)
     marked = {directory for directory, found in marks.items() if found}
-    projects = nearest(d for d in marked if not _absorbed(ecosystem, d, marked))
+    projects = sorted(d for d in marked if not _absorbed(ecosystem, d, marked))
     tests = owned_tests(workspace, ecosystem, projects)
     for directory in projects:
         mine = list(marks[directory].values())

@@ -59,8 +59,12 @@ _TEST_DIRECTORIES = frozenset({"test", "tests", "t", "testsuite"})
 
 def detect_native(workspace: Workspace) -> Iterator[Candidate]:
     """All candidates for C and C++; what lies below a project belongs to it."""
-    marked = {directory: found for directory in _places(workspace) if (found := _marks(workspace, directory))}
-    for directory in nearest(d for d in marked if not any(above in marked for above in parents(d))):
+    marked = {
+        directory: found
+        for directory in nearest(workspace.directories_with(*_MARKERS))
+        if (found := _marks(workspace, directory))
+    }
+    for directory in sorted(d for d in marked if not any(above in marked for above in parents(d))):
         weaker = 0.5 if find_text(workspace, join(directory, "pyproject.toml"), _PYTHON_BACKENDS)[0] else 1.0
         for manager, evidence in marked[directory]:
             held = Evidence(evidence.path, evidence.line, evidence.signal, round(evidence.weight * weaker, 4))
@@ -103,10 +107,6 @@ def _in_build_tree(workspace: Workspace, command: Command) -> bool:
     if program == "make":
         return not any(workspace.has(command.cwd, name) for name in _MAKEFILES)
     return program in {"ctest", "ninja", "cmake"} and "--workflow" not in command.argv
-
-
-def _places(workspace: Workspace) -> list[str]:
-    return workspace.directories_with(*_MARKERS)
 
 
 def _marks(workspace: Workspace, directory: str) -> list[tuple[str, Evidence]]:
