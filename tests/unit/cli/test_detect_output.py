@@ -10,6 +10,11 @@ from autopack_api.toolchain.v1 import toolchain_pb2 as pb
 from autopack_cli.cmd_detect import _print
 
 
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+
+
 def project(*steps: pb.Step, **fields: object) -> pb.Project:
     manager = pb.PackageManager(name="npm")
     return pb.Project(workdir=".", ecosystem="node", package_manager=manager, steps=steps, **fields)  # type: ignore[arg-type]

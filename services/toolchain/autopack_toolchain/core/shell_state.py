@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 __all__ = ["PLACEHOLDER", "UNKNOWN", "Simple", "State", "directory_after", "directory_of"]
@@ -111,7 +111,7 @@ class State:
             if value is not None:
                 self.exported = {**self.exported, name: value}
 
-    def unset(self, names: set[str]) -> None:
+    def unset(self, names: Collection[str]) -> None:
         """Forgets variables."""
         self.variables = {name: value for name, value in self.variables.items() if name not in names}
         self.exported = {name: value for name, value in self.exported.items() if name not in names}
