@@ -33,7 +33,7 @@ def detect_conventional(workspace: Workspace) -> Iterator[Candidate]:
 def _detect(workspace: Workspace, ecosystem: Ecosystem) -> Iterator[Candidate]:
     marks: dict[str, dict[str, tuple[ProjectRule, Evidence]]] = defaultdict(dict)
     places = [(rule, list(_marked(workspace, rule.markers))) for rule in ecosystem.projects]
-    held = set(nearest(directory for _, found in places for directory, _ in found))
+    kept = set(nearest(directory for _, found in places for directory, _ in found))
     for rule, pairs in places:
         for directory, path in pairs:
             if (
