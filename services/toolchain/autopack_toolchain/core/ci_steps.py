@@ -21,7 +21,7 @@ from .model import Candidate, Evidence, Source, StepKind
 from .owners import Owners, ProjectKey
 from .programs import Programs
 from .shell import PLACEHOLDER, Simple, directory_of
-from .unwrap import bare
+from .unwrap import bare, program_name
 from .workspace import Workspace
 
 __all__ = ["detect_ci_steps"]
@@ -193,11 +193,11 @@ def _is_narrow(argv: tuple[str, ...]) -> bool:
 
 def _special_words(argv: tuple[str, ...]) -> list[str]:
     """Words of tasks, of environments and, where all are special, of paths: ``test:e2e``, ``tests/integration``."""
-    arguments = [argument for argument in argv[1:] if not argument.startswith("-")]
+    arguments = [argument for argument in argv[1:] if not argument.startswith(("-", "not "))]
     paths = [argument for argument in arguments if "/" in argument]
     common = set.intersection(*(set(words_of_name(path)) for path in paths)) if paths else set()
     plain = [word for argument in arguments if "/" not in argument for word in words_of_name(argument)]
-    return [*plain, *common, *words_of_name(argv[0])]
+    return [*plain, *common, *(words_of_name(argv[0]) if "/" in argv[0] else ())]
 
 
 def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[Candidate]:
@@ -215,7 +215,8 @@ def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[C
     strong = best.evidence.weight > WEAK and not _is_narrow(best.argv)
     source = Source.CI if strong else Source.DEFAULT
     directory, ecosystem = best.project
-    managers = owners.managers[best.project] if ecosystem == "python" else frozenset({""})
+    bound = _BUILD_TOOLS.get(program_name(best.argv[0]), "")
+    managers = owners.managers[best.project] if ecosystem == "python" else frozenset({bound})
     for manager in sorted(managers) or [""]:
         prefix = _prefix(workspace, manager, best.argv)
         if best.script:
@@ -231,6 +232,10 @@ def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[C
             only_with=(manager,) if manager else (),
             source=source,
         )
+
+
+_BUILD_TOOLS = {"mvn": "maven", "mvnw": "maven", "gradle": "gradle", "gradlew": "gradle"}
+"""Programs that build only where they are the project's manager; some projects keep files for both."""
 
 
 def _naturalness(line: Line) -> tuple[float, int]:
@@ -293,7 +298,8 @@ def _installs(lines: list[Line], owners: Owners) -> Iterator[Candidate]:
             weight = round(line.evidence.weight * factor, 4)
             evidence = (Evidence(line.evidence.path, line.evidence.line, line.evidence.signal, weight),)
             managers = _MANAGER_PROGRAMS.get(line.argv[0], ())
-            source = Source.CI if weight > WEAK else Source.DEFAULT
+            # what only its name tells, such as ./setup.sh, may set up the machine and not the project
+            source = Source.CI if weight > WEAK and line.use.runner else Source.DEFAULT
             command = Command.of(*line.argv, cwd=line.cwd, env=dict(line.env))
             yield Candidate(
                 directory,
