@@ -5,7 +5,7 @@
     python -m bench.fit_toolchain            # the file on standard output, the figures on standard error
     python -m bench.fit_toolchain --write    # puts the file in place
 
-Logistic regression by Newton's method with a normal prior for each coefficient, because there are few labels and fewer
+Logistic regression with a normal prior for each coefficient, because there are few labels and fewer
 wrong answers. A coefficient that comes out with the wrong sign is left out and the others are fitted again. All figures
 are leave-one-repository-out: what is said of a repository comes from a fit that did not see it.
 """
@@ -19,7 +19,7 @@ from pathlib import Path
 
 import autopack_toolchain
 import numpy as np
-from autopack_toolchain.core.calibration import MANAGER_SIGNS, STEP_SIGNS, Calibration, Logistic
+from autopack_toolchain.core.calibration import CERTAINTY, MANAGER_SIGNS, STEP_SIGNS, Calibration, Logistic
 
 from .toolchain import BadInput
 from .toolchain_samples import Sample, Samples, collect
@@ -35,7 +35,6 @@ MANAGER_PRIOR: Prior = {
     "intercept": (0.0, 1.0),
     "weight": (0.7, 0.3),
     "pieces": (0.3, 0.3),
-    "rival": (-2.0, 1.0),
     "guess": (-1.5, 0.5),
 }
 """Mean and standard deviation. Sceptical, though hardly a labelled answer is wrong: detection was written with these
@@ -57,7 +56,7 @@ STEP_PRIOR: Prior = {
 """As above, and mild: a weight says that a command would run rather than that the project uses it, but for CI."""
 
 STEPS = 50
-"""Newton steps at most; it takes about six."""
+"""Steps at most; it takes about ten."""
 EPSILON = 1e-9
 DIGITS = 3
 """Digits of a coefficient: more would differ between builds of the linear algebra and mean nothing."""
@@ -78,18 +77,20 @@ def fit(samples: Sequence[Sample], signs: Mapping[str, int], prior: Prior) -> Lo
 
 
 def solve(samples: Sequence[Sample], names: Sequence[str], prior: Prior) -> dict[str, float]:
-    """The maximum of the posterior by Newton's method; it is concave, so there is one."""
+    """The maximum of the posterior by Fisher scoring: each answer is right with ``chance / (1 + exp(-z))``."""
     columns = ["intercept", *names]
     x = np.array([[1.0, *(sample.values[name] for name in names)] for sample in samples])
     y = np.array([float(sample.right) for sample in samples])
     share = np.array([sample.share for sample in samples])
+    chance = CERTAINTY * np.array([sample.chance for sample in samples])
     mean = np.array([prior[name][0] for name in columns])
     precision = np.diag([prior[name][1] ** -2 for name in columns])
     beta = mean
     for _ in range(STEPS):
         p = 1 / (1 + np.exp(-(x @ beta)))
-        gradient = x.T @ (share * (y - p)) - precision @ (beta - mean)
-        step = np.linalg.solve((x.T * (share * p * (1 - p))) @ x + precision, gradient)
+        lost = (1 - p) / (1 - chance * p)
+        gradient = x.T @ (share * np.where(y > 0, 1 - p, -chance * p * lost)) - precision @ (beta - mean)
+        step = np.linalg.solve((x.T * (share * chance * p * (1 - p) * lost)) @ x + precision, gradient)
         beta = beta + step
         if float(np.abs(step).max()) < EPSILON:
             break
@@ -108,7 +109,9 @@ def left_out(samples: Sequence[Sample], signs: Mapping[str, int], prior: Prior) 
         model = fit([sample for sample in samples if sample.group != group], signs, prior)
         for sample in samples:
             if sample.group == group and sample.about:
-                found.setdefault(sample.about, []).append(Answer(group, model.probability(sample.values), sample.right))
+                found.setdefault(sample.about, []).append(
+                    Answer(group, model.probability(sample.values, sample.chance), sample.right)
+                )
     return found
 
 
@@ -123,7 +126,7 @@ def evaluated(samples: Samples) -> dict[str, Figures]:
 def text_of(calibration: Calibration, quality: Mapping[str, Figures]) -> str:
     """``data/calibration.toml``."""
     lines = [
-        "# How likely an answer is right: 0.99 / (1 + exp(-(intercept + sum of coefficient x feature))).",
+        f"# How likely an answer is right: {CERTAINTY} x chance / (1 + exp(-(intercept + coefficients x features))).",
         "# Written by `python -m bench.fit_toolchain --write`; do not edit. The features: core/calibration.py.",
         "# Leave-one-repository-out on labelled repositories:",
         *(f"#   {what}: {described(of)}" for what, of in quality.items()),

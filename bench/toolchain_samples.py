@@ -54,6 +54,7 @@ class Sample:
         right: whether the answer is.
         share: how much it counts in a fit.
         about: with which others it counts in a figure, such as ``"test, CI hidden"``; empty if it has no label.
+        chance: of this answer among those that have evidence.
     """
 
     group: str
@@ -61,6 +62,7 @@ class Sample:
     right: bool
     share: float
     about: str = ""
+    chance: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +117,7 @@ def add_labelled(found: Samples, label: Row, answer: Ranked, track: str, judge: 
         return
     if project.package_manager.name:
         right = manager_right(project.package_manager.name, label)
-        values = manager_features(project.package_manager).values()
-        found.managers.append(Sample(label["repo"], values, right, TRACK_SHARE, f"manager, {track}"))
+        found.managers.append(manager_sample(label["repo"], project, right, TRACK_SHARE, track))
     for field, kind in LABELS.items():
         step = project.step(kind)
         if step is None or not label.get(field):
@@ -184,4 +185,10 @@ def example(row: Row, answer: Ranked, share: float, track: str) -> list[Sample]:
     if manager is None or not manager.name or not row["package_managers"]:
         return []
     right = SAME_MANAGER.get(manager.name, manager.name) in row["package_managers"]
-    return [Sample(row["tree"], manager_features(manager).values(), right, share, f"manager, {track}")]
+    return [manager_sample(row["tree"], answer.projects[0], right, share, track)]
+
+
+def manager_sample(group: str, project: Project, right: bool, share: float, track: str) -> Sample:
+    """The answer about a manager."""
+    features = manager_features(project.package_manager)
+    return Sample(group, features.values(), right, share, f"manager, {track}", features.chances[0])

@@ -27,7 +27,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 WEIGHTS = st.floats(0, 1)
-MANAGERS = st.builds(ManagerFeatures, WEIGHTS, WEIGHTS, st.integers(0, 50), st.booleans())
+MANAGERS = st.builds(
+    ManagerFeatures, WEIGHTS, st.lists(WEIGHTS, max_size=3).map(tuple), st.integers(0, 50), st.booleans()
+)
 STEPS = st.builds(
     StepFeatures,
     st.sampled_from(StepKind),
@@ -45,7 +47,6 @@ VALID = """
 intercept = 1.0
 weight = 0.5
 pieces = 0.0
-rival = -1
 guess = -0.25
 
 [step]
@@ -75,7 +76,7 @@ def test_more_evidence_for_a_manager_never_lowers_its_confidence(
 
 @given(MANAGERS, WEIGHTS)
 def test_more_evidence_for_another_manager_never_raises_the_confidence(features: ManagerFeatures, rival: float) -> None:
-    more = replace(features, rival=max(rival, features.rival))
+    more = replace(features, rivals=(*features.rivals, rival))
     assert manager_confidence(more) <= manager_confidence(features)
 
 
@@ -114,18 +115,18 @@ def test_the_shipped_calibration_is_no_constant() -> None:
         StepFeatures(StepKind.TEST, Source.CI, 0.95, pieces=3),
     )
     assert step_confidence(strong) - step_confidence(weak) > 0.2
-    torn, agreed = ManagerFeatures(0.6, rival=0.9, guess=True), ManagerFeatures(0.98, pieces=3)
+    torn, agreed = ManagerFeatures(0.6, rivals=(0.5,), guess=True), ManagerFeatures(0.98, pieces=3)
     assert manager_confidence(agreed) - manager_confidence(torn) > 0.1
 
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("rival = -1\n", "", r"\[manager\] needs an intercept and the coefficients weight, pieces"),
-        ("rival = -1\n", "rivals = -1\n", r"\[manager\] needs an intercept"),
+        ("guess = -0.25\n", "", r"\[manager\] needs an intercept and the coefficients weight, pieces"),
+        ("guess = -0.25\n", "guesses = -1\n", r"\[manager\] needs an intercept"),
         ("intercept = 0.5", "intercept = nan", r"\[step\] needs an intercept and the coefficients test.* finite"),
         ("ci = 1.5", "ci = -1.5", r"\[step\] ci has the wrong sign"),
-        ("rival = -1\n", "rival = 1\n", r"\[manager\] rival has the wrong sign"),
+        ("guess = -0.25\n", "guess = 1\n", r"\[manager\] guess has the wrong sign"),
     ],
 )
 def test_a_calibration_that_would_not_be_monotone_is_refused(old: str, new: str, said: str) -> None:
@@ -175,6 +176,12 @@ def test_a_rival_takes_from_the_manager_and_all_of_them_share_one_whole() -> Non
     assert torn.confidence + torn.alternatives[0].confidence < 1
 
 
+def test_two_managers_with_the_same_evidence_are_as_likely_and_no_more_than_a_coin() -> None:
+    even = replace(UV, alternatives=(PackageManager("poetry", "", 0.9, (), (evidence("poetry.lock", 0.9),)),))
+    manager = one(project(even)).package_manager
+    assert manager.confidence == manager.alternatives[0].confidence < 0.5
+
+
 def test_a_project_without_a_manager_keeps_none() -> None:
     nothing = PackageManager("", "", 0.0)
     assert one(project(nothing, step(StepKind.INSTALL, "make", 0.9))).package_manager == nothing
@@ -202,7 +209,7 @@ def test_a_side_directory_lowers_the_confidence_of_steps() -> None:
 
 def test_features_of_a_manager_tell_files_rivals_and_guesses() -> None:
     manager = replace(TORN, evidence=(evidence("uv.lock", 0.5), evidence("pyproject.toml", 0.5)))
-    assert manager_features(manager) == ManagerFeatures(0.75, 0.6, 2, False)
+    assert manager_features(manager) == ManagerFeatures(0.75, (0.6,), 2, False)
     assert manager_features(replace(UV, evidence=(evidence("", 0.6),))).guess
 
 

@@ -40,7 +40,7 @@ FLOOR = 0.01
 LARGEST = 50.0
 """Log odds beyond this are cut: the exponential stays finite, and no probability of four places is changed."""
 
-MANAGER_SIGNS: Mapping[str, int] = {"weight": 1, "pieces": 1, "rival": -1, "guess": -1}
+MANAGER_SIGNS: Mapping[str, int] = {"weight": 1, "pieces": 1, "guess": -1}
 STEP_SIGNS: Mapping[str, int] = {
     "test": 1,
     "ci": 1,
@@ -63,13 +63,13 @@ class ManagerFeatures:
 
     Attributes:
         weight: combined weight of its evidence, 0 to 1.
-        rival: combined weight of the strongest other manager; 0 if there is none.
+        rivals: combined weights of the other managers.
         pieces: files that speak for it.
         guess: only the default of the language speaks for it.
     """
 
     weight: float
-    rival: float = 0.0
+    rivals: tuple[float, ...] = ()
     pieces: int = 1
     guess: bool = False
 
@@ -78,9 +78,14 @@ class ManagerFeatures:
         return {
             "weight": log_odds(self.weight),
             "pieces": math.log(max(1, self.pieces)),
-            "rival": self.rival,
             "guess": float(self.guess),
         }
+
+    @property
+    def chances(self) -> tuple[float, ...]:
+        """How likely each of the managers, this one first, is the one in use if any of them is: by their odds."""
+        odds = [math.exp(log_odds(weight)) for weight in (self.weight, *self.rivals)]
+        return tuple(value / sum(odds) for value in odds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +134,20 @@ class StepFeatures:
 
 @dataclass(frozen=True, slots=True)
 class Logistic:
-    """Probability = ``CERTAINTY`` / (1 + exp(-(intercept + sum of coefficient x feature)))."""
+    """Probability = ``CERTAINTY`` x chance / (1 + exp(-(intercept + sum of coefficient x feature)))."""
 
     intercept: float
     coefficients: Mapping[str, float]
 
-    def probability(self, values: Mapping[str, float]) -> float:
-        """The probability of being right, above 0 and below ``CERTAINTY``, rounded to four places."""
+    def probability(self, values: Mapping[str, float], chance: float = 1.0) -> float:
+        """The probability of being right, above 0 and below ``CERTAINTY``, rounded to four places.
+
+        Args:
+            values: the features.
+            chance: of this answer among those that have evidence.
+        """
         z = self.intercept + sum(coefficient * values[name] for name, coefficient in self.coefficients.items())
-        return max(FLOOR, round(CERTAINTY / (1 + math.exp(-max(-LARGEST, min(LARGEST, z)))), 4))
+        return max(FLOOR, round(CERTAINTY * chance / (1 + math.exp(-max(-LARGEST, min(LARGEST, z)))), 4))
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +166,7 @@ def log_odds(weight: float) -> float:
 
 def manager_confidence(features: ManagerFeatures, calibration: Calibration | None = None) -> float:
     """How likely a package manager is right."""
-    return (calibration or default_calibration()).manager.probability(features.values())
+    return (calibration or default_calibration()).manager.probability(features.values(), features.chances[0])
 
 
 def step_confidence(features: StepFeatures, calibration: Calibration | None = None) -> float:

@@ -84,7 +84,7 @@ def manager_features(manager: PackageManager) -> ManagerFeatures:
     """What ranking saw of the best manager."""
     return ManagerFeatures(
         weight=combined(manager.evidence),
-        rival=max((combined(other.evidence) for other in manager.alternatives), default=0.0),
+        rivals=tuple(combined(other.evidence) for other in manager.alternatives),
         pieces=len({item.path for item in manager.evidence}),
         guess=not any(item.path for item in manager.evidence),
     )
@@ -130,12 +130,12 @@ def combined(evidence: Iterable[Evidence]) -> float:
 def _manager(manager: PackageManager, models: Calibration) -> PackageManager:
     if not manager.name:
         return manager
-    confidence = manager_confidence(manager_features(manager), models)
-    # What is left goes to the others by their weights, beside one share for a manager that nothing speaks for.
-    weights = [combined(other.evidence) for other in manager.alternatives]
+    features = manager_features(manager)
+    confidence = manager_confidence(features, models)
+    first, *others = features.chances
     alternatives = tuple(
-        replace(other, confidence=round((1 - confidence) * weight / (1 + sum(weights)), 4))
-        for other, weight in zip(manager.alternatives, weights, strict=True)
+        replace(other, confidence=round(confidence / first * chance, 4))
+        for other, chance in zip(manager.alternatives, others, strict=True)
     )
     return replace(manager, confidence=confidence, alternatives=alternatives)
 
