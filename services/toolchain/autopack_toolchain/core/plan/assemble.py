@@ -46,9 +46,10 @@ _FOREIGN = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Repository:
-    """What does not depend on the text."""
+    """What does not depend on the text; ``protected``: its protected files."""
 
     tree: FileTree
+    protected: Sequence[str]
     layout: Layout
     detection: Detection
     known: Knowledge
@@ -91,7 +92,7 @@ def assemble(
         add_manifests(found, near, Evidence("", line, "upgrade", BY_CATEGORY))
     if category is Category.DEPENDENCY or upgrade is not None:
         add_locks(found, default_registry())
-    preflight = check(found, repository.tree, category, known)
+    preflight = check(found, repository.tree, repository.protected, category, known)
     if not found.include:
         sure = widen(found, None, repository.detection.projects, known, text.title_number)
     validation = validation_steps(found, repository.detection, text.statements, known)

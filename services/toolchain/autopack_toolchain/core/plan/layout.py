@@ -100,7 +100,9 @@ class Layout:
                 self._subdirectories[parent_of(directory)].append(directory.rpartition("/")[2])
         self._resolved: dict[tuple[str, bool], Resolution] = {}
         self._globs: dict[str, Sequence[str]] = {}
-        self._by_words: dict[str, list[tuple[tuple[str, ...], str, bool]]] | None = None
+        # Filled when first asked for, and shared with what `after` makes.
+        self._by_words: dict[str, list[tuple[tuple[str, ...], str, bool]]] = {}
+        self._by_extension: dict[str, set[str]] = {}
 
     def after(self, created: Collection[str]) -> Layout:
         """The same tree as it is expected to be once ``created`` is there."""
@@ -119,13 +121,12 @@ class Layout:
 
     def directories_of(self, extension: str) -> set[str]:
         """The directories that hold files with this extension, tests and examples left out."""
-        ending = f".{extension}".lower()
-        return {
-            parent_of(p)
-            for paths in self._by_name.values()
-            for p in paths
-            if p.lower().endswith(ending) and not self.is_side(p)
-        }
+        if extension not in self._by_extension:
+            ending = f".{extension}".lower()
+            names = (name for name in self._by_name if name.endswith(ending))
+            paths = (path for name in names for path in self._by_name[name] if not self.is_side(path))
+            self._by_extension[extension] = {parent_of(path) for path in paths}
+        return self._by_extension[extension]
 
     def is_directory(self, path: str) -> bool:
         """Whether it is a directory with files in it."""
@@ -235,7 +236,7 @@ class Layout:
 
     def with_words(self, first: str) -> list[tuple[tuple[str, ...], str, bool]]:
         """(words of the name, path, whether a directory) of everything whose name begins with this word (its stem)."""
-        if self._by_words is None:
+        if not self._by_words:
             index: dict[str, list[tuple[tuple[str, ...], str, bool]]] = defaultdict(list)
             for directory in self.counts:
                 words = name_words(directory.rpartition("/")[2])
@@ -245,7 +246,7 @@ class Layout:
                 words = name_words(paths[0].rpartition("/")[2].lstrip(".").partition(".")[0])
                 if words:
                     index[words[0]] += [(words, path, False) for path in paths]
-            self._by_words = index
+            self._by_words.update(index)
         return self._by_words.get(first, [])
 
     def _existing(self, path: str) -> Resolution | None:

@@ -68,6 +68,8 @@ class Located:
 
     def files(self) -> list[str]:
         """The files that are there and in the scope, sorted."""
+        if "." in self.places():
+            return list(self.layout.paths)
         found: set[str] = set()
         for place in self.places():
             found.update(self.layout.below(place) if self.layout.is_directory(place) else (place,))

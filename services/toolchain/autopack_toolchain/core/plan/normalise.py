@@ -23,6 +23,7 @@ from .language import foreign_drafts
 from .layout import Layout
 from .model import Decision, NormalizedPlan, Part, Plan
 from .phases import Start, slug
+from .preflight import protected_paths
 from .scope import CodeBlock, PhaseText
 from .source import Source, read_source
 from .statements import Sense, Statement
@@ -101,7 +102,8 @@ class _Normaliser:
         if not any(step.kind in KINDS for project in detection.projects for step in project.steps):
             raise NoValidation
         layout = Layout(self._tree.paths, default_registry(), self._known)
-        return Repository(self._tree, layout, detection, self._known)
+        protected = protected_paths(self._tree.paths, self._known)
+        return Repository(self._tree, protected, layout, detection, self._known)
 
     def _shared(self) -> tuple[list[Statement], Explicit]:
         """(what is said outside of all phases, the budget of the whole)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 from pathspec import GitIgnoreSpec
@@ -14,7 +14,7 @@ from .knowledge import Knowledge, Protection
 from .located import Located
 from .model import Category, Part, Policy, Preflight, ProtectedPath, ScopeGlob, ScopeKind
 
-__all__ = ["check"]
+__all__ = ["check", "protected_paths"]
 
 MAX_FILES = 100
 """Files in the scope of a phase: with more of them the scope guards little."""
@@ -26,57 +26,75 @@ MAX_SIZED = 2_000
 """Files whose size is asked for."""
 
 MAX_PROTECTED = 50
-"""Protected paths that are listed."""
+"""Protected paths of one kind that are excluded and listed one by one; more of them are excluded by patterns."""
 
 
-def check(found: Located, tree: FileTree, category: Category | None, known: Knowledge) -> Preflight:
-    """Takes out of the scope what must not be changed unasked, and tells what else stands in the way."""
-    protected = list(_protected(found, category, known))
+def protected_paths(paths: Sequence[str], known: Knowledge) -> list[str]:
+    """The protected files of a tree: asked for once, whatever the phases are."""
+    spec = _spec(tuple(glob for protection in known.protections for glob in protection.globs))
+    return [path for path in paths if spec.match_file(path)]
+
+
+def check(
+    found: Located, tree: FileTree, protected: Sequence[str], category: Category | None, known: Knowledge
+) -> Preflight:
+    """Takes out of the scope what must not be changed unasked, and tells what else stands in the way.
+
+    Args:
+        found: the scope.
+        tree: the repository.
+        protected: what :func:`protected_paths` says of it.
+        category: of the phase.
+        known: the registry.
+    """
+    candidates = [path for path in protected if found.covers(path)]
+    candidates += protected_paths([path for path in found.paths_in_scope() if path not in found.layout.files], known)
+    told = list(_protected(found, list(dict.fromkeys(candidates)), category, known))
     for path in [path for path in found.new_files if not found.covers(path)]:
         del found.new_files[path]
-    files = [path for path in found.files() if not any(item.path == path and not item.allowed for item in protected)]
+    kept_out = {item.path for item in told if not item.allowed}
+    files = [path for path in found.files() if path not in kept_out]
     stats = (tree.stat(path) for path in files[:MAX_SIZED])
     size = sum(stat.size for stat in stats if stat is not None)
     if len(files) > MAX_FILES:
         message = f"{len(files):,} files are in scope, over {MAX_FILES}: it guards little."
         found.warn("SCOPE_TOO_WIDE", f"{message} Name the files or directories that are meant.")
     if size > MAX_BYTES:
-        found.warn(
-            "SCOPE_TOO_LARGE",
-            f"The files in scope have {size:,} bytes, over {MAX_BYTES:,}; name the ones that are meant.",
-        )
-    return Preflight(tuple(sorted(found.new_files)), tuple(protected), len(files), size)
+        message = f"The files in scope have {size:,} bytes, over {MAX_BYTES:,}; name the ones that are meant."
+        found.warn("SCOPE_TOO_LARGE", message)
+    return Preflight(tuple(sorted(found.new_files)), tuple(told[:MAX_PROTECTED]), len(files), size)
 
 
-def _protected(found: Located, category: Category | None, known: Knowledge) -> Iterable[ProtectedPath]:
-    """The protected paths of the scope, each once; those that are not allowed leave it."""
-    paths = sorted({*found.files(), *found.new_files, *(path for path in found.paths_in_scope())})
-    hits = [path for path in paths if _all_protected(known).match_file(path)]
-    for path in hits[:MAX_PROTECTED]:
-        protection = next((p for p in known.protections if _matches(p, path)), None)
-        if protection is None:
-            continue
-        named = _named(found, path, protection)
-        allowed = protection.policy is Policy.ASKED and (named is not None or category in protection.categories)
-        if allowed and category not in protection.categories:
-            message = (
-                f"{path} is in scope because the plan asks for it ({protection.reason}); look at this change twice."
-            )
-            found.warn("PROTECTED_PATH_IN_SCOPE", message, path)
-        elif not allowed:
-            _take_out(found, path, named, protection)
-        yield ProtectedPath(path, protection.policy, protection.reason, allowed)
+def _protected(
+    found: Located, paths: Sequence[str], category: Category | None, known: Knowledge
+) -> Iterator[ProtectedPath]:
+    """Those of the paths that are protected; those that are not allowed leave the scope."""
+    for protection in known.protections:
+        mine = [path for path in paths if _matches(protection, path)]
+        for path in mine:
+            named = _named(found, path, protection)
+            allowed = protection.policy is Policy.ASKED and (named is not None or category in protection.categories)
+            if allowed and category not in protection.categories:
+                message = f"{path} is in scope because the plan asks for it ({protection.reason})."
+                found.warn("PROTECTED_PATH_IN_SCOPE", f"{message} Look at this change twice.", path)
+            elif not allowed:
+                _take_out(found, path, named, protection, by_pattern=len(mine) > MAX_PROTECTED)
+            yield ProtectedPath(path, protection.policy, protection.reason, allowed)
 
 
-def _take_out(found: Located, path: str, named: str | None, protection: Protection) -> None:
+def _take_out(found: Located, path: str, named: str | None, protection: Protection, *, by_pattern: bool) -> None:
     evidence = Evidence(path, 0, protection.reason.lower().replace("_", " "), 1.0)
     if named is not None:
         lines = ", ".join(str(item.line) for item in found.include[named].evidence)
         found.include.pop(named)
         message = f"Line {lines}: {path} is never changed by a run ({protection.reason}) and was left out."
         found.warn("PROTECTED_PATH", f"{message} Change it yourself.", path)
-    found.exclude.setdefault(of_file(path), ScopeGlob(of_file(path), ScopeKind.FILE, 1.0, (evidence,)))
-    found.decide(Part.PREFLIGHT, path, f"!{of_file(path)}", protection.reason, (evidence,))
+    kind = ScopeKind.PATTERN if by_pattern else ScopeKind.FILE
+    for glob in protection.globs if by_pattern else (of_file(path),):
+        found.exclude.setdefault(glob, ScopeGlob(glob, kind, 1.0, (evidence,)))
+        found.decide(
+            Part.PREFLIGHT, protection.reason if by_pattern else path, f"!{glob}", protection.reason, (evidence,)
+        )
 
 
 def _named(found: Located, path: str, protection: Protection) -> str | None:
@@ -90,10 +108,6 @@ def _named(found: Located, path: str, protection: Protection) -> str | None:
 
 def _matches(protection: Protection, path: str) -> bool:
     return _spec(protection.globs).match_file(path) and not _spec(protection.excepted).match_file(path)
-
-
-def _all_protected(known: Knowledge) -> GitIgnoreSpec:
-    return _spec(tuple(glob for protection in known.protections for glob in protection.globs))
 
 
 @lru_cache(maxsize=32)
