@@ -37,7 +37,7 @@ def _detect(workspace: Workspace, ecosystem: Ecosystem) -> Iterator[Candidate]:
     for rule, pairs in places:
         for directory, path in pairs:
             if (
-                directory in held
+                directory in kept
                 and path not in marks[directory]
                 and (found := _evidence(workspace, directory, rule, path))
             ):
