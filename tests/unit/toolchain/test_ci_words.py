@@ -151,3 +151,13 @@ def test_a_step_of_another_build_tool_is_not_the_managers(detect_files: Detect) 
 def test_a_script_that_is_only_named_setup_does_not_stand_before_the_managers_install(detect_files: Detect) -> None:
     project = at_root(detect_files({**RUBY, "setup_db.ps1": "", **ci("./setup_db.ps1", "bundle exec rake spec")}))
     assert line(project, StepKind.INSTALL) == "bundle install"
+
+
+def test_linters_that_only_hooks_bring_are_run_through_them(detect_files: Detect) -> None:
+    hooks = "repos:\n- repo: https://hooks.example/ruff\n  rev: v1\n  hooks:\n  - id: ruff\n"
+    step = at_root(detect_files({**PYTHON, ".pre-commit-config.yaml": hooks})).step(StepKind.LINT)
+    assert step is not None
+    assert (step.command.line(), step.evidence[0].line) == ("pre-commit run --all-files", 5)
+    declared = {"pyproject.toml": '[project]\nname = "a"\ndependencies = ["ruff"]\n'}
+    project = at_root(detect_files({**declared, ".pre-commit-config.yaml": hooks}))
+    assert "ruff" in line(project, StepKind.LINT)

@@ -32,6 +32,8 @@ _TEST_FUNCTION = re.compile(r"^(?:async[ \t]+)?def[ \t]+test", re.MULTILINE)
 _SIGNS = ((_PYTEST_IMPORT, "imports pytest"), (_TEST_FUNCTION, "has a test function without a class"))
 _PYTEST_FILE = re.compile(r"^(test_.*|.*_test)\.py$")
 
+_LINT_HOOK = re.compile(r"^[ \t]*-[ \t]*id:[ \t]*(?:ruff|ruff-check|flake8|pylint)[ \t]*$", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Selection:
@@ -309,6 +311,16 @@ class _Project:
                 weight = weight - 0.15 if kind is StepKind.FORMAT and name == "ruff" else weight
                 evidence = [installed[name].evidence(work, weight)]
                 yield self._step(kind, [*self._tool(name), *arguments], evidence, Source.CONFIGURATION)
+        if not {"ruff", "flake8", "pylint"} & installed.keys():
+            yield from self._hooks()
+
+    def _hooks(self) -> Iterator[Candidate]:
+        """LINT through pre-commit, whose hooks bring their own tools, so that only pre-commit itself must be there."""
+        path = join(self.directory, ".pre-commit-config.yaml")
+        if match := _LINT_HOOK.search(self.workspace.text(path)):
+            line = self.workspace.text(path).count("\n", 0, match.start()) + 1
+            evidence = [Evidence(path, line, "hook that lints", 0.45)]
+            yield self._step(StepKind.LINT, ["pre-commit", "run", "--all-files"], evidence, Source.DEFAULT)
 
     # the program
 
