@@ -31,19 +31,8 @@ def detect_conventional(workspace: Workspace) -> Iterator[Candidate]:
 
 
 def _detect(workspace: Workspace, ecosystem: Ecosystem) -> Iterator[Candidate]:
-    marks: dict[str, dict[str, tuple[ProjectRule, Evidence]]] = defaultdict(dict)
-    places = [(rule, list(_marked(workspace, rule.markers))) for rule in ecosystem.projects]
-    kept = set(nearest(directory for _, found in places for directory, _ in found))
-    for rule, pairs in places:
-        for directory, path in pairs:
-            if (
-                directory in kept
-                and path not in marks[directory]
-                and (found := _evidence(workspace, directory, rule, path))
-            ):
-                marks[directory][path] = (rule, found)
-    marked = {directory for directory, found in marks.items() if found}
-    projects = sorted(d for d in marked if not _absorbed(ecosystem, d, marked))
+    marks = _marks(workspace, ecosystem)
+    projects = sorted(directory for directory in marks if not _absorbed(ecosystem, directory, marks))
     tests = owned_tests(workspace, ecosystem, projects)
     for directory in projects:
         mine = list(marks[directory].values())
@@ -58,6 +47,19 @@ def _detect(workspace: Workspace, ecosystem: Ecosystem) -> Iterator[Candidate]:
             yield Candidate(directory, ecosystem.name, (evidence,), manager=ecosystem.locks[name])
         manifests = [evidence.path for _, evidence in mine]
         yield from steps_by_rules(workspace, directory, ecosystem, manifests, tests[directory])
+
+
+def _marks(workspace: Workspace, ecosystem: Ecosystem) -> dict[str, dict[str, tuple[ProjectRule, Evidence]]]:
+    """For each directory its markers, each with the first rule that holds for it."""
+    places = [(rule, list(_marked(workspace, rule.markers))) for rule in ecosystem.projects]
+    kept = set(nearest(directory for _, found in places for directory, _ in found))
+    marks: dict[str, dict[str, tuple[ProjectRule, Evidence]]] = defaultdict(dict)
+    for rule, pairs in places:
+        for directory, path in pairs:
+            known = directory not in kept or path in marks.get(directory, {})
+            if not known and (evidence := _evidence(workspace, directory, rule, path)):
+                marks[directory][path] = (rule, evidence)
+    return marks
 
 
 def _marked(workspace: Workspace, markers: Iterable[str]) -> Iterator[tuple[str, str]]:
