@@ -265,9 +265,7 @@ _PIP_FILES = {
     "-c": "-c",
     "--constraint": "-c",
 }
-_PIP_VALUES = frozenset(
-    {"-i", "--index-url", "--extra-index-url", "-f", "--find-links", "--python", "-p", "-t", "--target", "--prefix"}
-)
+_PIP_VALUES = frozenset({"-i", "-f", "--find-links", "--python", "-p", "-t", "--target", "--prefix"})
 _MANAGER_PROGRAMS = {
     "npm": ("npm",), "pnpm": ("pnpm",), "yarn": ("yarn", "yarn-berry"), "bun": ("bun",), "uv": ("uv",),
     "poetry": ("poetry",),
@@ -338,7 +336,7 @@ def _pip_install(project: ProjectKey, lines: list[Line], factor: float, owners: 
             found: list[str] = []
             if option := _PIP_FILES.get(word):
                 found = [option, next(words, "")]
-            elif word in _PIP_VALUES:
+            elif word in _PIP_VALUES or (word.startswith("--") and word.endswith("-url")):
                 next(words, "")
             elif not word.startswith("-") and re.split(r"[=<>~!\[ ]", word)[0].lower() not in _BOOTSTRAP:
                 found = [word]
