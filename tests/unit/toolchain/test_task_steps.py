@@ -46,7 +46,8 @@ def test_a_task_that_runs_the_tests_is_the_test_step(
 def test_tox_stands_behind_the_runner_and_is_still_told(detect_files: Detect) -> None:
     files = {
         **PYTHON,
-        "tox.ini": "[tox]\nenv_list = py311, lint\n[testenv]\ncommands = pytest\n[testenv:lint]\ncommands = ruff check\n",
+        "tox.ini": "[tox]\nenv_list = py311, lint\n"
+        "[testenv]\ncommands = pytest\n[testenv:lint]\ncommands = ruff check\n",
     }
     project = only(detect_files(files))
     assert first(project) == "python -m pytest"
@@ -73,7 +74,8 @@ def test_a_task_goes_to_the_ecosystem_that_its_body_speaks_for(detect_files: Det
         **PYTHON,
         "package.json": '{"devDependencies": {"vitest": "1"}}',
         "a.test.js": "",
-        "Makefile": "test:\n\tnpx vitest run --coverage --reporter dot && node check.js\nlint:\n\truff check . && mypy src\n",
+        "Makefile": "test:\n\tnpx vitest run --coverage --reporter dot && node check.js\n"
+        "lint:\n\truff check . && mypy src\n",
     }
     projects = {project.ecosystem: project for project in detect_files(files).projects}
     assert first(projects["node"]) == "make test"
