@@ -29,6 +29,29 @@ from .core.model import (
     StepKind,
     WorkspaceInfo,
 )
+from .core.plan import normalize_plan as normalize_plan_tree
+from .core.plan.model import (
+    Budget as PlanBudget,
+)
+from .core.plan.model import (
+    Category,
+    CategoryGuess,
+    ContextFile,
+    Decision,
+    Deliverable,
+    NormalizedPlan,
+    Part,
+    PhaseConfidence,
+    Plan,
+    PlanPhase,
+    Policy,
+    Preflight,
+    ProtectedPath,
+    Scope,
+    ScopeGlob,
+    ScopeKind,
+    Size,
+)
 from .core.tree import FileStat, FileTree
 
 if TYPE_CHECKING:
@@ -37,15 +60,33 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Budget",
+    "Category",
+    "CategoryGuess",
+    "ContextFile",
+    "Decision",
+    "Deliverable",
     "Detection",
     "DetectionWarning",
     "DirectoryTree",
     "Evidence",
     "FileStat",
     "FileTree",
+    "NormalizedPlan",
     "PackageManager",
+    "Part",
+    "PhaseConfidence",
+    "Plan",
+    "PlanBudget",
+    "PlanPhase",
+    "Policy",
+    "Preflight",
     "Project",
+    "ProtectedPath",
     "RuntimeVersion",
+    "Scope",
+    "ScopeGlob",
+    "ScopeKind",
+    "Size",
     "SnapshotFile",
     "SnapshotTree",
     "Step",
@@ -54,6 +95,8 @@ __all__ = [
     "create",
     "detect",
     "detect_tree",
+    "normalize_plan",
+    "normalize_plan_tree",
 ]
 
 
@@ -68,6 +111,24 @@ def detect(path: str | PathLike[str], budget: Budget | None = None) -> Detection
     root = Path(path)
     with open_allowed(str(root), (root,), budget or Budget()) as tree:
         return detect_tree(tree)
+
+
+def normalize_plan(text: str, path: str | PathLike[str], budget: Budget | None = None) -> NormalizedPlan:
+    """What a plan in words means for the repository in a directory. Runs nothing and writes nothing.
+
+    Args:
+        text: Markdown or plain text, such as an issue; at most 256 KiB.
+        path: the repository.
+        budget: what the walk may cost.
+
+    Raises:
+        NoDeliverable, PhaseWithoutDeliverable, UnknownPhase, DependencyCycle, TooManyPhases, PlanTooLong: the text.
+        NoValidation: nothing in the repository can tell whether a change is right.
+        SourceNotFound, SourceNotADirectory, SourceNotReadable: the path.
+    """
+    root = Path(path)
+    with open_allowed(str(root), (root,), budget or Budget()) as tree:
+        return normalize_plan_tree(text, tree)
 
 
 def create(settings: ToolchainSettings | None = None) -> ToolchainService:

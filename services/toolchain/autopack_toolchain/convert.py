@@ -10,11 +10,19 @@ from autopack_kit.convert import command_to_proto
 from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_field
 
 from .adapters.snapshot import SnapshotFile, SnapshotTree
-from .core.model import Detection, Evidence, PackageManager, Project, Step, StepKind, WorkspaceInfo
+from .core.model import Detection, DetectionWarning, Evidence, PackageManager, Project, Step, StepKind, WorkspaceInfo
 from .core.registry import Registry
 from .core.tree import MAX_CONTENT_BYTES, MAX_DEPTH
 
-__all__ = ["detection_to_proto", "snapshot_spec_to_proto", "source_from_proto"]
+__all__ = [
+    "detection_to_proto",
+    "evidence_to_proto",
+    "path_or_snapshot",
+    "snapshot_spec_to_proto",
+    "source_from_proto",
+    "step_to_proto",
+    "warning_to_proto",
+]
 
 MAX_SNAPSHOT_FILES = 50_000
 """Files of a snapshot; the largest of 66 surveyed repositories has 27,674."""
@@ -52,15 +60,25 @@ def source_from_proto(request: toolchain_pb2.DetectRequest, max_depth: int = MAX
     Raises:
         InvalidArgument: neither is set, or fields of it are wrong; each is named.
     """
+    if request.probe_tools and request.WhichOneof("source") == "snapshot":
+        raise invalid_field("probe_tools", "is only for a path: the steps of a snapshot run elsewhere; leave it out")
+    return path_or_snapshot(request, max_depth)
+
+
+def path_or_snapshot(
+    request: toolchain_pb2.DetectRequest | toolchain_pb2.NormalizePlanRequest, max_depth: int
+) -> str | SnapshotTree:
+    """What the field ``source`` of a request names.
+
+    Raises:
+        InvalidArgument: it is not set, or fields of it are wrong; each is named.
+    """
     match request.WhichOneof("source"):
         case "path":
             if not request.path.startswith("/") or "\0" in request.path or len(request.path.encode()) > MAX_PATH_BYTES:
                 raise invalid_field("path", f"must be an absolute path of at most {MAX_PATH_BYTES} bytes without NUL")
             return request.path
         case "snapshot":
-            if request.probe_tools:
-                description = "is only for a path: the steps of a snapshot run elsewhere; leave it out"
-                raise invalid_field("probe_tools", description)
             return _snapshot(request.snapshot, max_depth)
         case _:
             raise invalid_field("source", "is not set; give a path of the service's own disk, or a snapshot")
@@ -120,11 +138,13 @@ def detection_to_proto(detection: Detection, installed: Collection[str] | None =
     """The whole answer; with ``installed``, those of the tools that are there, it tells which are missing."""
     return toolchain_pb2.DetectResponse(
         projects=[_project(project, installed) for project in detection.projects],
-        warnings=[
-            toolchain_pb2.Warning(reason=warning.reason, message=warning.message, paths=warning.paths)
-            for warning in detection.warnings
-        ],
+        warnings=[warning_to_proto(warning) for warning in detection.warnings],
     )
+
+
+def warning_to_proto(warning: DetectionWarning) -> toolchain_pb2.Warning:
+    """One warning."""
+    return toolchain_pb2.Warning(reason=warning.reason, message=warning.message, paths=warning.paths)
 
 
 def snapshot_spec_to_proto(registry: Registry, max_depth: int) -> toolchain_pb2.GetSnapshotSpecResponse:
@@ -150,11 +170,11 @@ def _project(project: Project, installed: Collection[str] | None) -> toolchain_p
         confidence=project.confidence,
         package_manager=_manager(project.package_manager),
         runtime_versions=[
-            toolchain_pb2.RuntimeVersion(name=r.name, constraint=r.constraint, source=_evidence(r.source))
+            toolchain_pb2.RuntimeVersion(name=r.name, constraint=r.constraint, source=evidence_to_proto(r.source))
             for r in project.runtime_versions
         ],
-        steps=[_step(step, installed) for step in project.steps],
-        evidence=[_evidence(item) for item in project.evidence],
+        steps=[step_to_proto(step, installed) for step in project.steps],
+        evidence=[evidence_to_proto(item) for item in project.evidence],
         workspace=_workspace(project.workspace) if project.workspace else None,
     )
 
@@ -164,7 +184,7 @@ def _workspace(workspace: WorkspaceInfo) -> toolchain_pb2.Workspace:
         tool=workspace.tool,
         root=workspace.root,
         members=workspace.members,
-        evidence=_evidence(workspace.evidence),
+        evidence=evidence_to_proto(workspace.evidence),
     )
 
 
@@ -174,11 +194,12 @@ def _manager(manager: PackageManager) -> toolchain_pb2.PackageManager:
         version=manager.version,
         confidence=manager.confidence,
         alternatives=[_manager(other) for other in manager.alternatives],
-        evidence=[_evidence(item) for item in manager.evidence],
+        evidence=[evidence_to_proto(item) for item in manager.evidence],
     )
 
 
-def _step(step: Step, installed: Collection[str] | None) -> toolchain_pb2.Step:
+def step_to_proto(step: Step, installed: Collection[str] | None = None) -> toolchain_pb2.Step:
+    """One step; with ``installed`` it tells whether its tool is there."""
     state = toolchain_pb2.TOOL_STATE_UNSPECIFIED
     if installed is not None and step.tool:
         is_there = step.tool in installed
@@ -187,11 +208,12 @@ def _step(step: Step, installed: Collection[str] | None) -> toolchain_pb2.Step:
         kind=_KINDS[step.kind],
         command=command_to_proto(step.command),
         confidence=step.confidence,
-        evidence=[_evidence(item) for item in step.evidence],
+        evidence=[evidence_to_proto(item) for item in step.evidence],
         tool=step.tool,
         tool_state=state,
     )
 
 
-def _evidence(item: Evidence) -> common_pb2.Evidence:
+def evidence_to_proto(item: Evidence) -> common_pb2.Evidence:
+    """One observation."""
     return common_pb2.Evidence(path=item.path, line=item.line, signal=item.signal, weight=item.weight)

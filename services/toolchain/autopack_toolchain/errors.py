@@ -72,14 +72,15 @@ class PathNotAllowed(PermissionDenied):
 
 
 class PlanTooLong(InvalidArgument):
-    """The text of a plan has too many lines."""
+    """The text of a plan has too many bytes or lines."""
 
-    def __init__(self, lines: int, limit: int) -> None:
+    def __init__(self, amount: int, limit: int, unit: str) -> None:
         super().__init__(
-            f"The plan has {lines:,} lines; at most {limit:,} are read.",
+            f"The plan has {amount:,} {unit}; at most {limit:,} are read.",
             reason="PLAN_TOO_LONG",
             remedy="Split it into several plans, or leave out logs and other attachments.",
-            metadata={"lines": str(lines), "limit": str(limit)},
+            metadata={"field": "text", unit: str(amount), "limit": str(limit)},
+            violations=[FieldViolation("text", f"has {amount:,} {unit}; at most {limit:,} are read")],
         )
 
 
@@ -90,8 +91,9 @@ class NoDeliverable(InvalidArgument):
         super().__init__(
             "The plan names nothing to be done: no task, no request, no defect was found in its text.",
             reason="NO_DELIVERABLE",
-            remedy='Write what is to be done as a sentence or a list item that begins with a verb, for example "- Add a retry with '
-            'backoff to src/http/client.py", and what is wrong as a title, for example "Login fails with 500".',
+            remedy="Write what is to be done as a sentence or a list item that begins with a verb, for example "
+            '"- Add a retry with backoff to src/http/client.py", and what is wrong as a title, for example '
+            '"Login fails with 500".',
             metadata={"field": "text"},
             violations=[FieldViolation("text", "names nothing to be done")],
         )
@@ -155,8 +157,8 @@ class NoValidation(FailedPrecondition):
 
     def __init__(self) -> None:
         super().__init__(
-            "The repository has nothing that could validate a change: no test, lint, type check or build step was detected.",
+            "The repository has nothing that could validate a change: no test, lint, type check or build was detected.",
             reason="NO_VALIDATION",
-            remedy="Add a test and say how it is run (a manifest with a test runner, a package script, a make target `test`), or a step in "
-            "the repository's CI; `autopack detect` shows what is found.",
+            remedy="Add a test and say how it is run (a manifest with a test runner, a package script, a make target "
+            "`test`, a step in the repository's CI); `autopack detect` shows what is found.",
         )

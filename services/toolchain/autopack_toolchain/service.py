@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import grpc.aio
 from autopack_api.toolchain.v1 import toolchain_pb2, toolchain_pb2_grpc
@@ -13,13 +14,17 @@ from .adapters.filesystem import open_allowed
 from .adapters.programs import installed
 from .adapters.snapshot import SnapshotTree
 from .convert import detection_to_proto, snapshot_spec_to_proto, source_from_proto
+from .convert_plan import plan_from_proto, plan_to_proto
 from .core.detect import detect
-from .core.model import Detection
+from .core.plan import normalize_plan
+from .core.plan.knowledge import knowledge
 from .core.registry import default_registry
+from .core.tree import FileTree
 from .settings import ToolchainSettings
 
 __all__ = ["ToolchainService"]
 
+T = TypeVar("T")
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -37,8 +42,9 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
         toolchain_pb2_grpc.add_ToolchainServiceServicer_to_server(self, server)
 
     async def start(self, context: ServiceContext) -> None:
-        """Reads the registry, so that a fault in it shows at the start and not at the first call."""
+        """Reads the registries, so that a fault in them shows at the start and not at the first call."""
         await asyncio.to_thread(default_registry)
+        await asyncio.to_thread(knowledge)
 
     async def stop(self, grace: float) -> None:
         """Holds nothing that must be closed."""
@@ -46,7 +52,7 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
     async def Detect(self, request: toolchain_pb2.DetectRequest, context: Context) -> toolchain_pb2.DetectResponse:
         """Every project of a source."""
         source = await asyncio.to_thread(source_from_proto, request, self._settings.max_depth)
-        detection = await asyncio.to_thread(self._detect, source)
+        detection = await asyncio.to_thread(self._on, source, detect)
         found = await asyncio.to_thread(installed, detection.tools) if request.probe_tools else None
         return detection_to_proto(detection, found)
 
@@ -56,8 +62,17 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
         """What a snapshot should contain."""
         return snapshot_spec_to_proto(default_registry(), self._settings.max_depth)
 
-    def _detect(self, source: str | SnapshotTree) -> Detection:
+    async def NormalizePlan(
+        self, request: toolchain_pb2.NormalizePlanRequest, context: Context
+    ) -> toolchain_pb2.NormalizePlanResponse:
+        """What a plan in words means for a source."""
+        text, source = await asyncio.to_thread(plan_from_proto, request, self._settings.max_depth)
+        answer = await asyncio.to_thread(self._on, source, lambda tree: normalize_plan(text, tree))
+        return await asyncio.to_thread(plan_to_proto, answer)
+
+    def _on(self, source: str | SnapshotTree, work: Callable[[FileTree], T]) -> T:
+        """``work`` on the tree of a source."""
         if isinstance(source, SnapshotTree):
-            return detect(source)
+            return work(source)
         with open_allowed(source, self._settings.allowed_roots, self._settings.budget) as tree:
-            return detect(tree)
+            return work(tree)

@@ -23,9 +23,10 @@ _sym_db = _symbol_database.Default()
 
 
 from autopack_api.common.v1 import common_pb2 as autopack_dot_common_dot_v1_dot_common__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%autopack/toolchain/v1/toolchain.proto\x12\x15\x61utopack.toolchain.v1\x1a\x1f\x61utopack/common/v1/common.proto\"y\n\rDetectRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x39\n\x08snapshot\x18\x02 \x01(\x0b\x32%.autopack.common.v1.WorkspaceSnapshotH\x00\x12\x13\n\x0bprobe_tools\x18\x03 \x01(\x08\x42\x08\n\x06source\"t\n\x0e\x44\x65tectResponse\x12\x30\n\x08projects\x18\x01 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Project\x12\x30\n\x08warnings\x18\x02 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Warning\"\xd3\x02\n\x07Project\x12\x0f\n\x07workdir\x18\x01 \x01(\t\x12\x11\n\tecosystem\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12>\n\x0fpackage_manager\x18\x04 \x01(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12?\n\x10runtime_versions\x18\x05 \x03(\x0b\x32%.autopack.toolchain.v1.RuntimeVersion\x12*\n\x05steps\x18\x06 \x03(\x0b\x32\x1b.autopack.toolchain.v1.Step\x12.\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\x12\x33\n\tworkspace\x18\x08 \x01(\x0b\x32 .autopack.toolchain.v1.Workspace\"h\n\tWorkspace\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\t\x12\x0f\n\x07members\x18\x03 \x03(\t\x12.\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xb0\x01\n\x0ePackageManager\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12;\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"`\n\x0eRuntimeVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconstraint\x18\x02 \x01(\t\x12,\n\x06source\x18\x03 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xeb\x01\n\x04Step\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12,\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12.\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x34\n\ntool_state\x18\x06 \x01(\x0e\x32 .autopack.toolchain.v1.ToolState\"9\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\"\x18\n\x16GetSnapshotSpecRequest\"\xf5\x01\n\x17GetSnapshotSpecResponse\x12\x18\n\x10\x63ontent_patterns\x18\x01 \x03(\t\x12\x1a\n\x12pruned_directories\x18\x02 \x03(\t\x12\x11\n\tmax_files\x18\x03 \x01(\r\x12\x19\n\x11max_content_bytes\x18\x04 \x01(\x04\x12\x17\n\x0fmax_total_bytes\x18\x05 \x01(\x04\x12\x1b\n\x13generic_directories\x18\x06 \x03(\t\x12\x15\n\rgeneric_marks\x18\x07 \x03(\t\x12\x16\n\x0e\x62oundary_files\x18\x08 \x03(\t\x12\x11\n\tmax_depth\x18\t \x01(\r*U\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_STATE_FOUND\x10\x01\x12\x16\n\x12TOOL_STATE_MISSING\x10\x02*\xbb\x01\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_KIND_INSTALL\x10\x01\x12\x13\n\x0fSTEP_KIND_BUILD\x10\x02\x12\x12\n\x0eSTEP_KIND_TEST\x10\x03\x12\x12\n\x0eSTEP_KIND_LINT\x10\x04\x12\x17\n\x13STEP_KIND_TYPECHECK\x10\x05\x12\x14\n\x10STEP_KIND_FORMAT\x10\x06\x12\x11\n\rSTEP_KIND_RUN\x10\x07\x32\xe5\x01\n\x10ToolchainService\x12Z\n\x06\x44\x65tect\x12$.autopack.toolchain.v1.DetectRequest\x1a%.autopack.toolchain.v1.DetectResponse\"\x03\x90\x02\x01\x12u\n\x0fGetSnapshotSpec\x12-.autopack.toolchain.v1.GetSnapshotSpecRequest\x1a..autopack.toolchain.v1.GetSnapshotSpecResponse\"\x03\x90\x02\x01\x42H\n\x19\x64\x65v.autopack.toolchain.v1P\x01Z)autopack.dev/api/toolchain/v1;toolchainv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%autopack/toolchain/v1/toolchain.proto\x12\x15\x61utopack.toolchain.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a\x1egoogle/protobuf/duration.proto\"y\n\rDetectRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x39\n\x08snapshot\x18\x02 \x01(\x0b\x32%.autopack.common.v1.WorkspaceSnapshotH\x00\x12\x13\n\x0bprobe_tools\x18\x03 \x01(\x08\x42\x08\n\x06source\"t\n\x0e\x44\x65tectResponse\x12\x30\n\x08projects\x18\x01 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Project\x12\x30\n\x08warnings\x18\x02 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Warning\"\xd3\x02\n\x07Project\x12\x0f\n\x07workdir\x18\x01 \x01(\t\x12\x11\n\tecosystem\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12>\n\x0fpackage_manager\x18\x04 \x01(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12?\n\x10runtime_versions\x18\x05 \x03(\x0b\x32%.autopack.toolchain.v1.RuntimeVersion\x12*\n\x05steps\x18\x06 \x03(\x0b\x32\x1b.autopack.toolchain.v1.Step\x12.\n\x08\x65vidence\x18\x07 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\x12\x33\n\tworkspace\x18\x08 \x01(\x0b\x32 .autopack.toolchain.v1.Workspace\"h\n\tWorkspace\x12\x0c\n\x04tool\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\t\x12\x0f\n\x07members\x18\x03 \x03(\t\x12.\n\x08\x65vidence\x18\x04 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xb0\x01\n\x0ePackageManager\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12;\n\x0c\x61lternatives\x18\x04 \x03(\x0b\x32%.autopack.toolchain.v1.PackageManager\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"`\n\x0eRuntimeVersion\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nconstraint\x18\x02 \x01(\t\x12,\n\x06source\x18\x03 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xeb\x01\n\x04Step\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12,\n\x07\x63ommand\x18\x02 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12.\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\x12\x0c\n\x04tool\x18\x05 \x01(\t\x12\x34\n\ntool_state\x18\x06 \x01(\x0e\x32 .autopack.toolchain.v1.ToolState\"9\n\x07Warning\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\r\n\x05paths\x18\x03 \x03(\t\"\x18\n\x16GetSnapshotSpecRequest\"\xf5\x01\n\x17GetSnapshotSpecResponse\x12\x18\n\x10\x63ontent_patterns\x18\x01 \x03(\t\x12\x1a\n\x12pruned_directories\x18\x02 \x03(\t\x12\x11\n\tmax_files\x18\x03 \x01(\r\x12\x19\n\x11max_content_bytes\x18\x04 \x01(\x04\x12\x17\n\x0fmax_total_bytes\x18\x05 \x01(\x04\x12\x1b\n\x13generic_directories\x18\x06 \x03(\t\x12\x15\n\rgeneric_marks\x18\x07 \x03(\t\x12\x16\n\x0e\x62oundary_files\x18\x08 \x03(\t\x12\x11\n\tmax_depth\x18\t \x01(\r\"y\n\x14NormalizePlanRequest\x12\x0e\n\x04path\x18\x01 \x01(\tH\x00\x12\x39\n\x08snapshot\x18\x02 \x01(\x0b\x32%.autopack.common.v1.WorkspaceSnapshotH\x00\x12\x0c\n\x04text\x18\x03 \x01(\tB\x08\n\x06source\"\xbc\x01\n\x15NormalizePlanResponse\x12)\n\x04plan\x18\x01 \x01(\x0b\x32\x1b.autopack.toolchain.v1.Plan\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12\x30\n\x08warnings\x18\x03 \x03(\x0b\x32\x1e.autopack.toolchain.v1.Warning\x12\x32\n\tdecisions\x18\x04 \x03(\x0b\x32\x1f.autopack.toolchain.v1.Decision\"z\n\x04Plan\x12\r\n\x05title\x18\x01 \x01(\t\x12\x30\n\x06phases\x18\x02 \x03(\x0b\x32 .autopack.toolchain.v1.PlanPhase\x12\x31\n\x06\x62udget\x18\x03 \x01(\x0b\x32!.autopack.toolchain.v1.PlanBudget\"\xf9\x04\n\tPlanPhase\x12\x10\n\x08phase_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x12\n\ndepends_on\x18\x03 \x03(\t\x12\x38\n\x0c\x64\x65liverables\x18\x04 \x03(\x0b\x32\".autopack.toolchain.v1.Deliverable\x12\x36\n\x08\x63\x61tegory\x18\x05 \x01(\x0b\x32$.autopack.toolchain.v1.CategoryGuess\x12>\n\x10other_categories\x18\x06 \x03(\x0b\x32$.autopack.toolchain.v1.CategoryGuess\x12\x12\n\nacceptance\x18\x07 \x03(\t\x12\x13\n\x0b\x63onstraints\x18\x08 \x03(\t\x12\x11\n\tnon_goals\x18\t \x03(\t\x12/\n\x05scope\x18\n \x01(\x0b\x32 .autopack.toolchain.v1.PlanScope\x12=\n\x11read_only_context\x18\x0b \x03(\x0b\x32\".autopack.toolchain.v1.ContextFile\x12\x35\n\x10validation_steps\x18\x0c \x03(\x0b\x32\x1b.autopack.toolchain.v1.Step\x12\x31\n\x06\x62udget\x18\r \x01(\x0b\x32!.autopack.toolchain.v1.PlanBudget\x12\x33\n\tpreflight\x18\x0e \x01(\x0b\x32 .autopack.toolchain.v1.Preflight\x12:\n\nconfidence\x18\x0f \x01(\x0b\x32&.autopack.toolchain.v1.PhaseConfidence\"\x80\x01\n\x0b\x44\x65liverable\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65tails\x18\x03 \x03(\t\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12.\n\x08\x65vidence\x18\x05 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"\x8a\x01\n\rCategoryGuess\x12\x35\n\x08\x63\x61tegory\x18\x01 \x01(\x0e\x32#.autopack.toolchain.v1.PlanCategory\x12\x12\n\nconfidence\x18\x02 \x01(\x01\x12.\n\x08\x65vidence\x18\x03 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"q\n\tPlanScope\x12\x31\n\x07include\x18\x01 \x03(\x0b\x32 .autopack.toolchain.v1.ScopeGlob\x12\x31\n\x07\x65xclude\x18\x02 \x03(\x0b\x32 .autopack.toolchain.v1.ScopeGlob\"\x8d\x01\n\tScopeGlob\x12\x0c\n\x04glob\x18\x01 \x01(\t\x12.\n\x04kind\x18\x02 \x01(\x0e\x32 .autopack.toolchain.v1.ScopeKind\x12\x12\n\nconfidence\x18\x03 \x01(\x01\x12.\n\x08\x65vidence\x18\x04 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"[\n\x0b\x43ontextFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12.\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x1c.autopack.common.v1.Evidence\"\xdf\x01\n\nPlanBudget\x12\x12\n\nmax_tokens\x18\x01 \x01(\x03\x12\x19\n\x11max_cost_microusd\x18\x02 \x01(\x03\x12\x30\n\rmax_wall_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x04size\x18\x04 \x01(\x0e\x32\x1f.autopack.toolchain.v1.PlanSize\x12\x11\n\tdefaulted\x18\x05 \x03(\t\x12.\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence\"\x93\x01\n\tPreflight\x12\x17\n\x0f\x66iles_to_create\x18\x01 \x03(\t\x12=\n\x0fprotected_paths\x18\x02 \x03(\x0b\x32$.autopack.toolchain.v1.ProtectedPath\x12\x16\n\x0e\x66iles_in_scope\x18\x03 \x01(\x03\x12\x16\n\x0e\x62ytes_in_scope\x18\x04 \x01(\x03\"w\n\rProtectedPath\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x37\n\x06policy\x18\x02 \x01(\x0e\x32\'.autopack.toolchain.v1.ProtectionPolicy\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07\x61llowed\x18\x04 \x01(\x08\"m\n\x0fPhaseConfidence\x12\x14\n\x0c\x64\x65liverables\x18\x01 \x01(\x01\x12\x10\n\x08\x63\x61tegory\x18\x02 \x01(\x01\x12\r\n\x05scope\x18\x03 \x01(\x01\x12\x12\n\nvalidation\x18\x04 \x01(\x01\x12\x0f\n\x07overall\x18\x05 \x01(\x01\"\xac\x01\n\x08\x44\x65\x63ision\x12-\n\x04part\x18\x01 \x01(\x0e\x32\x1f.autopack.toolchain.v1.PlanPart\x12\x10\n\x08phase_id\x18\x02 \x01(\t\x12\x0f\n\x07subject\x18\x03 \x01(\t\x12\x0e\n\x06\x63hoice\x18\x04 \x01(\t\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12.\n\x08\x65vidence\x18\x06 \x03(\x0b\x32\x1c.autopack.common.v1.Evidence*U\n\tToolState\x12\x1a\n\x16TOOL_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10TOOL_STATE_FOUND\x10\x01\x12\x16\n\x12TOOL_STATE_MISSING\x10\x02*\xbb\x01\n\x08StepKind\x12\x19\n\x15STEP_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_KIND_INSTALL\x10\x01\x12\x13\n\x0fSTEP_KIND_BUILD\x10\x02\x12\x12\n\x0eSTEP_KIND_TEST\x10\x03\x12\x12\n\x0eSTEP_KIND_LINT\x10\x04\x12\x17\n\x13STEP_KIND_TYPECHECK\x10\x05\x12\x14\n\x10STEP_KIND_FORMAT\x10\x06\x12\x11\n\rSTEP_KIND_RUN\x10\x07*\xb6\x02\n\x0cPlanCategory\x12\x1d\n\x19PLAN_CATEGORY_UNSPECIFIED\x10\x00\x12\x19\n\x15PLAN_CATEGORY_FEATURE\x10\x01\x12\x18\n\x14PLAN_CATEGORY_BUGFIX\x10\x02\x12\x1a\n\x16PLAN_CATEGORY_REFACTOR\x10\x03\x12\x16\n\x12PLAN_CATEGORY_TEST\x10\x04\x12\x16\n\x12PLAN_CATEGORY_DOCS\x10\x05\x12\x1c\n\x18PLAN_CATEGORY_DEPENDENCY\x10\x06\x12\x1a\n\x16PLAN_CATEGORY_SECURITY\x10\x07\x12\x1d\n\x19PLAN_CATEGORY_PERFORMANCE\x10\x08\x12\x14\n\x10PLAN_CATEGORY_CI\x10\t\x12\x17\n\x13PLAN_CATEGORY_BUILD\x10\n*\x87\x01\n\tScopeKind\x12\x1a\n\x16SCOPE_KIND_UNSPECIFIED\x10\x00\x12\x13\n\x0fSCOPE_KIND_FILE\x10\x01\x12\x18\n\x14SCOPE_KIND_DIRECTORY\x10\x02\x12\x17\n\x13SCOPE_KIND_NEW_FILE\x10\x03\x12\x16\n\x12SCOPE_KIND_PATTERN\x10\x04*e\n\x08PlanSize\x12\x19\n\x15PLAN_SIZE_UNSPECIFIED\x10\x00\x12\x13\n\x0fPLAN_SIZE_SMALL\x10\x01\x12\x14\n\x10PLAN_SIZE_MEDIUM\x10\x02\x12\x13\n\x0fPLAN_SIZE_LARGE\x10\x03*o\n\x10ProtectionPolicy\x12!\n\x1dPROTECTION_POLICY_UNSPECIFIED\x10\x00\x12\x1b\n\x17PROTECTION_POLICY_NEVER\x10\x01\x12\x1b\n\x17PROTECTION_POLICY_ASKED\x10\x02*\xe4\x01\n\x08PlanPart\x12\x19\n\x15PLAN_PART_UNSPECIFIED\x10\x00\x12\x1a\n\x16PLAN_PART_DELIVERABLES\x10\x01\x12\x16\n\x12PLAN_PART_CATEGORY\x10\x02\x12\x13\n\x0fPLAN_PART_SCOPE\x10\x03\x12\x15\n\x11PLAN_PART_CONTEXT\x10\x04\x12\x18\n\x14PLAN_PART_VALIDATION\x10\x05\x12\x14\n\x10PLAN_PART_BUDGET\x10\x06\x12\x14\n\x10PLAN_PART_PHASES\x10\x07\x12\x17\n\x13PLAN_PART_PREFLIGHT\x10\x08\x32\xd6\x02\n\x10ToolchainService\x12Z\n\x06\x44\x65tect\x12$.autopack.toolchain.v1.DetectRequest\x1a%.autopack.toolchain.v1.DetectResponse\"\x03\x90\x02\x01\x12u\n\x0fGetSnapshotSpec\x12-.autopack.toolchain.v1.GetSnapshotSpecRequest\x1a..autopack.toolchain.v1.GetSnapshotSpecResponse\"\x03\x90\x02\x01\x12o\n\rNormalizePlan\x12+.autopack.toolchain.v1.NormalizePlanRequest\x1a,.autopack.toolchain.v1.NormalizePlanResponse\"\x03\x90\x02\x01\x42H\n\x19\x64\x65v.autopack.toolchain.v1P\x01Z)autopack.dev/api/toolchain/v1;toolchainv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,30 +38,70 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOOLCHAINSERVICE'].methods_by_name['Detect']._serialized_options = b'\220\002\001'
   _globals['_TOOLCHAINSERVICE'].methods_by_name['GetSnapshotSpec']._loaded_options = None
   _globals['_TOOLCHAINSERVICE'].methods_by_name['GetSnapshotSpec']._serialized_options = b'\220\002\001'
-  _globals['_TOOLSTATE']._serialized_start=1634
-  _globals['_TOOLSTATE']._serialized_end=1719
-  _globals['_STEPKIND']._serialized_start=1722
-  _globals['_STEPKIND']._serialized_end=1909
-  _globals['_DETECTREQUEST']._serialized_start=97
-  _globals['_DETECTREQUEST']._serialized_end=218
-  _globals['_DETECTRESPONSE']._serialized_start=220
-  _globals['_DETECTRESPONSE']._serialized_end=336
-  _globals['_PROJECT']._serialized_start=339
-  _globals['_PROJECT']._serialized_end=678
-  _globals['_WORKSPACE']._serialized_start=680
-  _globals['_WORKSPACE']._serialized_end=784
-  _globals['_PACKAGEMANAGER']._serialized_start=787
-  _globals['_PACKAGEMANAGER']._serialized_end=963
-  _globals['_RUNTIMEVERSION']._serialized_start=965
-  _globals['_RUNTIMEVERSION']._serialized_end=1061
-  _globals['_STEP']._serialized_start=1064
-  _globals['_STEP']._serialized_end=1299
-  _globals['_WARNING']._serialized_start=1301
-  _globals['_WARNING']._serialized_end=1358
-  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_start=1360
-  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_end=1384
-  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_start=1387
-  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_end=1632
-  _globals['_TOOLCHAINSERVICE']._serialized_start=1912
-  _globals['_TOOLCHAINSERVICE']._serialized_end=2141
+  _globals['_TOOLCHAINSERVICE'].methods_by_name['NormalizePlan']._loaded_options = None
+  _globals['_TOOLCHAINSERVICE'].methods_by_name['NormalizePlan']._serialized_options = b'\220\002\001'
+  _globals['_TOOLSTATE']._serialized_start=4147
+  _globals['_TOOLSTATE']._serialized_end=4232
+  _globals['_STEPKIND']._serialized_start=4235
+  _globals['_STEPKIND']._serialized_end=4422
+  _globals['_PLANCATEGORY']._serialized_start=4425
+  _globals['_PLANCATEGORY']._serialized_end=4735
+  _globals['_SCOPEKIND']._serialized_start=4738
+  _globals['_SCOPEKIND']._serialized_end=4873
+  _globals['_PLANSIZE']._serialized_start=4875
+  _globals['_PLANSIZE']._serialized_end=4976
+  _globals['_PROTECTIONPOLICY']._serialized_start=4978
+  _globals['_PROTECTIONPOLICY']._serialized_end=5089
+  _globals['_PLANPART']._serialized_start=5092
+  _globals['_PLANPART']._serialized_end=5320
+  _globals['_DETECTREQUEST']._serialized_start=129
+  _globals['_DETECTREQUEST']._serialized_end=250
+  _globals['_DETECTRESPONSE']._serialized_start=252
+  _globals['_DETECTRESPONSE']._serialized_end=368
+  _globals['_PROJECT']._serialized_start=371
+  _globals['_PROJECT']._serialized_end=710
+  _globals['_WORKSPACE']._serialized_start=712
+  _globals['_WORKSPACE']._serialized_end=816
+  _globals['_PACKAGEMANAGER']._serialized_start=819
+  _globals['_PACKAGEMANAGER']._serialized_end=995
+  _globals['_RUNTIMEVERSION']._serialized_start=997
+  _globals['_RUNTIMEVERSION']._serialized_end=1093
+  _globals['_STEP']._serialized_start=1096
+  _globals['_STEP']._serialized_end=1331
+  _globals['_WARNING']._serialized_start=1333
+  _globals['_WARNING']._serialized_end=1390
+  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_start=1392
+  _globals['_GETSNAPSHOTSPECREQUEST']._serialized_end=1416
+  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_start=1419
+  _globals['_GETSNAPSHOTSPECRESPONSE']._serialized_end=1664
+  _globals['_NORMALIZEPLANREQUEST']._serialized_start=1666
+  _globals['_NORMALIZEPLANREQUEST']._serialized_end=1787
+  _globals['_NORMALIZEPLANRESPONSE']._serialized_start=1790
+  _globals['_NORMALIZEPLANRESPONSE']._serialized_end=1978
+  _globals['_PLAN']._serialized_start=1980
+  _globals['_PLAN']._serialized_end=2102
+  _globals['_PLANPHASE']._serialized_start=2105
+  _globals['_PLANPHASE']._serialized_end=2738
+  _globals['_DELIVERABLE']._serialized_start=2741
+  _globals['_DELIVERABLE']._serialized_end=2869
+  _globals['_CATEGORYGUESS']._serialized_start=2872
+  _globals['_CATEGORYGUESS']._serialized_end=3010
+  _globals['_PLANSCOPE']._serialized_start=3012
+  _globals['_PLANSCOPE']._serialized_end=3125
+  _globals['_SCOPEGLOB']._serialized_start=3128
+  _globals['_SCOPEGLOB']._serialized_end=3269
+  _globals['_CONTEXTFILE']._serialized_start=3271
+  _globals['_CONTEXTFILE']._serialized_end=3362
+  _globals['_PLANBUDGET']._serialized_start=3365
+  _globals['_PLANBUDGET']._serialized_end=3588
+  _globals['_PREFLIGHT']._serialized_start=3591
+  _globals['_PREFLIGHT']._serialized_end=3738
+  _globals['_PROTECTEDPATH']._serialized_start=3740
+  _globals['_PROTECTEDPATH']._serialized_end=3859
+  _globals['_PHASECONFIDENCE']._serialized_start=3861
+  _globals['_PHASECONFIDENCE']._serialized_end=3970
+  _globals['_DECISION']._serialized_start=3973
+  _globals['_DECISION']._serialized_end=4145
+  _globals['_TOOLCHAINSERVICE']._serialized_start=5323
+  _globals['_TOOLCHAINSERVICE']._serialized_end=5665
 # @@protoc_insertion_point(module_scope)

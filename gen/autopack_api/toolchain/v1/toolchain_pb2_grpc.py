@@ -45,6 +45,11 @@ class ToolchainServiceStub(object):
                 request_serializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.GetSnapshotSpecRequest.SerializeToString,
                 response_deserializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.GetSnapshotSpecResponse.FromString,
                 _registered_method=True)
+        self.NormalizePlan = channel.unary_unary(
+                '/autopack.toolchain.v1.ToolchainService/NormalizePlan',
+                request_serializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.NormalizePlanRequest.SerializeToString,
+                response_deserializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.NormalizePlanResponse.FromString,
+                _registered_method=True)
 
 
 class ToolchainServiceServicer(object):
@@ -66,6 +71,17 @@ class ToolchainServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NormalizePlan(self, request, context):
+        """Turns the text of a plan into phases that can be run: what is to be done, where, how it is checked, within which budget.
+        Rules of English; from a text in another language only lists, paths and numbers are understood, with low confidence.
+        Errors: those of Detect for the source; INVALID_ARGUMENT with the reasons NO_DELIVERABLE, PHASE_WITHOUT_DELIVERABLE,
+        UNKNOWN_PHASE, DEPENDENCY_CYCLE, TOO_MANY_PHASES, PLAN_TOO_LONG for the text, each saying what to write;
+        FAILED_PRECONDITION with NO_VALIDATION for a repository in which nothing could tell whether a change is right.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ToolchainServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +94,11 @@ def add_ToolchainServiceServicer_to_server(servicer, server):
                     servicer.GetSnapshotSpec,
                     request_deserializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.GetSnapshotSpecRequest.FromString,
                     response_serializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.GetSnapshotSpecResponse.SerializeToString,
+            ),
+            'NormalizePlan': grpc.unary_unary_rpc_method_handler(
+                    servicer.NormalizePlan,
+                    request_deserializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.NormalizePlanRequest.FromString,
+                    response_serializer=autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.NormalizePlanResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +156,33 @@ class ToolchainService(object):
             '/autopack.toolchain.v1.ToolchainService/GetSnapshotSpec',
             autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.GetSnapshotSpecRequest.SerializeToString,
             autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.GetSnapshotSpecResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NormalizePlan(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.toolchain.v1.ToolchainService/NormalizePlan',
+            autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.NormalizePlanRequest.SerializeToString,
+            autopack_dot_toolchain_dot_v1_dot_toolchain__pb2.NormalizePlanResponse.FromString,
             options,
             channel_credentials,
             insecure,

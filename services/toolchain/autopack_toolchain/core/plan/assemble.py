@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..model import Detection, DetectionWarning, Evidence
 from ..registry import default_registry
@@ -12,13 +12,13 @@ from .budgets import Explicit, budget_of, size_of
 from .categories import guess_category
 from .context import read_only_context
 from .deliverables import finished
-from .fallback import BY_CATEGORY, add_locks, add_manifests, widen
-from .globs import MAX_GLOB_BYTES, of_directory, of_file
+from .fallback import ANYWHERE, BY_CATEGORY, add_locks, add_manifests, widen
+from .globs import ALL, MAX_GLOB_BYTES, of_directory, of_file
 from .knowledge import Knowledge
 from .layout import Layout
 from .located import Located
 from .model import Category, CategoryGuess, Decision, Part, PhaseConfidence, PlanPhase, Scope, ScopeGlob, ScopeKind
-from .preflight import check
+from .preflight import MAX_PROTECTED, check
 from .scope import PhaseText, locate
 from .statements import Sense, Statement
 from .validation import covering, validation_steps
@@ -94,10 +94,15 @@ def assemble(
         add_locks(found, default_registry())
     preflight = check(found, repository.tree, repository.protected, category, known)
     if not found.include:
+        # Nothing but protected files was named: the rest of the project remains, without them.
         sure = widen(found, None, repository.detection.projects, known, text.title_number)
+        told = preflight.protected
+        preflight = check(found, repository.tree, repository.protected, category, known)
+        preflight = replace(preflight, protected=tuple(dict.fromkeys([*told, *preflight.protected]))[:MAX_PROTECTED])
     validation = validation_steps(found, repository.detection, text.statements, known)
     context = read_only_context(found, covering(found, repository.detection, known), known)
-    scope = Scope(_bounded(found.include.values(), found), _bounded(found.exclude.values(), found))
+    include = _bounded(found.include.values(), found) or (ScopeGlob(ALL, ScopeKind.DIRECTORY, ANYWHERE, ()),)
+    scope = Scope(include, _bounded(found.exclude.values(), found))
     deliverables = tuple(finished(draft, text.numbers) for draft in text.drafts)
     factor = 1.0 if english else _FOREIGN
     phase = PlanPhase(

@@ -90,7 +90,7 @@ def read_lines(text: str) -> list[Line]:
     text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\ufeff")
     count = text.count("\n") + 1
     if count > MAX_LINES:
-        raise PlanTooLong(count, MAX_LINES)
+        raise PlanTooLong(count, MAX_LINES, "lines")
     return _Reader().read(_without_front_matter(text))
 
 
@@ -122,6 +122,7 @@ class _Reader:
         self._quotes = 0
         self._block = 0
         self._lead = -1
+        self._counts: list[int] = []
         self._ordinals: list[int] = []
         self._list_leads: list[int] = []
         self._list_blocks: list[int] = []
@@ -150,13 +151,17 @@ class _Reader:
                 self._block += 1
                 self._list_leads.append(self._lead)
                 self._list_blocks.append(self._block)
+                self._counts.append(0)
             case "bullet_list_close" | "ordered_list_close":
                 self._list_leads.pop()
                 self._list_blocks.pop()
+                self._counts.pop()
                 self._lead = -1
             case "list_item_open":
                 self._items.append(None)
-                self._ordinals.append(int(token.info) if token.info.isdecimal() else 0)
+                # "1. 1. 1." counts on, as readers see it.
+                self._counts[-1] = self._counts[-1] + 1 if self._counts[-1] else int(token.info or 0)
+                self._ordinals.append(self._counts[-1])
             case "list_item_close":
                 self._items.pop()
                 self._ordinals.pop()

@@ -17,7 +17,7 @@ from .signs import COLONS
 from .statements import STORY, Sense, Statement, request_of
 from .words import stem, words_of
 
-__all__ = ["MAX_DELIVERABLES", "Draft", "Found", "collect", "finished", "object_of"]
+__all__ = ["MAX_DELIVERABLES", "MAX_TEXT", "Draft", "Found", "collect", "finished", "object_of"]
 
 MAX_DELIVERABLES = 100
 """Deliverables of one phase: more is a project, not a run."""

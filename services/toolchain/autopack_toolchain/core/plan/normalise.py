@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...errors import NoDeliverable, NoValidation, PhaseWithoutDeliverable
+from ...errors import NoDeliverable, NoValidation, PhaseWithoutDeliverable, PlanTooLong
 from ..detect import detect
 from ..model import DetectionWarning, Evidence
 from ..registry import default_registry
@@ -17,7 +17,7 @@ from ..tree import FileTree
 from .assemble import Assembled, Repository, assemble
 from .blocks import Kind
 from .budgets import Explicit, read_budgets, total
-from .deliverables import MAX_DELIVERABLES, Draft, Found, collect
+from .deliverables import MAX_DELIVERABLES, MAX_TEXT, Draft, Found, collect
 from .knowledge import Knowledge, knowledge
 from .language import foreign_drafts
 from .layout import Layout
@@ -65,6 +65,9 @@ def normalize_plan(text: str, tree: FileTree) -> NormalizedPlan:
             text.
         NoValidation: the repository has nothing that could validate a change.
     """
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MAX_TEXT_BYTES:
+        raise PlanTooLong(size, MAX_TEXT_BYTES, "bytes")
     known = knowledge()
     return _Normaliser(read_source(text, known), tree, known).run()
 
@@ -207,7 +210,7 @@ class _Normaliser:
             number = source.numbers[statement.line]
             if statement.line < source.phases.starts[0].line and source.lines[statement.line].kind is Kind.TEXT:
                 evidence = (Evidence("", number, statement.signal, 1.0),)
-                decision = Decision(Part.DELIVERABLES, "", statement.text, "", "SUMMARY_OF_PHASES", evidence)
+                decision = Decision(Part.DELIVERABLES, "", statement.text[:MAX_TEXT], "", "SUMMARY_OF_PHASES", evidence)
                 self._decisions.append(decision)
             else:
                 message = f"Line {number}: {statement.text[:100]!r} stands outside of the phases and was left out."

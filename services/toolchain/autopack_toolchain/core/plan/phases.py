@@ -30,6 +30,7 @@ MAX_TITLE = 200
 """Characters of a title; the goal of a run takes 500 bytes."""
 
 _MAX_ID = 40
+_MAX_NUMBER = 12
 _SLUG = re.compile(r"[^a-z0-9]+")
 _NUMBERED = re.compile(r"^[\s#]*(?:[0-9]{1,3}(?:\.[0-9]{1,3})*[.):]|[IVX]{1,5}[.)])\s+")
 _STEP_ROLES = frozenset({Role.REPRODUCTION, Role.VALIDATION, Role.IGNORED, Role.NON_GOALS, Role.REFERENCES})
@@ -282,10 +283,9 @@ def _name(starts: Sequence[Start]) -> None:
     """Ids: the title as a slug, or the number; unique, and valid as the name of a run and of a branch."""
     taken: set[str] = set()
     for place, start in enumerate(starts, 1):
-        number = _SLUG.sub("-", start.number) or str(place)
+        number = _SLUG.sub("-", start.number[:_MAX_NUMBER]).strip("-") or str(place)
         name = f"{number}-{slug(start.title)}".rstrip("-")
         name = f"phase-{number}" if name == number else name
-        while name in taken:
-            name += "-2"
-        taken.add(name)
-        start.phase_id = name
+        # Two of one name differ by where they stand.
+        start.phase_id = name if name not in taken else f"{name}-{place}"
+        taken.add(start.phase_id)

@@ -14,7 +14,7 @@ from .knowledge import Knowledge, Protection
 from .located import Located
 from .model import Category, Part, Policy, Preflight, ProtectedPath, ScopeGlob, ScopeKind
 
-__all__ = ["check", "protected_paths"]
+__all__ = ["MAX_PROTECTED", "check", "protected_paths"]
 
 MAX_FILES = 100
 """Files in the scope of a phase: with more of them the scope guards little."""

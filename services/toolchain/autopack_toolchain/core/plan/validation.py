@@ -27,6 +27,9 @@ KINDS = (StepKind.TEST, StepKind.LINT, StepKind.TYPECHECK, StepKind.BUILD)
 MAX_STEPS = 20
 """Steps of one phase: each is a process that is waited for."""
 
+MAX_LINE = 1_000
+"""Characters of a command in a decision or a warning."""
+
 _ELSEWHERE = 0.5
 """Factor of the confidence of steps of projects that do not cover the scope."""
 
@@ -92,7 +95,7 @@ def validation_steps(
         warnings.append(DetectionWarning("NO_TEST_FOR_SCOPE", f"{message} Add a test, or name its directory."))
     steps = _named_first(found, steps, detection, statements, warnings)[:MAX_STEPS]
     for step in steps:
-        found.decide(Part.VALIDATION, step.kind.value, step.command.line(), "DETECTED", step.evidence[:1])
+        found.decide(Part.VALIDATION, step.kind.value, step.command.line()[:MAX_LINE], "DETECTED", step.evidence[:1])
     tests = [step for step in steps if step.kind is StepKind.TEST] or steps
     confidence = max((step.confidence for step in tests), default=0.0) * factor
     return Validation(tuple(steps), round(confidence, 4), tuple(warnings))
@@ -141,11 +144,11 @@ def _named_first(
     programs = {word for step in every for word in step.command.argv[:3]}
     named: list[Step] = []
     for words in _commands_of(statements):
-        line = " ".join(words)
+        line = " ".join(words)[:MAX_LINE]
         same = next((step for step in every if step.command.argv == words), None)
         if same is not None:
             named.append(same)
-            found.decide(Part.VALIDATION, line, same.command.line(), "NAMED_IN_TEXT")
+            found.decide(Part.VALIDATION, line, line, "NAMED_IN_TEXT")
         elif words[0] in programs and _is_part(words, every):
             found.decide(Part.VALIDATION, line, "", "PART_OF_A_DETECTED_STEP")
         elif words[0] in programs or words[0].startswith("./"):
