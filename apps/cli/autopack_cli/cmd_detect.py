@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +10,13 @@ import typer
 from autopack_api.common.v1 import common_pb2
 from autopack_api.toolchain.v1 import toolchain_pb2 as pb
 from autopack_client import AsyncClient
-from autopack_client.snapshots import snapshot
 from autopack_kit.commands import quote
-from autopack_kit.errors import AutopackError, FailedPrecondition, NotFound, Unauthenticated, Unavailable
+from autopack_kit.errors import AutopackError, Unauthenticated, Unavailable
 
 from autopack_cli.options import Address, Json
 from autopack_cli.render import clean, command_line, console, enum_word, print_error, print_messages, table
 from autopack_cli.session import Needs, run, session
+from autopack_cli.sources import snapshot_of
 
 __all__ = ["register"]
 
@@ -91,19 +90,7 @@ async def _answer(
 async def _ask(client: AsyncClient, root: Path, by_snapshot: bool, tools: bool) -> pb.DetectResponse:
     if not by_snapshot:
         return await client.toolchain.Detect(pb.DetectRequest(path=str(root), probe_tools=tools))
-    spec = await client.toolchain.GetSnapshotSpec(pb.GetSnapshotSpecRequest())
-    try:
-        files = await asyncio.to_thread(snapshot, root, spec)
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise NotFound(
-            f"There is no directory {str(root)!r}.", reason="SOURCE_NOT_FOUND", remedy="Check the path."
-        ) from error
-    except OSError as error:
-        raise FailedPrecondition(
-            f"The directory {str(root)!r} cannot be read: {error.strerror}.",
-            reason="SOURCE_NOT_READABLE",
-            remedy="Give yourself permission to read it.",
-        ) from error
+    files = await snapshot_of(client, root)
     return await client.toolchain.Detect(pb.DetectRequest(snapshot=files))
 
 
