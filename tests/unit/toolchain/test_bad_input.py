@@ -34,6 +34,9 @@ GOOD = {"good/go.mod": "module good\n", "good/a.go": ""}
         ("composer.json", "{,}", "composer.json:1: invalid JSON"),
         ("setup.py", "from setuptools import setup\nsetup(\n", "setup.py:2: invalid Python"),
         ("Cargo.toml", "[package\n", "Cargo.toml:1: invalid TOML"),
+        ("pyproject.toml", "a = " + "9" * 5_000, "pyproject.toml: invalid TOML: Exceeds the limit"),
+        ("tox.ini", "[a]\n" + "=\n" * 300_000, "tox.ini: INI of more than 10,000 lines"),
+        ("setup.py", "f'" + "{a}" * 300_000 + "'", "setup.py: Python of more than 65,536 characters"),
     ],
 )
 def test_a_broken_manifest_is_a_warning_with_its_line_and_the_rest_is_found(

@@ -23,6 +23,7 @@ __all__ = [
     "ManifestError",
     "RequirementLine",
     "check_yaml_nesting",
+    "may_be_deep",
     "parse_ini",
     "parse_json",
     "parse_json5",
@@ -39,6 +40,19 @@ MAX_YAML_ALIASES = 64
 
 MAX_NESTING = 100
 """Levels of nesting in YAML and parts of a dotted key in TOML: both parsers need quadratic time for them."""
+
+MAX_YAML_INDICATORS = 10_000
+"""What opens a level in YAML: with fewer of them nesting is not checked. A workflow of 35 KiB has 1,500."""
+
+_YAML_INDICATORS = ("- ", "-\t", "? ", "?\t", ": ", ":\t", "[", "{")
+_YAML_ALIAS = re.compile(r"(?:^|[\s\[\]{},:?-])\*")
+
+MAX_INI_LINES = 10_000
+"""Lines at most of an INI file: the parser needs quadratic time for lines that it does not understand."""
+
+MAX_PYTHON_BYTES = 64 << 10
+"""Characters at most of a Python file that is parsed: the parser needs more than quadratic time for an f-string of many
+parts, 0.6 s for one of 64 KiB. No setup.py or noxfile.py of the surveyed repositories has 20 KiB."""
 
 MAX_REQUIREMENT_LINES = 20_000
 """Lines at most that are read of a requirements file; the longest hashed lock of a known project has about 9,000."""
@@ -73,6 +87,8 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ManifestError(f"invalid TOML: {error}", int(match[1]) if match else 0) from None
     except RecursionError:
         raise ManifestError("invalid TOML: nested too deeply") from None
+    except ValueError as error:  # an integer of more than 4,300 digits
+        raise ManifestError(f"invalid TOML: {error}") from None
 
 
 def _longest_dotted_key(line: str) -> int:
@@ -126,7 +142,8 @@ class _Loader(yaml.CSafeLoader):
 def parse_yaml(text: str) -> Any:
     """The first YAML document, with at most :data:`MAX_YAML_ALIASES` aliases."""
     try:
-        aliases = check_yaml_nesting(text)
+        # Reading the events first takes as long as composing, and no file of a known project needs it.
+        aliases = check_yaml_nesting(text) if _YAML_ALIAS.search(text) or may_be_deep(text) else 0
         if aliases > MAX_YAML_ALIASES:
             raise ManifestError(f"invalid YAML: {aliases} aliases, at most {MAX_YAML_ALIASES} are read")
         return next(iter(yaml.load_all(text, Loader=_Loader)), None)
@@ -139,6 +156,11 @@ def parse_yaml(text: str) -> Any:
         raise ManifestError("invalid YAML: nested too deeply") from None
     except ValueError as error:  # for example a date in month 13
         raise ManifestError(f"invalid YAML: {error}") from None
+
+
+def may_be_deep(text: str) -> bool:
+    """Whether YAML has enough of what opens a level to be nested so deep that the composer ends the process."""
+    return sum(text.count(indicator) for indicator in _YAML_INDICATORS) > MAX_YAML_INDICATORS
 
 
 def check_yaml_nesting(text: str) -> int:
@@ -178,6 +200,8 @@ def parse_xml(text: str) -> Element:
 
 def parse_ini(text: str) -> dict[str, dict[str, str]]:
     """INI as setup.cfg, tox.ini and pytest.ini are written: sections of options, no interpolation."""
+    if text.count("\n") >= MAX_INI_LINES:
+        raise ManifestError(f"INI of more than {MAX_INI_LINES:,} lines is not read")
     parser = configparser.RawConfigParser(strict=False, allow_no_value=True, empty_lines_in_values=True)
     try:
         parser.read_string(text)
@@ -195,6 +219,8 @@ def parse_ini(text: str) -> dict[str, dict[str, str]]:
 
 def parse_python(text: str) -> ast.Module:
     """A Python module, not executed."""
+    if len(text) > MAX_PYTHON_BYTES:
+        raise ManifestError(f"Python of more than {MAX_PYTHON_BYTES:,} characters is not parsed")
     try:
         return ast.parse(text)
     except SyntaxError as error:

@@ -6,6 +6,7 @@ A manifest that cannot be read or parsed is a warning, and for the detectors it 
 from __future__ import annotations
 
 import ast
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -31,8 +32,12 @@ __all__ = ["Workspace", "join", "listing", "parents", "strings", "table"]
 
 T = TypeVar("T")
 
-MAX_TOTAL_BYTES = 16 << 20
-"""Bytes read in one detection: twice what a snapshot may carry, and seconds of parsing at most."""
+MAX_TOTAL_BYTES = 8 << 20
+"""Bytes read in one detection, as many as a snapshot may carry; ten times what the largest tree surveyed needs."""
+
+MAX_SECONDS = 20.0
+"""Wall time after which nothing more is read. No tree surveyed takes one; of what is written to be slow to parse, the
+bytes alone allow a minute."""
 
 _REPLACEMENT = "\ufffd"
 
@@ -69,13 +74,21 @@ def strings(value: object) -> list[str]:
 
 
 class Workspace:
-    """A tree with an index and a cache; lives for one detection."""
+    """A tree with an index and a cache; lives for one detection.
 
-    def __init__(self, tree: FileTree, registry: Registry) -> None:
+    Args:
+        tree: the files.
+        registry: what is known about their names.
+        clock: seconds that pass, for :data:`MAX_SECONDS`.
+    """
+
+    def __init__(self, tree: FileTree, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = registry
         self.warnings: list[DetectionWarning] = [*tree.warnings]
         self._tree = tree
         self._left = MAX_TOTAL_BYTES
+        self._clock = clock
+        self._deadline = clock() + MAX_SECONDS
         self._holders: dict[str, list[str]] = defaultdict(list)
         self._names: dict[str, set[str]] = defaultdict(set)
         self._cache: dict[tuple[str, str], Any] = {}
@@ -229,6 +242,10 @@ class Workspace:
     def _read(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
         if name not in self.names(directory or "."):
+            return ""
+        if self._clock() > self._deadline:
+            message = f"After {MAX_SECONDS:g} seconds no more manifests were read; detect a subdirectory."
+            self.warn("TOO_MUCH_TO_READ", message)
             return ""
         content = self._tree.read(path, MAX_CONTENT_BYTES) if self._left > 0 else None
         if content is None:
