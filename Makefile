@@ -14,6 +14,8 @@ WORKERS ?= 2
 # A file's tests share fixtures that are costly to make, such as a package cache.
 PARALLEL := -n $(WORKERS) --dist loadfile
 IMAGE_PINS := deploy/docker/requirements.txt
+# Package managers that tests run.
+TOOL_PINS := tests/integration/toolchain/tools/python
 COMPILE = $(BIN)/uv pip compile --quiet $(UPGRADE) --generate-hashes --no-emit-index-url --no-emit-find-links --no-header \
 	--no-annotate --python-version 3.11
 NEEDED := import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -65,6 +67,7 @@ lock: ## Pin what pyproject.toml asks for with hashes; UPGRADE=--upgrade takes t
 	@[ -x $(BIN)/uv ] || $(MAKE) --no-print-directory $(STAMP)
 	@$(COMPILE) --all-extras pyproject.toml -o constraints.txt
 	@echo hatchling | $(COMPILE) --extra all --constraints constraints.txt pyproject.toml - -o $(IMAGE_PINS)
+	@$(subst --generate-hashes,--no-strip-extras,$(COMPILE)) $(TOOL_PINS).in -o $(TOOL_PINS).txt
 	@$(BIN)/python tools/check_pins.py && $(BIN)/python tools/check_text.py constraints.txt $(IMAGE_PINS)
 
 .PHONY: clean

@@ -20,8 +20,8 @@ from autopack_toolchain import Project, Step, StepKind
 from tests.integration.toolchain.toolbox import PACKAGES, Toolbox
 
 STEP_TIMEOUT_S = 300.0  # a step takes seconds; the first one that fetches from a far registry takes longer
-PROOF = "@PROOF@"
-"""In a file of a project: the path of a file outside of it, which its test has to make."""
+PROOF = "the-test-ran"
+"""The file that the test of every project makes, in whatever directory it is run."""
 RIGHT, WRONG = "42", "4242"
 """What every project's test expects, and what makes it fail. Of other length: compiled files of Python go by that."""
 
@@ -46,7 +46,6 @@ class RealProject:
     def __init__(self, path: Path, toolbox: Toolbox, scratch: Path) -> None:
         self.path = path
         self.toolbox = toolbox
-        self.proof = scratch / "proof"
         self._log = scratch / "log"
         self._environment = dict(toolbox.environment)
         path.mkdir(parents=True)
@@ -58,11 +57,11 @@ class RealProject:
                 pytest.skip(f"{program} is not installed (Debian: apt-get install {PACKAGES.get(program, 'npm')})")
 
     def write(self, files: Mapping[str, str]) -> None:
-        """Files by path; the first character of each is dropped, so that a text can begin on a line of its own."""
+        """Files by path; an empty first line is dropped, so that a text can begin on a line of its own."""
         for name, text in files.items():
             file = self.path / name
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text.removeprefix("\n").replace(PROOF, str(self.proof)))
+            file.write_text(text.removeprefix("\n"))
 
     def prefer(self, directory: str) -> None:
         """Put a directory of the toolbox before the others: where several programs share a name."""
@@ -112,12 +111,17 @@ class RealProject:
         self._notice_a_broken_test(project, test)
         return project
 
+    def forget(self) -> None:
+        """Forget that a test ran, so that another project of the repository can be proved."""
+        for proof in self.path.rglob(PROOF):
+            proof.unlink()
+
     # parts
 
     def _commit(self) -> None:
         self._git("init", "-q", "-b", "main")
         self._git("add", "-A")
-        self._git("commit", "-q", "-m", "A small project")
+        self._git("commit", "-q", "--allow-empty", "-m", "A small project")
 
     def _detected(self, workdir: str, manager: str) -> Project:
         projects = autopack_toolchain.detect(self.path).projects
@@ -141,9 +145,9 @@ class RealProject:
     def _test(self, project: Project) -> None:
         test = project.step(StepKind.TEST)
         assert test is not None, project.steps
-        assert not self.proof.exists()
+        assert not list(self.path.rglob(PROOF))
         self._pass(test)
-        assert self.proof.exists(), f"no test ran\n{self._log.read_text(errors='replace')}"
+        assert list(self.path.rglob(PROOF)), f"no test ran\n{self._log.read_text(errors='replace')}"
 
     def _notice_a_broken_test(self, project: Project, test: str) -> None:
         file = self.path / test

@@ -1,4 +1,4 @@
-"""Go, Rust, C and Elixir projects: what detection proposes is run, with the real tools."""
+"""Go, Rust and C projects: what detection proposes is run, with the real tools."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import (
 )
 
 func TestAdd(t *testing.T) {
-	if err := os.WriteFile("@PROOF@", nil, 0o600); err != nil {
+	if err := os.WriteFile("the-test-ran", nil, 0o600); err != nil {
 		t.Fatal(errors.Wrap(err, "proof"))
 	}
 	if Add(40, 2) != 42 {
@@ -48,7 +48,7 @@ mod tests {
 
     #[test]
     fn adds() {
-        std::fs::write(include_str!("proof.path"), "").unwrap();
+        std::fs::write("the-test-ran", "").unwrap();
         assert_eq!(add(40, 2), 42);
     }
 }
@@ -65,7 +65,7 @@ C_TEST = """
 int add(int a, int b);
 
 int main(void) {
-    FILE *proof = fopen("@PROOF@", "w");
+    FILE *proof = fopen("the-test-ran", "w");
     if (proof == NULL) return 2;
     fclose(proof);
     return add(40, 2) == 42 ? 0 : 1;
@@ -113,9 +113,7 @@ edition = "2021"
 [dependencies]
 itoa = "=1.0.10"
 """
-    project.write(
-        {"Cargo.toml": manifest, "src/lib.rs": RUST_LIBRARY, "src/proof.path": "@PROOF@", ".gitignore": "target/\n"}
-    )
+    project.write({"Cargo.toml": manifest, "src/lib.rs": RUST_LIBRARY, ".gitignore": "target/\n"})
     project.tool("cargo", "generate-lockfile")
     checks = (StepKind.BUILD, StepKind.LINT, StepKind.FORMAT)
     project.prove(manager="cargo", test="src/lib.rs", also=checks)
@@ -129,7 +127,6 @@ def test_a_cargo_workspace(project: RealProject) -> None:
             "Cargo.toml": '[workspace]\nresolver = "2"\nmembers = ["crates/*"]\n',
             "crates/calc/Cargo.toml": member.format("calc"),
             "crates/calc/src/lib.rs": RUST_LIBRARY,
-            "crates/calc/src/proof.path": "@PROOF@",
             "crates/tool/Cargo.toml": member.format("tool") + '\n[dependencies]\ncalc = { path = "../calc" }\n',
             "crates/tool/src/main.rs": 'fn main() {\n    println!("{}", calc::add(1, 2));\n}\n',
             ".gitignore": "target/\n",
@@ -202,38 +199,3 @@ def test_autotools(project: RealProject) -> None:
         }
     )
     project.prove(manager="make", test="tests/test_calc.c", installs=False)
-
-
-def test_mix(project: RealProject) -> None:
-    project.needs("mix")
-    manifest = """
-defmodule Calc.MixProject do
-  use Mix.Project
-
-  def project do
-    [app: :calc, version: "1.0.0", deps: []]
-  end
-end
-"""
-    test = """
-defmodule CalcTest do
-  use ExUnit.Case
-
-  test "adds" do
-    File.write!("@PROOF@", "")
-    assert Calc.add(40, 2) == 42
-  end
-end
-"""
-    project.write(
-        {
-            "mix.exs": manifest,
-            ".formatter.exs": '[inputs: ["{mix,.formatter}.exs", "{lib,test}/**/*.{ex,exs}"]]\n',
-            "lib/calc.ex": "defmodule Calc do\n  def add(a, b), do: a + b\nend\n",
-            "test/test_helper.exs": "ExUnit.start()\n",
-            "test/calc_test.exs": test,
-            ".gitignore": "_build/\ndeps/\n",
-        }
-    )
-    checks = (StepKind.BUILD, StepKind.FORMAT)
-    project.prove(manager="mix", test="test/calc_test.exs", also=checks, installs=False)

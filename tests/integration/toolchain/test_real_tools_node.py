@@ -22,7 +22,7 @@ const fs = require("node:fs");
 const { add } = require("../calc.js");
 
 test("adds", () => {
-  fs.writeFileSync("@PROOF@", "");
+  fs.writeFileSync("the-test-ran", "");
   assert.strictEqual(add(40, 2), 42);
 });
 """
@@ -32,7 +32,7 @@ const fs = require("node:fs");
 const { add } = require("../calc.js");
 
 test("adds", () => {
-  fs.writeFileSync("@PROOF@", "");
+  fs.writeFileSync("the-test-ran", "");
   expect(add(40, 2)).toBe(42);
 });
 """
@@ -47,7 +47,7 @@ import { expect, test } from "vitest";
 import { add } from "./calc";
 
 test("adds", () => {
-  writeFileSync("@PROOF@", "");
+  writeFileSync("the-test-ran", "");
   expect(add(40, 2)).toBe(42);
 });
 """
@@ -70,18 +70,17 @@ def test_npm_with_scripts(project: RealProject) -> None:
     scripts = {
         "build": "tsc --outDir dist",
         "test": "node --test",
-        "lint": "eslint .",
+        "lint": "prettier --check package.json",
         "typecheck": "tsc --noEmit",
         "format:check": "prettier --check src",
         "start": "node calc.js",
     }
-    tools = {"typescript": "5.7.3", "prettier": "3.4.2", "eslint": "9.18.0"}
+    tools = {"typescript": "5.7.3", "prettier": "3.4.2"}
     compiler = {"strict": True, "module": "nodenext", "target": "es2022", "types": [], "rootDir": "src"}
     project.write(
         {
             "package.json": manifest(scripts=scripts, devDependencies=tools),
             "tsconfig.json": json.dumps({"compilerOptions": compiler, "include": ["src"]}),
-            "eslint.config.js": 'module.exports = [{ ignores: ["dist"], rules: { "no-undef": "off" } }];\n',
             "src/sum.ts": MODULE,
             "calc.js": CALC,
             "test/calc.test.js": NODE_TEST,
@@ -209,7 +208,7 @@ def test_deno(project: RealProject) -> None:
 import { add } from "./calc.ts";
 
 Deno.test("adds", () => {
-  Deno.writeTextFileSync("@PROOF@", "");
+  Deno.writeTextFileSync("the-test-ran", "");
   if (add(40, 2) !== 42) throw new Error("wrong");
 });
 """

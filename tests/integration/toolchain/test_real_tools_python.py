@@ -21,7 +21,7 @@ from calc import add
 
 
 def test_add() -> None:
-    Path("@PROOF@").touch()
+    Path("the-test-ran").touch()
     assert add(40, 2) == 42
 """
 
@@ -34,7 +34,7 @@ from calc import add
 
 class TestAdd(unittest.TestCase):
     def test_add(self) -> None:
-        Path("@PROOF@").touch()
+        Path("the-test-ran").touch()
         self.assertEqual(add(40, 2), 42)
 """
 

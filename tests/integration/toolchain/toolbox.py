@@ -2,7 +2,8 @@
 
 They stand in the environment that runs the tests, so that ``make clean`` removes them: programs in a directory named
 after their pins, and beside it a home that keeps the caches from one run of the tests to the next. The real home is
-read for where registries are and how to reach them, and is never written to.
+read for where registries are and how to reach them, and is not written to, except for Go's build cache: it is keyed by
+content, and takes the better part of a minute to fill with the standard library.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ PLACE = Path(sys.prefix) / "real-tools"
 
 INSTALL_TIMEOUT_S = 600.0  # some 10 s with a near registry; hang protection
 
-PYTHON_TOOLS = ("hatch", "meson", "ninja", "nox", "pdm", "pipenv", "poetry", "tox", "uv")
+PYTHON_TOOLS = ("hatch", "just", "meson", "ninja", "nox", "pdm", "pipenv", "poetry", "tox", "uv")
 NODE_TOOLS = {
     "bun": "bun/bin/bun.exe",
     "bunx": "bun/bin/bunx.exe",
@@ -103,7 +104,9 @@ def _environment(programs: Path, home: Path) -> dict[str, str]:
         "UV_CACHE_DIR": str(home / ".cache/uv"),
         "CARGO_HOME": str(home / ".cargo"),
         "GOPATH": str(home / "go"),
-        "GOFLAGS": f"{_go_flags()} -modcacherw".strip(),  # else nobody but root could remove the cache
+        # A cache that its owner can remove; and tests run although they passed in an earlier directory of this name.
+        "GOFLAGS": f"{_go('GOFLAGS')} -modcacherw -count=1".strip(),
+        "GOCACHE": _go("GOCACHE"),
         "GRADLE_USER_HOME": str(home / ".gradle"),
         # Poetry would ask for pages that not every index has; these are the ones that all other tools read.
         "POETRY_PYPI_MIRROR_URL": _package_index(),
@@ -126,10 +129,10 @@ def _package_index() -> str:
     return (asked.stdout or told.stdout).strip()
 
 
-def _go_flags() -> str:
+def _go(setting: str) -> str:
     if shutil.which("go") is None:
         return ""
-    return subprocess.run(["go", "env", "GOFLAGS"], check=True, capture_output=True, text=True).stdout.strip()
+    return subprocess.run(["go", "env", setting], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _install(directory: Path, home: Path) -> None:
