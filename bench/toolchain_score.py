@@ -31,10 +31,13 @@ __all__ = [
     "Figures",
     "Judge",
     "corpora",
+    "examples_right",
     "figures",
     "load_scorer",
     "manager_right",
     "measure",
+    "read_examples",
+    "scored",
     "unpacked",
 ]
 
