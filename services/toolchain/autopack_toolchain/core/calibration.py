@@ -125,8 +125,9 @@ class StepFeatures:
             "weight": log_odds(self.weight),
             "pieces": math.log(max(1, self.pieces)),
             "rival": self.rival,
-            "variants": math.log(1 + self.variants),
-            "opaque": float(self.opaque),
+            # Where CI names the command, it does not matter how many others there might be or what it runs in the end.
+            "variants": 0.0 if ci else math.log(1 + self.variants),
+            "opaque": float(self.opaque and not ci),
             "silent_ci": float(self.silent_ci),
             "side": float(self.side),
         }
