@@ -18,6 +18,7 @@ from .knowledge import Knowledge
 from .layout import Layout
 from .located import Located
 from .model import Category, CategoryGuess, Decision, Part, PhaseConfidence, PlanPhase, Scope, ScopeGlob, ScopeKind
+from .named import NAMED
 from .preflight import MAX_PROTECTED, check
 from .scope import PhaseText, locate
 from .statements import Sense, Statement
@@ -37,7 +38,7 @@ MAX_ITEM = 600
 _UNPLACED = 0.35
 """How surely a deliverable without a place of its own belongs where the others are."""
 
-_NAMED = 0.5
+_NAMED = 0.9
 """From here on a place is named and not guessed."""
 
 _FOREIGN = 0.5
@@ -85,8 +86,8 @@ def assemble(
         sure = widen(found, first, repository.detection.projects, known, text.title_number)
     guesses = guess_category(text, [*found.files()[:MAX_GLOBS], *found.new_files], labels, known)
     category = _best(guesses)
-    upgrade = next((draft for draft in text.drafts if draft.action == "upgrade"), None)
-    if upgrade is not None and not found.exclusive:
+    place, upgrade = next(((n, d) for n, d in enumerate(text.drafts) if d.action == "upgrade"), (-1, None))
+    if upgrade is not None and not found.exclusive and found.sure.get(place, 0.0) < NAMED:
         line = text.numbers[upgrade.line] if upgrade.line >= 0 else text.title_number
         near = covering(found, repository.detection, known) or repository.detection.projects
         add_manifests(found, near, Evidence("", line, "upgrade", BY_CATEGORY))

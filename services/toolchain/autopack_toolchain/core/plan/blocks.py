@@ -26,6 +26,9 @@ MAX_LINES = 10_000
 _WIDTH = 60
 """Characters: nobody wraps prose narrower than this, so a shorter line was ended on purpose."""
 
+_QUESTION = 80
+"""Characters of a question that what follows answers, as in the forms of issue trackers."""
+
 _HEADING_CHARS = 200
 """A longer "heading" is a paragraph over a row of dashes."""
 
@@ -232,7 +235,8 @@ class _Reader:
             elif bullet or checked is not None:
                 line = replace(line, kind=Kind.ITEM, level=len(self._items) + 1)
             self._add(line)
-            introduces = text.endswith(tuple(COLONS)) and line.kind is not Kind.QUOTE
+            introduces = text.endswith(tuple(COLONS)) or (text.endswith("?") and len(text) <= _QUESTION)
+            introduces = introduces and line.kind is not Kind.QUOTE
             lead = index if introduces else lead
             self._lead = index if introduces else -1
 

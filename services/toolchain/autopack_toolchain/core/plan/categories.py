@@ -36,7 +36,7 @@ report that says what was expected."""
 _SUPPORT = 0.4
 """Factor of tests, documentation and the like beside other work."""
 
-_SUPPORTING = frozenset({Category.TEST, Category.DOCS, Category.DEPENDENCY, Category.CI, Category.BUILD})
+_SUPPORTING = frozenset({Category.TEST, Category.DOCS})
 _CONTEXT_LIMIT = 1.5
 """What words elsewhere add to one category at most."""
 
@@ -48,6 +48,9 @@ MAX_EVIDENCE = 8
 """Reasons listed for one category."""
 
 _PREFIX = re.compile(r"\s*(?:\[([A-Za-z/ -]{1,30})\]|([A-Za-z]{2,15})(?:\([^()\n]{0,60}\))?!?:)\s*")
+_TRACKER = re.compile(
+    r"^\s*\[?(?:bug|issue|ticket|story|task|[A-Z]{2,10})[ -]#?[0-9]{1,8}\]?\s*[:-]?\s*", re.IGNORECASE
+)
 _FIELD = re.compile(rf"\s*(?:type|labels?|kind|category|issue type)\s*[{COLONS}]\s*(.{{1,100}})", re.IGNORECASE)
 
 
@@ -114,13 +117,14 @@ def _labels(text: str, known: Knowledge) -> Iterator[tuple[Category, str]]:
 def _title(text: PhaseText, scores: _Scores, known: Knowledge) -> None:
     if not text.title:
         return
-    words = words_of(masked(text.title))
+    title = _TRACKER.sub("", masked(text.title))
+    words = words_of(title)
     for category, phrase, weight in _signs(words, known):
         scores.add(category, weight * _TITLE, text.title_number, f"title: {phrase}")
     action = known.action_of(words)
-    if action is not None and not _object(text.title, known):
+    if action is not None and not _object(title, known):
         chosen = known.actions[action[0]]
-        scores.add(chosen.category, chosen.weight * 0.5, text.title_number, f"title: {words[0]}")
+        scores.add(chosen.category, chosen.weight, text.title_number, f"title: {words[0]}")
 
 
 def _drafts(text: PhaseText, scores: _Scores, known: Knowledge) -> None:

@@ -38,6 +38,9 @@ _AFTER_JOINS = _JOINS | {
     "optionally",
 }
 _SUBORDINATE = frozenset({"that", "which", "who", "when", "if", "whose", "where", "so", "because", "unless", "until"})
+_AMBIGUOUS = frozenset({"avoid", "please avoid", "refrain from"})
+"""These forbid only what a condition is about: "avoid the clones" asks for work, "avoid adding clones" does not."""
+
 _EXCEPTION_WORDS = 6
 """Words behind "except" in which the path stands."""
 
@@ -101,11 +104,15 @@ def begins_negative(words: tuple[str, ...], known: Knowledge) -> bool:
         return False
     found = known.phrases["negation.starts"].at(words, at) or known.phrases["negation.starts"].at(words, 0)
     if found is not None:
-        return words[at + found[1] : at + found[1] + 1] != ("only",)
-    if words[at : at + 1] in (("no",), ("without",)):
-        named = {stem(word) for word in words[at + 1 : at + 4]}
-        return bool(named & (known.words["negation.things"] | known.words["negation.forbidden"]))
-    return False
+        following = words[at + found[1] : at + found[1] + 1]
+        return following != ("only",) and (found[0] not in _AMBIGUOUS or is_condition(words, at + found[1], known))
+    return words[at : at + 1] in (("no",), ("without",)) and is_condition(words, at + 1, known)
+
+
+def is_condition(words: tuple[str, ...], at: int, known: Knowledge) -> bool:
+    """Whether within three words stands what conditions on work are about: "adding", "any new dependency"."""
+    named = {stem(word) for word in words[at : at + 3] if word not in ("the", "any", "a", "an")}
+    return not named.isdisjoint(known.words["negation.things"] | known.words["negation.forbidden"])
 
 
 def parts(sentence: str, known: Knowledge) -> list[Part]:
@@ -179,15 +186,13 @@ class _Splitter:
         found = self._known.phrases["negation.without"].at(self._words, index)
         if found is None:
             return False
-        # "without any new dependency", "without changing": within two words stands what is forbidden.
-        following = self._words[index + found[1] : index + found[1] + 2]
-        first_two = {stem(word) for word in following if word not in ("the", "any", "a", "an")}
-        forbidden = self._known.words["negation.forbidden"] | self._known.words["negation.things"]
-        return bool(first_two & forbidden)
+        return is_condition(self._words[: index + found[1] + 2], index + found[1], self._known)
 
     def _is_negation(self, index: int, after: int) -> bool:
+        if self._words[after : after + 1] == ("no",):
+            return self._stopped(index) and is_condition(self._words, after + 1, self._known)
         found = self._known.phrases["negation.starts"].at(self._words, after)
-        if found is None:
+        if found is None or (found[0] in _AMBIGUOUS and not is_condition(self._words, after + found[1], self._known)):
             return False
         following = self._words[after + found[1] : after + found[1] + 1]
         forbidden = bool(following) and stem(following[0]) in self._known.words["negation.forbidden"]
@@ -206,14 +211,15 @@ class _Splitter:
         if found is None or after + found[1] >= len(self._words):
             return False
         before = self._words[first:index]
-        if len(before) < 2 or self._known.action_of(before, len(before) - 1, only_imperative=True):
+        stopped = self._stopped(index)
+        doubled = self._known.action_of(before, len(before) - 1, only_imperative=True) is not None
+        if len(before) < 2 or (doubled and not stopped):
             return False  # "build and push the image", "lets users add and remove items"
         asked = self._known.phrases["words.requests"].at(self._words, first)
         if asked is not None and first + asked[1] >= index:
             return False  # "we should also add": what stands before only asks
         if not negative and not self._begins_with_request(first):
             return False
-        stopped = self._stopped(index)
         if not stopped and (not _SUBORDINATE.isdisjoint(before) or self._has_infinitive(before)):
             return False
         return self._words[after] not in self._known.words["words.also_nouns"] or self._has_object(after + found[1])

@@ -83,6 +83,8 @@ class Knowledge:
     words: Mapping[str, frozenset[str]]
     phrases: Mapping[str, Phrases]
     sections: Mapping[str, Role]
+    section_prefixes: Mapping[str, Role]
+    section_prefix_index: Phrases
     phases: Mapping[str, tuple[str, ...]]
     categories: Mapping[Category, CategorySigns]
     aliases: tuple[tuple[Phrases, tuple[str, ...]], ...]
@@ -144,6 +146,7 @@ def parse_knowledge(text: str) -> Knowledge:
                 verb_phrases.setdefault(" ".join([form, *rest]), name)
         nouns.update((phrase, name) for phrase in table["nouns"])
     words, phrases = _word_sets(data)
+    prefixes = {name: Role(role) for role, names in data["section_prefixes"].items() for name in names}
     return Knowledge(
         actions=actions,
         imperatives=imperatives,
@@ -155,6 +158,8 @@ def parse_knowledge(text: str) -> Knowledge:
         words=words,
         phrases=phrases,
         sections={" ".join(words_of(name)): Role(role) for role, names in data["sections"].items() for name in names},
+        section_prefixes=prefixes,
+        section_prefix_index=Phrases(prefixes),
         phases={name: tuple(values) for name, values in data["phases"].items()},
         categories={Category(name): _signs(table) for name, table in data["categories"].items()},
         aliases=tuple((Phrases(alias["words"], stemmed=True), tuple(alias["globs"])) for alias in data["aliases"]),

@@ -144,6 +144,10 @@ class Layout:
         )
         return in_tests or named or parts[0].endswith(("_test", "_spec"))
 
+    def is_text(self, path: str) -> bool:
+        """Whether it is documentation by its extension."""
+        return path.rpartition(".")[2].lower() in self._known.paths["texts"]
+
     def is_side(self, path: str) -> bool:
         """Whether it is a test, or lies in fixtures, examples or the like."""
         if self.is_test(path):
@@ -330,7 +334,7 @@ class Layout:
     def _new(self, path: str, *, in_code: bool) -> Resolution:
         """A file that is to be created, or nothing."""
         directory, _, name = path.rpartition("/")
-        stem, _, extension = name.rpartition(".")
+        stem, _, extension = name.lower().rpartition(".")
         if (
             not self._looks_new(path)
             or not _PLAIN.fullmatch(path.replace("/", ""))

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from .clauses import masked
+from .deliverables import object_of
 from .inline import code_spans
 from .knowledge import Knowledge
-from .layout import Layout, parent_of
+from .layout import Layout
 from .words import name_words, stem, tokenize
 
 __all__ = ["Place", "find_places"]
@@ -30,18 +31,31 @@ MAX_IDENTIFIER = 80
 _SEVERAL_WORDS = 0.75
 _DIRECTORY = 0.5
 _FILE = 0.4
+_LEAST = 0.4
+"""What is less sure is no guess but noise."""
+
 _CUE = 0.25
 """Added where the text says "module", "directory" and the like, or writes the word as code."""
 
 _ALSO_NAMED = 0.08
 """Added for each further word of the text that stands in the path."""
 
+_WHOLE = 0.2
+"""Added where every word of the object stands in the path: "the Redis online store" is ``online_stores/redis.py``."""
+
+_TEXT_CUES = frozenset({"file", "page", "guide", "doc", "document", "chapter"})
 _BEHIND = 0.15
 """Added behind "to the", "in the" and the like."""
 
-_PLACES = frozenset({"in", "into", "to", "inside", "within", "under", "from", "of", "on"})
+_PLACES = frozenset({"in", "into", "to", "inside", "within", "under", "of", "for"})
 _NEAR_TOP = 0.3
 """Places of other words count if they are not much less sure than the surest."""
+
+_SUBORDINATE = re.compile(
+    r"\b(?:so that|that|which|because|when|whenever|if|while|where|unless|until|since)\b", re.IGNORECASE
+)
+_SHORT_CLAUSE = 12
+"""Characters of a main clause that names a place at least."""
 
 _SIDE = 0.5
 """Tests and examples are less likely meant than what they are about."""
@@ -91,8 +105,18 @@ def find_places(
         skip: words that are not compared, such as its verb.
         context: what stands around it, such as its title: of several places with the same name it decides.
     """
-    matcher = _Matcher(text, layout, known, frozenset(map(stem, skip)), frozenset(map(stem, _words(context)[0])))
-    return _best(list(matcher.hits()))
+    around = frozenset(map(stem, _words(context)[0]))
+    for part in dict.fromkeys((_main_clause(text), text)):
+        places = _best(list(_Matcher(part, layout, known, frozenset(map(stem, skip)), around).hits()))
+        if places:
+            return places
+    return []
+
+
+def _main_clause(text: str) -> str:
+    """ "Fix the store so that it respects the view" is about the store."""
+    found = _SUBORDINATE.search(masked(text))
+    return text[: found.start()] if found and found.start() > _SHORT_CLAUSE else text
 
 
 class _Matcher:
@@ -106,6 +130,8 @@ class _Matcher:
         self._context = context - known.words["words.stop"]
         self._words, self._coded = _words(text)
         self._stems = [stem(word) for word in self._words]
+        self._skip = skip
+        self._head = frozenset(object_of(text, known)[0])
         self._wanted = frozenset(self._stems) - skip - known.words["words.stop"]
         self._directory_cues = frozenset(map(stem, known.words["paths.directory_cues"]))
         self._cues = known.words["paths.cues"] | self._directory_cues
@@ -113,11 +139,11 @@ class _Matcher:
     def hits(self) -> Iterator[_Hit]:
         """Every name whose words stand in the text in a row, also a directory and a file in it ("HTTP client")."""
         for index, word in enumerate(self._stems):
-            if word not in self._wanted or len(word) < 2:
+            if word in self._skip or len(word) < 2:
                 continue
             for name, path, directory in self._layout.with_words(word)[:MAX_CANDIDATES]:
                 end = index + len(name)
-                if tuple(self._stems[index:end]) == name:
+                if tuple(self._stems[index:end]) == name and not self._wanted.isdisjoint(name):
                     yield from self._hit(index, end, path, directory)
                     for child, length in self._children(path, end) if directory else ():
                         yield from self._hit(index, end + length, child, self._layout.is_directory(child))
@@ -130,14 +156,17 @@ class _Matcher:
 
     def _hit(self, index: int, end: int, path: str, directory: bool) -> Iterator[_Hit]:
         score = self._base(index, end, directory)
-        if not score:
-            return
+        if not score or (not directory and self._layout.is_text(path) and not self._is_cued(index, end, _TEXT_CUES)):
+            return  # "add a benchmark" does not mean BENCHMARKS.md
         parts = {part for piece in path.split("/") for part in name_words(piece.partition(".")[0])}
         covered = len(parts & self._wanted)
         score += _CUE * self._is_cued(index, end, self._cues) + _ALSO_NAMED * max(0, covered - (end - index))
+        score += _WHOLE * (len(self._head) > 1 and self._head <= parts)
         score += _BEHIND * self._is_behind_preposition(index)
-        if self._layout.is_side(path):
+        if self._layout.is_side(path) or path.startswith("."):
             score *= _SIDE
+        if score < _LEAST:
+            return
         words = " ".join(self._words[index:end])
         place = Place(path, directory, words, round(min(_CERTAIN, score), 4))
         yield _Hit(place, index, end, covered, len(parts & self._context))
@@ -198,10 +227,14 @@ def _best(hits: list[_Hit]) -> list[Place]:
             and (other.place.confidence, other.covered, other.context) == rank
         ]
         taken.update(range(hit.start, hit.end))
-        chosen.update((place.path, place) for place in _fewest(same))
-    inside = [path for path in chosen if any(above in chosen for above in _above(path)[:-1])]
-    places = [place for path, place in chosen.items() if path not in inside]
-    return sorted(places, key=lambda place: place.path) if len(places) <= MAX_PLACES else []
+        # What lies in a place that is surer, or around it, says nothing more.
+        new = [place for place in _fewest(same) if not _related(place.path, chosen)]
+        chosen.update((place.path, place) for place in new)
+    return sorted(chosen.values(), key=lambda place: place.path) if len(chosen) <= MAX_PLACES else []
+
+
+def _related(path: str, chosen: Iterable[str]) -> bool:
+    return any(other.startswith(f"{path}/") or path.startswith(f"{other}/") for other in chosen)
 
 
 def _fewest(places: list[Place]) -> list[Place]:
@@ -210,11 +243,3 @@ def _fewest(places: list[Place]) -> list[Place]:
         shallow = min(place.path.count("/") for place in places)
         places = [place for place in places if place.path.count("/") == shallow]
     return places if len(places) <= MAX_PLACES else []
-
-
-def _above(path: str) -> list[str]:
-    found = []
-    while path != ".":
-        path = parent_of(path)
-        found.append(path)
-    return found

@@ -39,6 +39,9 @@ def heading_role(text: str, known: Knowledge) -> Role | None:
         role = known.sections.get(" ".join(words[:length]))
         if role is not None and _may_follow(text, tokens, length):
             return role
+    prefix = known.section_prefix_index.at(words, 0)
+    if prefix is not None:
+        return known.section_prefixes[prefix[0]]
     if begins_negative(words, known) or (words[0] in ("not", "no") and len(words) > 1):
         return Role.NON_GOALS
     return None

@@ -7,7 +7,7 @@ Explicit beats guessed: where a deliverable names a path, its words are not look
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..model import Evidence
@@ -49,6 +49,9 @@ one a look.
 
 MAX_FILES = 5
 """Files taken for one word, and files whose tests are looked for."""
+
+MAX_ROOTS = 2
+"""Directories of tests that are all taken where nothing says which."""
 
 _CONTEXT = 2_000
 """Characters of title and deliverables that decide between places of one name."""
@@ -125,6 +128,7 @@ class _Locator:
                 forbid_objects(statement.text, self._evidence(statement), self._found, self._known)
         for position, draft in enumerate(self._text.drafts):
             self._found.sure[position] = self._draft(draft)
+        own = dict(self._found.sure)
         for statement in self._text.statements:
             self._statement(statement)
         if not self._found.include:
@@ -132,7 +136,7 @@ class _Locator:
         if not self._found.exclusive and min(self._found.sure.values(), default=0.0) < _EXPLICIT:
             self._anywhere()
         self._code()
-        self._words()
+        self._words(own)
         self._tests()
         self._contradictions()
         return self._found
@@ -175,7 +179,7 @@ class _Locator:
                 )
         return sure
 
-    def _words(self) -> None:
+    def _words(self, own: Mapping[int, float]) -> None:
         """For deliverables without a path: the directories and files that their words name, else those of the title's
         words.
         """
@@ -183,10 +187,11 @@ class _Locator:
             return
         named = bool(self._found.include or self._layout.planned)
         for position, draft in enumerate(self._text.drafts):
-            if not self._found.sure[position]:
+            if not own[position]:
                 evidence = Evidence("", self._number(draft.line), draft.signal, round(draft.confidence, 4))
                 test = is_test_draft(draft, self._known)
-                self._found.sure[position] = self._place(draft.text, evidence, named=named, test=test)
+                sure = self._place(draft.text, evidence, named=named, test=test)
+                self._found.sure[position] = max(sure, self._found.sure[position])
         if not self._found.include and not self._found.tests_of:
             evidence = Evidence("", self._text.title_number, "title", BY_ALIAS)
             sure = self._place(self._text.title, evidence, named=False, test=False)
@@ -296,7 +301,9 @@ class _Locator:
         for path, evidence in found.tests_of.items():
             self._tests_of(path, evidence)
         if found.wants_tests and not found.tests_of and not found.exclusive:
-            for root in test_roots(self._layout, self._known)[:MAX_FILES]:
+            roots = test_roots(self._layout, self._known)
+            # Of many the one with the most tests: the others are those of side projects.
+            for root in roots if len(roots) <= MAX_ROOTS else [max(roots, key=lambda r: self._layout.counts[r])]:
                 found.add_path(root, BY_TESTS, "TESTS_BELONG_THERE", root, found.wants_tests[0])
         for position, draft in enumerate(self._text.drafts):
             if is_test_draft(draft, self._known) and found.include:

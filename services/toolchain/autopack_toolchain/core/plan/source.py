@@ -73,7 +73,7 @@ def read_source(text: str, known: Knowledge) -> Source:
         PlanTooLong, TooManyPhases, UnknownPhase, DependencyCycle: see there.
     """
     lines = read_lines(text)
-    title_line = _title_line(lines)
+    title_line = _title_line(lines, known)
     phases = find_phases(lines, Roles(lines, title_line, known), known)
     ordered = without_order(lines, phases, known)
     english = is_english(text, known)
@@ -88,11 +88,14 @@ def read_source(text: str, known: Knowledge) -> Source:
     return replace(source, statements=told)
 
 
-def _title_line(lines: Sequence[Line]) -> int:
-    """The first heading, or a first line that is no sentence; -1 without one."""
+def _title_line(lines: Sequence[Line], known: Knowledge) -> int:
+    """The first heading, or a first line that is no sentence; -1 without one, or if it is the name of a section."""
     first = next((index for index, line in enumerate(lines) if line.kind is not Kind.CODE), -1)
     if first < 0 or lines[first].kind not in (Kind.HEADING, Kind.TEXT):
         return -1
     line = lines[first]
-    is_phrase = len(words_of(line.text)) > 1 and not line.text.endswith((".", ",", ":", "!", "?", ";", *ENDS))
+    words = words_of(line.text)
+    if " ".join(words) in known.sections or known.section_prefix_index.at(words, 0):
+        return -1
+    is_phrase = len(words) > 1 and not line.text.endswith((".", ",", ":", "!", "?", ";", *ENDS))
     return first if line.kind is Kind.HEADING or (is_phrase and len(line.text) <= MAX_TITLE // 2) else -1

@@ -11,7 +11,7 @@ from .blocks import Kind, Line
 from .clauses import Part, begins_negative, masked, parts, sentences
 from .knowledge import Knowledge
 from .model import Role
-from .roles import Roles, labelled
+from .roles import Roles, heading_role, labelled
 from .signs import COLONS, COMMAS, DASHES, ENDS, SEMICOLONS
 from .tables import read_row
 from .words import stem, words_of
@@ -62,6 +62,10 @@ _FINITE = frozenset(
     ]
 )
 _ORDERS = frozenset({"do", "don't", "dont", "please", "never", "avoid", "leave", "keep"})
+_CHECKS = (("run",), ("execute",), ("verify",), ("check",), ("rerun",))
+_CHECKED = frozenset(
+    {"test", "tests", "suite", "lint", "linter", "linters", "ci", "checks", "build", "pass", "passes", "green"}
+)
 _EMPTY_MODALS = frozenset({"have", "note", "know"})
 
 
@@ -225,7 +229,9 @@ class _Reader:
         if len(sentence) > MAX_SENTENCE:
             yield self._made(sentence[:MAX_SENTENCE], Sense.CONTEXT)
             return
-        if sentence.endswith(tuple(COLONS)) and self._introduces() and self._line.kind is not Kind.ITEM:
+        asks_reader = sentence.endswith((*COLONS, "?")) and heading_role(sentence, self._known) is not None
+        introduces = sentence.endswith(tuple(COLONS)) and self._introduces() and self._line.kind is not Kind.ITEM
+        if asks_reader or introduces:
             yield self._made(sentence, Sense.CONTEXT)
             return
         subject = _CONVENTIONAL.match(sentence)
@@ -321,6 +327,8 @@ class _Reader:
     def _asked(self, text: str, words: tuple[str, ...]) -> Statement:
         is_item = self._line.kind in (Kind.ITEM, Kind.ROW)
         request = request_of(text, self._known, is_item=is_item) or self._behind_prefix(text, is_item=is_item)
+        if words[_fillers(words, self._known) :][:1] in _CHECKS and not _CHECKED.isdisjoint(words):
+            return self._made(text, Sense.VALIDATION)
         if self._role is Role.VALIDATION and (
             request is None
             or request.action not in ("create", "test", "document")
@@ -329,7 +337,7 @@ class _Reader:
             return self._made(text, Sense.VALIDATION)
         if request is not None:
             return self._made(request.text, Sense.DELIVERABLE, self._weighed(request))
-        wanted = self._wanted(text, words)
+        wanted = self._wanted(text, words) or self._needed(text, words)
         if wanted is not None:
             return self._made(wanted.text, Sense.DELIVERABLE, wanted)
         if self._role is Role.FILES:
@@ -367,14 +375,32 @@ class _Reader:
 
     def _wanted(self, text: str, words: tuple[str, ...]) -> Request | None:
         """ "The API must return 404": something that is to be so, and is not yet."""
+        told = self._role in (Role.CONTEXT, Role.PROBLEM)
         for index, phrase, length in self._known.phrases["words.modals"].find(words):
+            if told and phrase.partition(" ")[0] in ("have", "has", "need", "needs", "ought"):
+                continue  # what people have to do today
             behind = words[index + length : index + length + 2]
             if not index or not behind or behind[0] in _EMPTY_MODALS or len(behind) < 2:
                 continue
             negated = behind[0] == "not"
             action = "fix" if negated else (self._known.action_of(words, index + length) or ("change", 1))[0]
-            sure = 0.7 if "not" not in phrase and self._role not in (Role.CONTEXT, Role.PROBLEM) else 0.5
+            sure = 0.5 if told else 0.7
             return Request(text, action, sure, "should")
+        return None
+
+    def _needed(self, text: str, words: tuple[str, ...]) -> Request | None:
+        """ "`docs/x.md` needs an update"; "A `--quiet` flag ..." in a section of work."""
+        for index, word in enumerate(words):
+            if (
+                word in ("needs", "need", "requires")
+                and index
+                and words[index + 1 : index + 2] in (("a",), ("an",), ("some",))
+            ):
+                action = self._known.action_of(words, index + 2)
+                if action is not None:
+                    return Request(text, action[0], 0.7, "needs")
+        if self._role is Role.WORK and words[:1] in (("a",), ("an",)) and len(words) > 2:
+            return Request(text, "create", 0.6, "thing in a section of work")
         return None
 
     def _with_lead(self, text: str) -> str:

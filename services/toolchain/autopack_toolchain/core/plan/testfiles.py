@@ -19,26 +19,29 @@ def tests_of(path: str, layout: Layout, known: Knowledge) -> list[str]:
         name = path.rpartition("/")[2].lower()
         mirrored = [d for d in layout.directories_named(name) if layout.is_test(d) and d != path]
         return [f"{directory}/" for directory in sorted(mirrored, key=lambda d: (-_shared(d, path), d))[:MAX_TESTS]]
-    found = [
-        other
-        for name in _names(path, known)
-        for other in layout.files_named(name)
-        if other != path and (layout.is_test(other) or parent_of(other) == parent_of(path))
-    ]
     directory = parent_of(path)
+    named = [other for name in _names(path, known) for other in layout.files_named(name) if other != path]
+    found = [other for other in named if parent_of(other) == directory or (_tests_for(other, layout, path))]
     beside = [name for name in layout.names_in(directory) if name in known.tests_beside]
     found += [name if directory == "." else f"{directory}/{name}" for name in beside]
-    found = [other for other in dict.fromkeys(found) if other != path]
-    near = [
-        other for other in found if parent_of(other) == parent_of(path) or _shared(parent_of(other), parent_of(path))
-    ]
-    return sorted(near or found, key=lambda p: (-_shared(p, path), p))[:MAX_TESTS]
+    kept = [other for other in dict.fromkeys(found) if other != path]
+    return sorted(kept, key=lambda other: (-_shared(other, path), other))[:MAX_TESTS]
+
+
+def _tests_for(test: str, layout: Layout, path: str) -> bool:
+    """Whether a directory of tests is one for the directory of a file: what holds the tests holds the file too."""
+    above = test
+    while above != "." and layout.is_test(above):
+        above = parent_of(above)
+    return above == "." or path.startswith(f"{above}/")
 
 
 def new_test_place(path: str, layout: Layout, known: Knowledge) -> tuple[str, bool] | None:
     """(where a new test of a file belongs, whether that is a directory): beside it where tests are kept so, else the
     nearest root.
     """
+    if not any(True for _ in _names(path, known)) and not layout.is_directory(path):
+        return None
     directory = parent_of(path)
     siblings = layout.names_in(directory)
     extension = path.rpartition(".")[2]
