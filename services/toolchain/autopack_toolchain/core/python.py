@@ -126,8 +126,8 @@ def _table_claims(workspace: Workspace, directory: str) -> Iterator[tuple[str, E
 
 
 def _workspace_member(workspace: Workspace, directory: str) -> Evidence | None:
-    """Evidence that a uv workspace above has this directory among its members."""
-    for above in parents(directory):
+    """Evidence that a uv workspace above has this directory among its members, which are those with a manifest."""
+    for above in parents(directory) if workspace.has(directory, "pyproject.toml") else ():
         path = join(above, "pyproject.toml")
         members = strings(table(workspace.toml(path), "tool", "uv", "workspace").get("members"))
         inner = directory if above == "." else directory.removeprefix(f"{above}/")

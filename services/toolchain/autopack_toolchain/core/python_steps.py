@@ -64,13 +64,17 @@ def python_steps(
     """Candidates for steps of the project in ``directory``, one set for each manager."""
     declared = declarations(workspace, directory)
     for manager in sorted(set(managers)):
-        if manager != "pip" and not (workspace.has(directory, "pyproject.toml") or workspace.has(directory, "Pipfile")):
+        if manager != "pip" and not workspace.has(directory, _manifest(manager)):
             continue
         project = _Project(workspace, directory, manager, declared, tests)
         yield from project.install()
         yield from project.test()
         yield from project.checks()
         yield from project.run()
+
+
+def _manifest(manager: str) -> str:
+    return "Pipfile" if manager == "pipenv" else "pyproject.toml"
 
 
 class _Project:
@@ -84,7 +88,7 @@ class _Project:
         self.manager = manager
         self.declared = declared
         self.tests = tests
-        self.manifest = join(directory, "Pipfile" if manager == "pipenv" else "pyproject.toml")
+        self.manifest = join(directory, _manifest(manager))
         self.selection = self._select()
 
     # what is installed
