@@ -43,6 +43,9 @@ class OneProject(ToolchainServiceServicer):
     async def GetSnapshotSpec(self, request: Any, context: Any) -> pb.GetSnapshotSpecResponse:
         return pb.GetSnapshotSpecResponse()
 
+    async def NormalizePlan(self, request: Any, context: Any) -> pb.NormalizePlanResponse:
+        return pb.NormalizePlanResponse()
+
 
 async def test_first_example_prints_projects_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
     code = re.findall(r"```python\n(.*?)```", README.read_text(), re.DOTALL)[0]

@@ -7,7 +7,8 @@ from autopack_cli.main import app
 from typer.testing import CliRunner
 
 COMMANDS = (
-    ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",), ("serve",), ("health",),
+    ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
+    ("serve",), ("health",),
     ("config",), ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
     ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip

@@ -193,7 +193,7 @@ def _start(index: int, number: str, title: str, lines: Sequence[Line], known: Kn
 
 def _rows(lines: Sequence[Line], known: Knowledge) -> list[Start]:
     """Rows of a table with a column for dependencies."""
-    found = []
+    found: list[Start] = []
     for index, line in enumerate(lines):
         row = read_row(line, known) if line.kind is Kind.ROW else None
         if row is not None and row.needs is not None:
