@@ -119,7 +119,10 @@ def evaluated(samples: Samples) -> dict[str, Figures]:
     """Leave-one-repository-out figures by what was asked and the track."""
     managers = left_out(samples.managers, MANAGER_SIGNS, MANAGER_PRIOR)
     steps = left_out(samples.steps, STEP_SIGNS, STEP_PRIOR)
-    together = {"all steps": [answer for found in steps.values() for answer in found]}
+    together = {
+        "test, both": [answer for about, found in steps.items() if about.startswith("test,") for answer in found],
+        "all steps": [answer for found in steps.values() for answer in found],
+    }
     return {about: figures(found) for about, found in (managers | steps | together).items()}
 
 
