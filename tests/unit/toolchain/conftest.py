@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import pytest
-from autopack_toolchain import Detection, SnapshotFile, SnapshotTree, detect_tree
+from autopack_toolchain import (
+    Detection,
+    NormalizedPlan,
+    SnapshotFile,
+    SnapshotTree,
+    detect_tree,
+    normalize_plan_tree,
+)
 from autopack_toolchain.core.registry import default_registry
 from autopack_toolchain.core.tasks import Task, read_tasks
 from autopack_toolchain.core.workspace import Workspace
@@ -56,3 +65,27 @@ def _tree(files: Files, executable: frozenset[str]) -> SnapshotTree:
         data = content.encode() if isinstance(content, str) else content
         held.append(SnapshotFile(path, len(data), 0o100755 if path in executable else 0o100644, data))
     return SnapshotTree(held)
+
+
+PLANS = Path(__file__).with_name("plans")
+
+
+@pytest.fixture(scope="session")
+def plan_trees() -> dict[str, SnapshotTree]:
+    """The repositories of ``plans/trees.toml`` by name."""
+    trees = {}
+    for name, tree in tomllib.loads((PLANS / "trees.toml").read_text()).items():
+        files = {**dict.fromkeys(tree["paths"].split(), ""), **tree["files"]}
+        held = [SnapshotFile(path, len(text.encode()), 0o100644, text.encode()) for path, text in files.items()]
+        trees[name] = SnapshotTree(held)
+    return trees
+
+
+@pytest.fixture(scope="session")
+def plan_for(plan_trees: dict[str, SnapshotTree]) -> Callable[..., NormalizedPlan]:
+    """The plan in a text for one of the repositories of ``plans/trees.toml``."""
+
+    def plan(text: str, tree: str = "shop") -> NormalizedPlan:
+        return normalize_plan_tree(text, plan_trees[tree])
+
+    return plan

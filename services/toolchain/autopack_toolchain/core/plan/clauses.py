@@ -212,7 +212,8 @@ class _Splitter:
             return False
         before = self._words[first:index]
         stopped = self._stopped(index)
-        doubled = self._known.action_of(before, len(before) - 1, only_imperative=True) is not None
+        last = self._known.action_of(before, len(before) - 1, only_imperative=True)
+        doubled = last is not None and before[-2:-1] in (("to",), ("and",), ("or",), ("can",))
         if len(before) < 2 or (doubled and not stopped):
             return False  # "build and push the image", "lets users add and remove items"
         asked = self._known.phrases["words.requests"].at(self._words, first)

@@ -12,9 +12,10 @@ from .blocks import Kind, Line
 from .clauses import parts
 from .knowledge import Knowledge
 from .model import Decision, Deliverable, Part
+from .requests import STORY, request_of, without_label
 from .roles import heading_role
 from .signs import COLONS
-from .statements import STORY, Sense, Statement, request_of
+from .statements import Sense, Statement
 from .words import stem, words_of
 
 __all__ = ["MAX_DELIVERABLES", "MAX_TEXT", "Draft", "Found", "collect", "finished", "object_of"]
@@ -81,7 +82,11 @@ def collect(
         title_line: index of the line with the title, or -1.
     """
     decisions: list[Decision] = []
-    drafts = [draft for draft in _drafts(statements, lines, known) if draft.line != title_line]
+    drafts = _drafts(statements, lines, known)
+    alone = title_line >= 0 and sum(line.block == lines[title_line].block for line in lines) == 1
+    if not alone and any(draft.line == title_line for draft in drafts):
+        title = ""  # the first of several lines that ask for something: no title
+    drafts = [draft for draft in drafts if not title or draft.line != title_line]
     drafts += _headings(drafts, lines, [index for index in indexes if index != title_line], known)
     drafts.sort(key=lambda draft: draft.line)
     drafts = _merged(_without_summary(drafts, lines, known, decisions), lines, known, decisions)
@@ -225,7 +230,7 @@ def _merged(drafts: Sequence[Draft], lines: Sequence[Line], known: Knowledge, de
 
 
 def _absorb(first: Draft, other: Draft) -> None:
-    if len(other.text) > len(first.text) and other.action:
+    if len(other.text.split()) > len(first.text.split()) and other.action:
         first.text, first.signal = other.text, other.signal
     first.action = first.action or other.action
     first.confidence = min(_CERTAIN, 1 - (1 - first.confidence) * (1 - other.confidence))
@@ -255,7 +260,8 @@ def _from_title(
 ) -> list[Draft]:
     """What the title asks for: requests, a defect, or a thing of which the text says more."""
     place = [line] if line >= 0 else []
-    asked = (request_of(part.text, known, is_item=True) for part in parts(title, known) if not part.negative)
+    said = parts(without_label(title, known), known)
+    asked = (request_of(part.text, known, is_item=True) for part in said if not part.negative)
     requests = [request for request in asked if request is not None]
     if requests:
         return [Draft(request.text, request.action, 0.8, "title", line, place) for request in requests]

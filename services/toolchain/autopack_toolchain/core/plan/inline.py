@@ -28,7 +28,7 @@ _TAG = re.compile(
 )
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 _OPENS_STRONG = re.compile(rf"(?:(?<=[\s(\"'\[|:{DASHES}])|^)\*{{1,3}}(?=[^\s*./])", re.MULTILINE)
-_CLOSES_STRONG = re.compile(rf"(?<=[^\s*/])\*{{1,3}}(?=$|[\s.,:;!?)\"'\]|{DASHES}])", re.MULTILINE)
+_CLOSES_STRONG = re.compile(rf"(?<=[^\s*/\\])\*{{1,3}}(?=$|[\s.,:;!?)\"'\]|{DASHES}])", re.MULTILINE)
 _EMPHASIS = re.compile(r"(?<![\w/])_{1,2}([^\W_][^_\n]*[^\W_]|[^\W_])_{1,2}(?![\w./])")
 _ESCAPE = re.compile(r"\\([\\`*_{}\[\]()#+\-.!|<>~])")
 _BLANKS = re.compile(r"[ \t\u00a0\u200b]+")

@@ -20,6 +20,9 @@ _SAMPLE = 20_000
 _FOREIGN_SHARE = 0.2
 """Share of letters that are no Latin ones from which on a text is not English: names and signs stay below it."""
 
+_FOREIGN_WORDS = 2
+"""A single word of another language may be one of English too ("per line")."""
+
 _BY_LIST = 0.3
 _BY_TITLE = 0.2
 """Confidence of what only the form of the text says."""
@@ -39,7 +42,7 @@ def is_english(text: str, known: Knowledge) -> bool:
     words = words_of(text)
     english = sum(word in known.words["languages.english"] for word in words)
     others = sum(word in known.words["languages.others"] - known.words["languages.english"] for word in words)
-    return english >= others
+    return english >= others or others < _FOREIGN_WORDS
 
 
 def foreign_statements(lines: Sequence[Line], known: Knowledge) -> list[Statement]:

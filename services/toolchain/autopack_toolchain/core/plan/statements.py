@@ -11,56 +11,22 @@ from .blocks import Kind, Line
 from .clauses import Part, begins_negative, masked, parts, sentences
 from .knowledge import Knowledge
 from .model import Role
+from .requests import Request, request_of, skip_fillers, without_label
 from .roles import Roles, heading_role, labelled
 from .signs import COLONS, COMMAS, DASHES, ENDS, SEMICOLONS
 from .tables import read_row
 from .words import stem, words_of
 
-__all__ = ["STORY", "Sense", "Statement", "read_statements", "request_of"]
+__all__ = ["Sense", "Statement", "read_statements"]
 
 MAX_STATEMENTS = 5_000
 """Statements looked at; what is behind is not read. A plan of 256 KiB has fewer unless it is no plan."""
-
-STORY = "user story"
-"""Why a sentence is a deliverable: "As a ..., I want ..."."""
 
 MAX_SENTENCE = 2_000
 """Characters of a sentence that are looked at: a longer one is data."""
 
 _PREFIX = re.compile(rf"(`[^`]{{1,200}}`|[^\s:`][^:`\n]{{0,58}}?)(?:\s*[{COLONS}]|\s+[{DASHES}])\s+(?=\S)")
-_CONVENTIONAL = re.compile(r"([a-zA-Z]{2,12})(\([^()\n]{1,60}\))?!?:\s+(?=\S)")
-_STORY = re.compile(r"[Aa]s (?:an?|the) [^,\n]{1,80},?\s+(?:I|we)\s+(?:want|need|would like|can|should be able)\b")
-_FINITE = frozenset(
-    [
-        "is",
-        "are",
-        "was",
-        "were",
-        "has",
-        "have",
-        "had",
-        "fails",
-        "fail",
-        "does",
-        "do",
-        "should",
-        "must",
-        "can",
-        "cannot",
-        "will",
-        "would",
-        "needs",
-        "crashes",
-        "hangs",
-        "leaks",
-        "works",
-        "takes",
-        "seems",
-        "gets",
-        "shows",
-        "got",
-    ]
-)
+_GREETING = re.compile(r"^(?:hi|hello|hey|dear)\b[^,.:;!?\n]{0,40}[,!]\s*", re.IGNORECASE)
 _ORDERS = frozenset({"do", "don't", "dont", "please", "never", "avoid", "leave", "keep"})
 _CHECKS = (("run",), ("execute",), ("verify",), ("check",), ("rerun",))
 _CHECKED = frozenset(
@@ -122,72 +88,10 @@ def read_statements(lines: list[Line], roles: Roles, known: Knowledge) -> list[S
         role = roles.of(line)
         reader = _Reader(line, index, role, lines, known, below_request=line.parent in asked)
         some = list(reader.read())
-        if any(statement.sense is Sense.DELIVERABLE for statement in some):
+        if any(statement.sense in (Sense.DELIVERABLE, Sense.DETAIL) for statement in some):
             asked.add(index)
         found += some
     return found
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """That a text asks for something: how sure, which action, the text without what introduces it, and why."""
-
-    text: str
-    action: str
-    confidence: float
-    signal: str
-
-
-def request_of(text: str, known: Knowledge, *, is_item: bool) -> Request | None:
-    """What a text asks for, if it asks: an imperative, "we need to ...", a story, or a noun for a verb.
-
-    A paragraph has to be in the imperative ("Add ..."); an item may also say "Adds ..." or "Adding ...".
-    """
-    if _STORY.match(text):
-        return Request(text, "create", 0.8, STORY)
-    words = words_of(masked(text))
-    asked = known.phrases["words.requests"].at(words, 0)
-    if asked is not None:
-        rest = _behind(text, asked[1])
-        action = known.action_of(words, asked[1] + _fillers(words[asked[1] :], known))
-        return Request(_capital(rest), action[0] if action else "", 0.8 if action else 0.6, "request") if rest else None
-    skipped = _fillers(words, known)
-    wished = known.phrases["words.wishes"].at(words, skipped)
-    if wished is not None and len(words) > wished[1]:
-        return Request(_capital(_behind(text, skipped + wished[1])), "create", 0.65, "wish")
-    noun = known.noun_index.at(words, skipped)
-    if noun is not None and is_item:
-        return Request(_capital(_behind(text, skipped)), known.nouns[noun[0]], 0.75, "noun for a verb")
-    found = known.action_of(words, skipped, only_imperative=not is_item)
-    if found is None or len(words) <= skipped + found[1] or _is_noun(words, skipped, known):
-        return None
-    return Request(_capital(_behind(text, skipped)), found[0], 0.9 if is_item else 0.85, "imperative")
-
-
-def _is_noun(words: tuple[str, ...], at: int, known: Knowledge) -> bool:
-    """Whether the word is a subject ("Cache invalidation fails"), not a verb."""
-    if words[at] not in known.words["words.also_nouns"]:
-        return False
-    following = words[at + 1 : at + 4]
-    if following and following[0] in known.words["words.determiners"]:
-        return False
-    return not _FINITE.isdisjoint(following) or following[:1] == ("of",)
-
-
-def _fillers(words: tuple[str, ...], known: Knowledge) -> int:
-    return next((n for n, word in enumerate(words) if word not in known.words["words.fillers"]), len(words))
-
-
-def _behind(text: str, count: int) -> str:
-    """``text`` without its first ``count`` words."""
-    from_words = [match.start() for match in re.finditer(r"\S+", text)]
-    hidden = masked(text)
-    starts = [at for at in from_words if words_of(hidden[at : at + 100].split(" ", 1)[0])]
-    return text[starts[count] :] if count < len(starts) else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
 
 
 class _Reader:
@@ -234,9 +138,7 @@ class _Reader:
         if asks_reader or introduces:
             yield self._made(sentence, Sense.CONTEXT)
             return
-        subject = _CONVENTIONAL.match(sentence)
-        if subject and any(subject.group(1).lower() in signs.labels for signs in self._known.categories.values()):
-            sentence = sentence[subject.end() :]
+        sentence = without_label(_GREETING.sub("", sentence), self._known)
         for part in parts(sentence, self._known):
             yield self._part(part)
 
@@ -313,7 +215,7 @@ class _Reader:
 
     def _constrains(self, words: tuple[str, ...]) -> bool:
         known = self._known
-        at = _fillers(words, known)
+        at = skip_fillers(words, known)
         first = known.phrases["constraints.verbs"].at(words, at)
         if first is not None and first[0] in ("ensure", "respect", "continue"):
             return known.phrases["constraints.words"].any(words) or not {"pass", "passes", "green", "still"}.isdisjoint(
@@ -327,7 +229,7 @@ class _Reader:
     def _asked(self, text: str, words: tuple[str, ...]) -> Statement:
         is_item = self._line.kind in (Kind.ITEM, Kind.ROW)
         request = request_of(text, self._known, is_item=is_item) or self._behind_prefix(text, is_item=is_item)
-        if words[_fillers(words, self._known) :][:1] in _CHECKS and not _CHECKED.isdisjoint(words):
+        if words[skip_fillers(words, self._known) :][:1] in _CHECKS and not _CHECKED.isdisjoint(words):
             return self._made(text, Sense.VALIDATION)
         if self._role is Role.VALIDATION and (
             request is None
@@ -336,7 +238,8 @@ class _Reader:
         ):
             return self._made(text, Sense.VALIDATION)
         if request is not None:
-            return self._made(request.text, Sense.DELIVERABLE, self._weighed(request))
+            request = self._weighed(request)
+            return self._made(request.text, Sense.DELIVERABLE, request)
         wanted = self._wanted(text, words) or self._needed(text, words)
         if wanted is not None:
             return self._made(wanted.text, Sense.DELIVERABLE, wanted)
