@@ -39,7 +39,7 @@ def request_of(text: str, known: Knowledge, *, is_item: bool) -> Request | None:
     asked = known.phrases["words.requests"].at(words, 0)
     if asked is not None:
         rest = _behind(text, asked[1])
-        action = known.action_of(words, asked[1] + skipskip_fillers(words[asked[1] :], known))
+        action = known.action_of(words, asked[1] + skip_fillers(words[asked[1] :], known))
         return Request(_capital(rest), action[0] if action else "", 0.8 if action else 0.6, "request") if rest else None
     skipped = skip_fillers(words, known)
     wished = known.phrases["words.wishes"].at(words, skipped)
@@ -72,7 +72,7 @@ def _is_noun(words: tuple[str, ...], at: int, known: Knowledge) -> bool:
     return not known.words["words.finite"].isdisjoint(following) or following[:1] == ("of",)
 
 
-def skipskip_fillers(words: tuple[str, ...], known: Knowledge) -> int:
+def skip_fillers(words: tuple[str, ...], known: Knowledge) -> int:
     return next((n for n, word in enumerate(words) if word not in known.words["words.fillers"]), len(words))
 
 
