@@ -166,7 +166,7 @@ func TestAdd(t *testing.T) {
             "calc_test.go": test,
         }
     )
-    project.prove(manager="go", test="calc_test.go", also=(StepKind.LINT,), installs=True)
+    project.prove(manager="go", test="calc_test.go", also=(StepKind.LINT,))
 
 
 def test_a_make_target_that_prepares_the_tests(project: RealProject) -> None:
@@ -205,6 +205,7 @@ def test_tasks_of_poe_in_a_uv_project(project: RealProject) -> None:
     project.prove(manager="uv", test="tests/test_calc.py")
 
 
+@pytest.mark.long
 def test_scripts_of_pdm(project: RealProject) -> None:
     project.write(
         {
@@ -236,6 +237,7 @@ def test_a_workflow_that_runs_tox(project: RealProject) -> None:
     project.prove(manager="pip", test="tests/test_calc.py")
 
 
+@pytest.mark.long
 def test_a_workflow_that_runs_nox(project: RealProject) -> None:
     noxfile = """
 import nox
@@ -326,7 +328,8 @@ fn adds() {
             ".gitignore": "target/\n",
         }
     )
-    project.prove(manager="cargo", test="src/lib.rs", also=(StepKind.BUILD, StepKind.LINT, StepKind.FORMAT))
+    checks = (StepKind.BUILD, StepKind.LINT, StepKind.FORMAT)
+    project.prove(manager="cargo", test="src/lib.rs", also=checks, installs=False)
 
 
 def test_a_workspace_of_go(project: RealProject) -> None:
@@ -361,6 +364,7 @@ func TestAdd(t *testing.T) {
     project.prove(manager="go", workdir="sums", test="sums/sums_test.go", installs=False)
 
 
+@pytest.mark.long
 def test_a_member_of_a_pnpm_workspace_without_a_script(project: RealProject) -> None:
     project.needs("pnpm")
     test = """

@@ -132,7 +132,7 @@ def test_a_cargo_workspace(project: RealProject) -> None:
             ".gitignore": "target/\n",
         }
     )
-    project.prove(manager="cargo", test="crates/calc/src/lib.rs", also=(StepKind.BUILD,))
+    project.prove(manager="cargo", test="crates/calc/src/lib.rs", also=(StepKind.BUILD,), installs=False)
 
 
 def test_make(project: RealProject) -> None:

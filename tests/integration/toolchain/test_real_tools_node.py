@@ -91,6 +91,7 @@ def test_npm_with_scripts(project: RealProject) -> None:
     project.prove(manager="npm", test="test/calc.test.js", also=tuple(StepKind))
 
 
+@pytest.mark.long
 def test_npm_and_jest_without_a_script_or_a_lock_file(project: RealProject) -> None:
     project.needs("npm")
     project.write(

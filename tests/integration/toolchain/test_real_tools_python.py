@@ -295,6 +295,7 @@ test = ["pytest==8.3.4"]
     project.prove(manager="pdm", test="tests/test_calc.py")
 
 
+@pytest.mark.long
 def test_pipenv(project: RealProject) -> None:
     project.write(
         {

@@ -95,6 +95,7 @@ def _environment(programs: Path, home: Path) -> dict[str, str]:
     """The environment of a run, as the orchestrator makes it, with ``home`` for the real one."""
     own = Path(sys.prefix) / "bin"  # what the tests themselves run with must not stand in for what a project lacks
     path = [entry for entry in os.environ["PATH"].split(os.pathsep) if entry and Path(entry) != own]
+    java = os.environ.get("JAVA_TOOL_OPTIONS", "")
     variables = {
         "HOME": str(home),
         "PATH": os.pathsep.join([str(programs), *path]),
@@ -110,8 +111,8 @@ def _environment(programs: Path, home: Path) -> dict[str, str]:
         "GRADLE_USER_HOME": str(home / ".gradle"),
         # Poetry would ask for pages that not every index has; these are the ones that all other tools read.
         "POETRY_PYPI_MIRROR_URL": _package_index(),
-        # Java takes the home from the list of users, whatever HOME says.
-        "MAVEN_OPTS": f"{os.environ.get('MAVEN_OPTS', '')} -Duser.home={home}".strip(),
+        # Java takes the home from the list of users, whatever HOME says; and these programs end before they get fast.
+        "JAVA_TOOL_OPTIONS": f"{java} '-Duser.home={home}' -XX:TieredStopAtLevel=1 -XX:+UseSerialGC".strip(),
     }
     return base_environment(os.environ, (), variables)
 
