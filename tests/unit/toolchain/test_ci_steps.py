@@ -146,7 +146,10 @@ def test_an_action_stands_for_the_command_it_runs(detect_files: Detect) -> None:
 
 
 def test_a_broken_workflow_is_a_warning_and_the_rest_is_still_read(detect_files: Detect) -> None:
-    files = {".github/workflows/a.yml": "on: push\njobs:\n  a: [\n    run: x\n", ".github/workflows/b.yml": workflow("run: pytest -q")}
+    files = {
+        ".github/workflows/a.yml": "on: push\njobs:\n  a: [\n    run: x\n",
+        ".github/workflows/b.yml": workflow("run: pytest -q"),
+    }
     detection = detect_files({**PYTHON, **files})
     assert line(only(detection), StepKind.TEST) == "pytest -q"
     assert [(w.reason, w.paths) for w in detection.warnings] == [("BROKEN_MANIFEST", (".github/workflows/a.yml",))]
