@@ -38,7 +38,7 @@ def refused(answer: NormalizedPlan) -> tuple[str, ...]:
         ("## Tasks\n- a `--quiet` flag\n- less noise", ["a `--quiet` flag", "less noise"]),
         ("The command should:\n- accept a path\n- print a table",
          ["The command should accept a path", "The command should print a table"]),
-        ("- `cart.py`: round per line\n- Client - retry failed calls", ["Client - retry failed calls"]),
+        ("- `cart.py`: frobnicate\n- Client - retry failed calls", ["Client - retry failed calls"]),
         ("- `cart.py`: change the rounding", ["`cart.py`: change the rounding"]),
         ("feat(cart): add a discount", ["Add a discount"]),
         ("**Add** a _cache_ to [the cart](src/shop/cart.py)", ["Add a cache to the cart (src/shop/cart.py)"]),

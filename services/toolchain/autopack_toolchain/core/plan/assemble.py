@@ -106,6 +106,8 @@ def assemble(
     scope = Scope(include, _bounded(found.exclude.values(), found))
     deliverables = tuple(finished(draft, text.numbers) for draft in text.drafts)
     factor = 1.0 if english else _FOREIGN
+    # The whole project in scope says that nothing was named, not that it is much work.
+    files = 0 if sure == ANYWHERE else preflight.files_in_scope
     phase = PlanPhase(
         phase_id=phase_id,
         title=text.title or deliverables[0].text[:MAX_ITEM],
@@ -119,7 +121,7 @@ def assemble(
         scope=scope,
         read_only_context=context,
         validation_steps=validation.steps,
-        budget=budget_of(explicit, size_of(len(deliverables), preflight.files_in_scope, known), known),
+        budget=budget_of(explicit, size_of(len(deliverables), files, known), known),
         preflight=preflight,
         confidence=_confidence(text, found, guesses, sure, validation.confidence, factor),
     )

@@ -156,7 +156,8 @@ class _Splitter:
                 continue
             after = self._after_joins(index)
             joined = after > index or self._stopped(index)
-            if self._is_without(index) or (joined and self._is_negation(index, after)):
+            forbids = joined and (self._is_negation(index, after) or self._stays(after))
+            if self._is_without(index) or forbids:
                 yield self._tokens[index].start, True, False
                 first, negative = after + 1, True
             elif self._is_exception(index):
@@ -197,6 +198,12 @@ class _Splitter:
         following = self._words[after + found[1] : after + found[1] + 1]
         forbidden = bool(following) and stem(following[0]) in self._known.words["negation.forbidden"]
         return forbidden or self._stopped(index)
+
+    def _stays(self, after: int) -> bool:
+        """ "leave the files in `x/` untouched"."""
+        verb = self._words[after : after + 1]
+        stays = verb in (("leave",), ("keep",), ("leaving",), ("keeping",))
+        return stays and self._known.phrases["negation.frozen"].any(self._words[after:])
 
     def _is_exception(self, index: int) -> bool:
         found = self._known.phrases["negation.except"].at(self._words, index)

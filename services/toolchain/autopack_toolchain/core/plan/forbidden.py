@@ -131,7 +131,8 @@ def _exclude(mention: Mention, evidence: Evidence, found: Located) -> None:
 
 
 def _is_object(text: str, before: int, mention: Mention, known: Knowledge) -> bool:
-    front = list(words_of(masked(text[before : mention.start])))
+    hidden = masked(text)
+    front = list(words_of(hidden[before : mention.start].strip("`")))
     if text[: mention.start].rstrip(" `").endswith("("):
         # "the release workflow (.github/workflows/release.yml)": the words in front say what the path is.
         touched = next((n for n, word in enumerate(reversed(front)) if _touches(word, known)), _APPOSITION)
@@ -140,7 +141,7 @@ def _is_object(text: str, before: int, mention: Mention, known: Knowledge) -> bo
         front.pop()
     if before:
         return not front
-    behind = words_of(masked(text[mention.end :]))
+    behind = words_of(hidden[mention.end :])
     if not front:
         stays = known.phrases["negation.frozen"].any(behind) or any(_touches(word, known) for word in behind)
         return not behind or stays or set(behind) <= _BETWEEN

@@ -61,6 +61,7 @@ _SIDE = 0.5
 """Tests and examples are less likely meant than what they are about."""
 
 _CERTAIN = 0.85
+_ADDRESS = re.compile(r"\S*(?:://|@)\S*")
 _IDENTIFIER = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]|[^_]_[^_]")
 """Inside of a word: CamelCase or snake_case."""
 
@@ -196,7 +197,7 @@ def _words(text: str) -> tuple[list[str], set[int]]:
     words: list[str] = []
     coded: set[int] = set()
     spans = {start: text[start:end].strip("`") for start, end in code_spans(text)}
-    for token in tokenize(masked(text)):
+    for token in tokenize(_ADDRESS.sub(lambda match: " " * len(match.group()), masked(text))):
         inner = spans.get(token.start - 1)
         written = text[token.start : token.end]
         if inner is None and _IDENTIFIER.search(written) is None:

@@ -139,6 +139,8 @@ class _Locator:
         self._words(own)
         self._tests()
         self._contradictions()
+        if self._found.exclusive:
+            self._found.sure = dict.fromkeys(self._found.sure, NAMED)
         return self._found
 
     def _draft(self, draft: Draft) -> float:
@@ -148,7 +150,8 @@ class _Locator:
         source = " ; ".join(filter(None, (draft.text, draft.places, *draft.details)))
         before = len(self._found.include)
         sure = 0.0
-        for mention in find_mentions(source, self._layout, self._known):
+        # A new file without a directory last: it belongs beside the others.
+        for mention in sorted(find_mentions(source, self._layout, self._known), key=_is_bare):
             if mention.reference:
                 refer(self._found, mention, evidence, "REFERENCED")
             elif test and self._is_source(mention):
@@ -249,7 +252,6 @@ class _Locator:
             self._found.exclusive = True
         for mention in kept:
             take(self._found, mention, evidence)
-        self._found.sure = dict.fromkeys(self._found.sure, NAMED)
 
     def _title(self) -> None:
         evidence = Evidence("", self._text.title_number, "title", BY_ALIAS)
@@ -334,3 +336,7 @@ class _Locator:
 
     def _number(self, line: int) -> int:
         return self._text.numbers[line] if line >= 0 else self._text.title_number
+
+
+def _is_bare(mention: Mention) -> bool:
+    return mention.resolution.match is Match.NEW and "/" not in mention.resolution.paths[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .blocks import Kind, Line, read_lines
+from .clauses import sentences
 from .knowledge import Knowledge
 from .language import foreign_statements, is_english
 from .model import Role
@@ -97,5 +98,9 @@ def _title_line(lines: Sequence[Line], known: Knowledge) -> int:
     words = words_of(line.text)
     if " ".join(words) in known.sections or known.section_prefix_index.at(words, 0):
         return -1
-    is_phrase = len(words) > 1 and not line.text.endswith((".", ",", ":", "!", "?", ";", *ENDS))
+    is_phrase = (
+        len(words) > 1
+        and len(sentences(line.text, known)) == 1
+        and not line.text.endswith((".", ",", ":", "!", "?", ";", *ENDS))
+    )
     return first if line.kind is Kind.HEADING or (is_phrase and len(line.text) <= MAX_TITLE // 2) else -1

@@ -117,6 +117,8 @@ class _Reader:
                 yield Statement(text, Sense.CONTEXT, self._index)
                 return
             text, self._places = row.text, row.places
+            if row.is_task and self._role is None:
+                self._role = Role.WORK
             if row.done:
                 yield Statement(text, Sense.DONE, self._index)
                 return

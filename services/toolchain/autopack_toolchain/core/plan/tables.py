@@ -21,6 +21,7 @@ class Row:
         name: of the phase that the row is, empty without such a column.
         needs: what it depends on; None without such a column.
         done: whether a status column says that it is done.
+        is_task: whether a column of tasks says it, and not only its verb.
     """
 
     text: str
@@ -28,6 +29,7 @@ class Row:
     name: str
     needs: str | None
     done: bool
+    is_task: bool
 
 
 def read_row(line: Line, known: Knowledge) -> Row | None:
@@ -47,5 +49,6 @@ def read_row(line: Line, known: Knowledge) -> Row | None:
         places=", ".join(text for text in column("places") if text and text != task),
         name=next((text for text in column("name") if text and text != task), ""),
         needs=next(iter(column("needs")), None),
+        is_task=task in column("task"),
         done=any(text.strip().lower() in known.words["tables.finished"] for text in column("status")),
     )
