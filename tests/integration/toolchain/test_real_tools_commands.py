@@ -223,6 +223,7 @@ def test_scripts_of_pdm(project: RealProject) -> None:
 SETUP_PY = 'from setuptools import setup\n\nsetup(name="calc", version="1.0.0", py_modules=["calc"])\n'
 
 
+@pytest.mark.long
 def test_a_workflow_that_runs_tox(project: RealProject) -> None:
     project.write(
         {
@@ -276,7 +277,7 @@ def test_recipes_of_just(project: RealProject) -> None:
 
 
 def test_the_workflow_of_a_cmake_project(project: RealProject) -> None:
-    project.needs("cmake", "ctest", "cc", "make")
+    project.needs("cmake", "cc", "make")
     manifest = """
 cmake_minimum_required(VERSION 3.16)
 project(calc C)
