@@ -215,7 +215,8 @@ def _is_budget(statement: Statement, kinds: int, known: Knowledge) -> bool:
         return not about_product and strong and (own or kinds > 1) and len(words) <= 2 * _SHORT
     if about_product and not kinds > 1:
         return False
-    return strong or (weak and (kinds > 1 or len(words) <= _SHORT))
+    begins = any(known.phrases["budgets.weak"].at(words, at) for at in (0, 1))
+    return strong or (weak and kinds > 1) or (begins and len(words) <= _SHORT)
 
 
 def _set(found: Explicit, kind: str, value: int, line: int) -> None:
