@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pathspec
@@ -43,8 +43,7 @@ def snapshot(path: str | os.PathLike[str], spec: GetSnapshotSpecResponse) -> Wor
     root = os.open(real, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         walk = _walk(root, real, spec)
-        # RE2: patterns of a server are no reason to trust them with time.
-        wanted = pathspec.GitIgnoreSpec.from_lines(spec.content_patterns, backend="re2")
+        wanted = _Wanted(spec.content_patterns)
         entries = sorted((entry for listing in walk for entry in _entries(listing, wanted)), key=_path)
         tracked = walk.tracked[:MAX_TRACKED_DIRECTORIES]
         result = WorkspaceSnapshot(truncated=bool(walk.stopped), tracked_directories=sorted(tracked))
@@ -67,9 +66,21 @@ def _walk(root: int, path: Path, spec: GetSnapshotSpecResponse) -> Walk:
     return Walk(root, path, rules, WalkBudget(spec.max_files, depth, MAX_SECONDS), [Path("/")])
 
 
-def _entries(listing: Listing, wanted: pathspec.GitIgnoreSpec) -> Iterator[SnapshotFile]:
+class _Wanted:
+    """Which paths match the patterns of the service."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        # RE2: patterns of a server are no reason to trust them with time.
+        self._spec = pathspec.GitIgnoreSpec.from_lines(patterns, backend="re2")
+
+    def __contains__(self, path: str) -> bool:
+        # No pattern of the library goes past a line end, though the name of a directory may have one.
+        return self._spec.match_file(path.replace("\n", " "))
+
+
+def _entries(listing: Listing, wanted: _Wanted) -> Iterator[SnapshotFile]:
     """Files, and what bears the name of a manifest without being one: only that is worth a warning."""
-    for entry in (*listing.files, *(e for e in listing.others if wanted.match_file(listing.prefix + e.name))):
+    for entry in (*listing.files, *(e for e in listing.others if listing.prefix + e.name in wanted)):
         try:
             found = entry.stat(follow_symlinks=False)
         except OSError:  # gone meanwhile
@@ -81,7 +92,7 @@ def _fill(
     result: WorkspaceSnapshot,
     root: int,
     entries: list[SnapshotFile],
-    wanted: pathspec.GitIgnoreSpec,
+    wanted: _Wanted,
     spec: GetSnapshotSpecResponse,
 ) -> None:
     """Adds the entries, with the content of those that are wanted as long as there is room."""
@@ -90,7 +101,7 @@ def _fill(
         if len(result.files) >= spec.max_files:
             result.truncated = True
             break
-        if stat.S_ISREG(entry.mode) and entry.size <= spec.max_content_bytes and wanted.match_file(entry.path):
+        if stat.S_ISREG(entry.mode) and entry.size <= spec.max_content_bytes and entry.path in wanted:
             content = read_regular(root, entry.path.split("/"), min(spec.max_content_bytes, room))
             if content is not None:
                 entry.content = content
