@@ -255,3 +255,20 @@ def test_a_table_with_dependencies_is_a_graph(plan: Plan) -> None:
     assert docs.depends_on == (writer.phase_id, command.phase_id)
     assert globs(command) == {"src/shop/cli.py", "src/shop/export/**"}
     assert globs(docs) == {"docs/tutorial.md"}
+
+
+def test_the_ticket_of_the_readme_becomes_what_the_readme_says(plan_trees: dict[str, SnapshotTree]) -> None:
+    readme = (Path(__file__).parents[3] / "services/toolchain/README.md").read_text()
+    text = readme.partition("## Plans")[2].partition("```text\n")[2].partition("```")[0]
+    phase = only(normalize_plan_tree(text, plan_trees["shop"]))
+    assert texts(phase) == [
+        "Fix: Login fails with 500 when the email contains a plus sign",
+        "Add a regression test",
+    ]
+    assert phase.deliverables[0].details == ("Fix it like in `src/shop/auth/tokens.py`",)
+    assert category(phase) is Category.BUGFIX
+    assert globs(phase) == {"src/shop/auth/login.py", "tests/auth/test_login.py"}
+    assert excluded(phase) == {"src/shop/legacy/**"}
+    assert context(phase)["src/shop/auth/tokens.py"] == "REFERENCED"
+    assert commands(phase)[0] == "uv run pytest"
+    assert phase.budget.defaulted == ()

@@ -91,6 +91,8 @@ def collect(
     drafts.sort(key=lambda draft: draft.line)
     drafts = _merged(_without_summary(drafts, lines, known, decisions), lines, known, decisions)
     titled = _from_title(title, title_line, known, statements, drafts)
+    if titled:
+        drafts = _without_pronouns(titled[0], drafts, known)
     if titled and _is_covered(titled, drafts, known):
         decisions += [_decision(draft, lines, drafts[0].text, "TITLE_SAYS_THE_SAME") for draft in titled]
     else:
@@ -121,8 +123,9 @@ def object_of(text: str, known: Knowledge) -> tuple[tuple[str, ...], frozenset[s
     verb = known.action_of(words, at)
     at += noun[1] if noun else verb[1] if verb and len(words) > at + verb[1] else 0
     head: list[str] = []
+    begins = at
     for place, word in enumerate(words[at:], at):
-        if word in known.words["words.prepositions"] and head:
+        if word in known.words["words.prepositions"] and place > begins:
             at = place
             break
         if word not in known.words["words.stop"]:
@@ -274,6 +277,18 @@ def _from_title(
     if not drafts and len(words) > 1 and any(statement.sense in told for statement in statements):
         return [Draft(title, "", 0.5, "title", line, place)]
     return []
+
+
+def _without_pronouns(titled: Draft, drafts: Sequence[Draft], known: Knowledge) -> list[Draft]:
+    """ "Please fix it as in `x.py`" is about what the title names: a detail of it."""
+    kept = []
+    for draft in drafts:
+        if draft.action == titled.action and not object_of(draft.text, known)[0]:
+            titled.details.append(draft.text)
+            titled.lines += draft.lines
+        else:
+            kept.append(draft)
+    return kept
 
 
 def _is_covered(titled: Sequence[Draft], drafts: Sequence[Draft], known: Knowledge) -> bool:
