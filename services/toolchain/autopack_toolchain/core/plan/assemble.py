@@ -17,7 +17,18 @@ from .globs import ALL, MAX_GLOB_BYTES, of_directory, of_file
 from .knowledge import Knowledge
 from .layout import Layout
 from .located import Located
-from .model import Category, CategoryGuess, Decision, Part, PhaseConfidence, PlanPhase, Scope, ScopeGlob, ScopeKind
+from .model import (
+    Category,
+    CategoryGuess,
+    Decision,
+    Part,
+    PhaseConfidence,
+    PlanPhase,
+    Preflight,
+    Scope,
+    ScopeGlob,
+    ScopeKind,
+)
 from .named import NAMED
 from .preflight import MAX_PROTECTED, check
 from .scope import PhaseText, locate
@@ -78,36 +89,14 @@ def assemble(
 ) -> Assembled:
     """The whole phase."""
     known = repository.known
-    found = locate(text, repository.layout, known)
-    _add_planned(found, text)
-    first = _best(guess_category(text, (), labels, known))
-    sure = 0.0
-    if not found.include:
-        sure = widen(found, first, repository.detection.projects, known, text.title_number)
-    guesses = guess_category(text, [*found.files()[:MAX_GLOBS], *found.new_files], labels, known)
-    category = _best(guesses)
-    place, upgrade = next(((n, d) for n, d in enumerate(text.drafts) if d.action == "upgrade"), (-1, None))
-    if upgrade is not None and not found.exclusive and found.sure.get(place, 0.0) < NAMED:
-        line = text.numbers[upgrade.line] if upgrade.line >= 0 else text.title_number
-        near = covering(found, repository.detection, known) or repository.detection.projects
-        add_manifests(found, near, Evidence("", line, "upgrade", BY_CATEGORY))
-    if category is Category.DEPENDENCY or upgrade is not None:
-        add_locks(found, default_registry())
-    preflight = check(found, repository.tree, repository.protected, category, known)
-    if not found.include:
-        # Nothing but protected files was named: the rest of the project remains, without them.
-        sure = widen(found, None, repository.detection.projects, known, text.title_number)
-        told = preflight.protected
-        preflight = check(found, repository.tree, repository.protected, category, known)
-        preflight = replace(preflight, protected=tuple(dict.fromkeys([*told, *preflight.protected]))[:MAX_PROTECTED])
+    settled = _settle(text, labels, repository)
+    found, guesses = settled.found, settled.guesses
     validation = validation_steps(found, repository.detection, text.statements, known)
     context = read_only_context(found, covering(found, repository.detection, known), known)
     include = _bounded(found.include.values(), found) or (ScopeGlob(ALL, ScopeKind.DIRECTORY, ANYWHERE, ()),)
     scope = Scope(include, _bounded(found.exclude.values(), found))
     deliverables = tuple(finished(draft, text.numbers) for draft in text.drafts)
     factor = 1.0 if english else _FOREIGN
-    # The whole project in scope says that nothing was named, not that it is much work.
-    files = 0 if sure == ANYWHERE else preflight.files_in_scope
     phase = PlanPhase(
         phase_id=phase_id,
         title=text.title or deliverables[0].text[:MAX_ITEM],
@@ -121,13 +110,60 @@ def assemble(
         scope=scope,
         read_only_context=context,
         validation_steps=validation.steps,
-        budget=budget_of(explicit, size_of(len(deliverables), files, known), known),
-        preflight=preflight,
-        confidence=_confidence(text, found, guesses, sure, validation.confidence, factor),
+        budget=budget_of(explicit, size_of(len(deliverables), settled.named_files, known), known),
+        preflight=settled.preflight,
+        confidence=_confidence(text, found, guesses, settled.widened, validation.confidence, factor),
     )
     decisions = (*_category_decision(guesses), *found.decisions.values())
     created = frozenset(found.paths_in_scope()) - frozenset(found.places())
     return Assembled(phase, created, decisions, (*found.warnings.values(), *validation.warnings))
+
+
+@dataclass(frozen=True, slots=True)
+class _Settled:
+    """Where a phase works and what kind of work it is; ``widened``: how sure a scope is that nothing names, else 0."""
+
+    found: Located
+    guesses: Sequence[CategoryGuess]
+    preflight: Preflight
+    widened: float
+
+    @property
+    def named_files(self) -> int:
+        """Files in scope; none if that is the whole project, which says that nothing was named, not that it is much."""
+        return 0 if self.widened == ANYWHERE else self.preflight.files_in_scope
+
+
+def _settle(text: PhaseText, labels: Sequence[tuple[str, int]], repository: Repository) -> _Settled:
+    """Scope, category and preflight: each needs what the others found so far."""
+    known, projects = repository.known, repository.detection.projects
+    found = locate(text, repository.layout, known)
+    _add_planned(found, text)
+    widened = 0.0
+    if not found.include:
+        widened = widen(found, _best(guess_category(text, (), labels, known)), projects, known, text.title_number)
+    guesses = guess_category(text, [*found.files()[:MAX_GLOBS], *found.new_files], labels, known)
+    category = _best(guesses)
+    _add_dependencies(found, text, category, repository)
+    preflight = check(found, repository.tree, repository.protected, category, known)
+    if not found.include:
+        # Nothing but protected files was named: the rest of the project remains, without them.
+        widened = widen(found, None, projects, known, text.title_number)
+        told = preflight.protected
+        preflight = check(found, repository.tree, repository.protected, category, known)
+        preflight = replace(preflight, protected=tuple(dict.fromkeys([*told, *preflight.protected]))[:MAX_PROTECTED])
+    return _Settled(found, guesses, preflight, widened)
+
+
+def _add_dependencies(found: Located, text: PhaseText, category: Category | None, repository: Repository) -> None:
+    """The manifests of what is to be upgraded, and the lock files beside them."""
+    place, upgrade = next(((n, d) for n, d in enumerate(text.drafts) if d.action == "upgrade"), (-1, None))
+    if upgrade is not None and not found.exclusive and found.sure.get(place, 0.0) < NAMED:
+        line = text.numbers[upgrade.line] if upgrade.line >= 0 else text.title_number
+        near = covering(found, repository.detection, repository.known) or repository.detection.projects
+        add_manifests(found, near, Evidence("", line, "upgrade", BY_CATEGORY))
+    if category is Category.DEPENDENCY or upgrade is not None:
+        add_locks(found, default_registry())
 
 
 def _add_planned(found: Located, text: PhaseText) -> None:

@@ -129,28 +129,19 @@ def verb_forms(verb: str) -> set[str]:
 def parse_knowledge(text: str) -> Knowledge:
     """The registry from its TOML text."""
     data = tomllib.loads(text)
-    actions: dict[str, Action] = {}
-    imperatives: dict[str, str] = {}
-    verbs: dict[str, str] = {}
-    verb_phrases: dict[str, str] = {}
-    nouns: dict[str, str] = {}
-    for name, table in data["actions"].items():
-        actions[name] = Action(name, Category(table["category"]), table["weight"])
-        for verb in table["verbs"]:
-            imperatives.setdefault(verb, name)
-            for form in verb_forms(verb):
-                verbs.setdefault(form, name)
-        for phrase in table["phrases"]:
-            first, *rest = phrase.split()
-            for form in verb_forms(first):
-                verb_phrases.setdefault(" ".join([form, *rest]), name)
-        nouns.update((phrase, name) for phrase in table["nouns"])
+    actions = {
+        name: Action(name, Category(table["category"]), table["weight"]) for name, table in data["actions"].items()
+    }
+    imperatives = {verb: name for name, table in reversed(data["actions"].items()) for verb in table["verbs"]}
+    forms = {form: name for verb, name in imperatives.items() for form in verb_forms(verb)}
+    verb_phrases = _phrase_forms(data["actions"])
+    nouns = {phrase: name for name, table in data["actions"].items() for phrase in table["nouns"]}
     words, phrases = _word_sets(data)
     prefixes = {name: Role(role) for role, names in data["section_prefixes"].items() for name in names}
     return Knowledge(
         actions=actions,
         imperatives=imperatives,
-        verbs={**verbs, **imperatives},
+        verbs={**forms, **imperatives},
         verb_phrases=verb_phrases,
         verb_phrase_index=Phrases(verb_phrases),
         nouns=nouns,
@@ -171,6 +162,16 @@ def parse_knowledge(text: str) -> Knowledge:
         languages_of=data["languages_of"],
         sizes={Size(name): _size(table) for name, table in data["budgets"]["sizes"].items()},
     )
+
+
+def _phrase_forms(actions: Mapping[str, Any]) -> dict[str, str]:
+    """The forms of verbs of several words: "set up", "sets up", "setting up"."""
+    found: dict[str, str] = {}
+    for name, table in actions.items():
+        for phrase in table["phrases"]:
+            first, *rest = phrase.split()
+            found.update((" ".join([form, *rest]), name) for form in verb_forms(first))
+    return found
 
 
 def _word_sets(data: Mapping[str, Any]) -> tuple[dict[str, frozenset[str]], dict[str, Phrases]]:
