@@ -170,3 +170,50 @@ def test_no_tree_makes_detection_raise_and_the_answer_does_not_depend_on_the_ord
     assert all(0 < p.package_manager.confidence < 1 for p in first.projects if p.package_manager.name)
     assert all(p.package_manager.confidence == 0 for p in first.projects if not p.package_manager.name)
     detection_to_proto(first).SerializeToString()
+
+
+DOUBLING = {
+    "Makefile": "a0 = xx\n" + "".join(f"a{n + 1} = $(a{n})$(a{n})\n" for n in range(60)) + "test:\n\techo $(a60)\n",
+    "justfile": "a0 := 'xx'\n" + "".join(f"a{n + 1} := a{n} + a{n}\n" for n in range(60)) + "test:\n  echo {{a60}}\n",
+    "Taskfile.yml": "version: '3'\nvars: {a0: xx}\ntasks:\n"
+    + "".join(f"  t{n}: {{cmds: [{{task: t{n + 1}}}, {{task: t{n + 1}}}]}}\n" for n in range(60))
+    + "  test: {deps: [t0]}\n",
+    "tox.ini": "[x]\na0 = xx\n"
+    + "".join(f"a{n + 1} = {{[x]a{n}}}{{[x]a{n}}}\n" for n in range(60))
+    + "[testenv]\ncommands = {[x]a60}\n",
+    "package.json": '{"scripts": {'
+    + "".join(f'"t{n}": "npm run t{n + 1} && npm run t{n + 1}", ' for n in range(60))
+    + '"test": "npm run t0"}}',
+    "mise.toml": "".join(f'[tasks.t{n}]\ndepends = ["t{n + 1}", "t{n + 1}"]\nrun = "x"\n' for n in range(60)),
+    "deno.jsonc": '{"tasks": {'
+    + "".join(f'"t{n}": "deno task t{n + 1} && deno task t{n + 1}", ' for n in range(60))
+    + "}}",
+    "noxfile.py": "import nox\n" + "".join(f"a{n} = [a{n - 1}, a{n - 1}]\n" for n in range(60)),
+    "pom.xml": "<!DOCTYPE a [<!ENTITY a0 'x'>"
+    + "".join(f"<!ENTITY a{n + 1} '&a{n};&a{n};'>" for n in range(60))
+    + "]><project>&a60;</project>",
+    ".github/workflows/ci.yml": "on: push\nx:\n  - &a0 [x]\n"
+    + "".join(f"  - &a{n + 1} [*a{n}, *a{n}]\n" for n in range(60))
+    + "jobs: {t: {steps: *a60, strategy: {matrix: "
+    + "{"
+    + ", ".join(f"k{n}: [1, 2, 3, 4]" for n in range(60))
+    + "}}}}\n",
+    ".gitlab-ci.yml": ".a0: &a0 {script: [make]}\n"
+    + "".join(f".a{n + 1}: &a{n + 1} {{<<: [*a{n}, *a{n}], k{n}: *a{n}}}\n" for n in range(60))
+    + "test: {<<: *a60}\n",
+    ".circleci/config.yml": "commands:\n"
+    + "".join(f"  c{n}: {{steps: [c{n + 1}, c{n + 1}]}}\n" for n in range(60))
+    + "jobs: {t: {steps: [c0]}}\n",
+    "azure-pipelines.yml": "steps:\n" + "- template: azure-pipelines.yml\n" * 2 + "- script: make test\n",
+    "Cargo.toml": "[package]\nname = 'a'\n[workspace]\nmembers = [" + "'**/*', " * 5_000 + "]\n",
+    "requirements.txt": "-r requirements.txt\n-r ./requirements.txt\n" * 5_000,
+}
+"""What doubles with every line, so that whoever writes it out never ends."""
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("path", sorted(DOUBLING))
+def test_what_doubles_with_every_line_is_not_written_out(detect_files: Detect, path: str) -> None:
+    detection = detect_files({path: DOUBLING[path], **GOOD})
+    assert "good" in {project.workdir for project in detection.projects}
+    assert len(detection_to_proto(detection).SerializeToString()) < 1 << 20
