@@ -115,8 +115,8 @@ HOSTILE = {
     "entities": "&amp;" * 50_000,
     "phases": "Phase 1: " * 28_000,
     "needs": "## A\nadd\n## B (depends on " + "A, " * 80_000 + ")\n",
-    "globs": "".join(f"- fix `src/*{number}*/a*b*c.py`\n" for number in range(6_000)),
-    "paths": "".join(f"- fix a{number}/b.py\n" for number in range(9_000)),
+    "globs": "".join(f"- fix `src/*{number}*/a*b*c.py`\n" for number in range(2_000)),
+    "paths": "".join(f"- fix a{number}/b.py\n" for number in range(3_000)),
 }
 
 
