@@ -14,7 +14,7 @@ import pytest
 from autopack_toolchain import Detection, SnapshotFile, SnapshotTree, detect_tree
 from autopack_toolchain.convert import detection_to_proto
 from autopack_toolchain.core.registry import default_registry
-from autopack_toolchain.core.workspace import MAX_SECONDS, MAX_TOTAL_BYTES, Workspace
+from autopack_toolchain.core.workspace import MAX_SECONDS, MAX_TOTAL_BYTES, MAX_WARNINGS, Workspace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -150,3 +150,11 @@ def test_after_the_limit_of_bytes_nothing_more_is_read_and_it_is_told() -> None:
     workspace = Workspace(held, default_registry())
     assert sum(map(len, texts(workspace, 12))) == MAX_TOTAL_BYTES
     assert [warning.reason for warning in workspace.warnings] == ["TOO_MUCH_TO_READ"]
+
+
+def test_more_warnings_than_anybody_reads_are_counted() -> None:
+    detection = detect_tree(tree({f"{n}/package.json": b"{" for n in range(700)}))
+    assert len(detection.warnings) == MAX_WARNINGS + 1
+    assert [w.message.partition(";")[0] for w in detection.warnings if w.reason == "TOO_MANY_WARNINGS"] == [
+        "200 more warnings were left out"
+    ]

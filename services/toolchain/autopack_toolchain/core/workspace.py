@@ -39,6 +39,9 @@ MAX_SECONDS = 20.0
 """Wall time after which nothing more is read. No tree surveyed takes one; of what is written to be slow to parse, the
 bytes alone allow a minute."""
 
+MAX_WARNINGS = 500
+"""Warnings that are told; nobody reads more, and 50,000 of them are no longer an answer that can be sent."""
+
 _REPLACEMENT = "\ufffd"
 
 
@@ -84,7 +87,8 @@ class Workspace:
 
     def __init__(self, tree: FileTree, registry: Registry, clock: Callable[[], float] = time.monotonic) -> None:
         self.registry = registry
-        self.warnings: list[DetectionWarning] = [*tree.warnings]
+        self._warnings = dict.fromkeys(tree.warnings)
+        self._untold = 0
         self._tree = tree
         self._left = MAX_TOTAL_BYTES
         self._clock = clock
@@ -100,6 +104,14 @@ class Workspace:
         self._own = {directory: names for directory, names in self._names.items() if not self.in_fixture(directory)}
         for path, kind in sorted(tree.irregular.items()):
             self.warn("NOT_A_FILE", f"{path} is {kind}, not a file, and was not read; replace it or ignore this.", path)
+
+    @property
+    def warnings(self) -> list[DetectionWarning]:
+        """Each once, in the order in which they came up."""
+        if not self._untold:
+            return [*self._warnings]
+        message = f"{self._untold:,} more warnings were left out; mend what the others tell, or detect a subdirectory."
+        return [*self._warnings, DetectionWarning("TOO_MANY_WARNINGS", message)]
 
     @property
     def directories(self) -> Mapping[str, set[str]]:
@@ -234,10 +246,12 @@ class Workspace:
         return Evidence(path, self.line(path, *starts) if starts else 0, signal, weight)
 
     def warn(self, reason: str, message: str, *paths: str) -> None:
-        """Adds a warning once."""
+        """Adds a warning once, as long as there are not too many."""
         warning = DetectionWarning(reason, message, paths)
-        if warning not in self.warnings:
-            self.warnings.append(warning)
+        if len(self._warnings) < MAX_WARNINGS:
+            self._warnings[warning] = None
+        elif warning not in self._warnings:
+            self._untold += 1
 
     def _read(self, path: str) -> str:
         directory, _, name = path.rpartition("/")
