@@ -61,8 +61,8 @@ async def plan(ctx: RunContext, detection: Detection | None) -> StepPlan:
 async def make_virtualenvs(ctx: RunContext, projects: Sequence[DetectedProject]) -> None:
     """An environment inside the worktree for every project whose manager would otherwise use the host's."""
     for project in projects:
-        if project.package_manager not in _NEED_VIRTUALENV:
-            continue
+        if project.package_manager not in _NEED_VIRTUALENV or not project.steps:
+            continue  # sources without a manifest or a test are a project too, in which nothing is run
         virtualenv = ctx.workspace / project.workdir / ".venv"
         if virtualenv.is_symlink():  # whatever is installed would be installed where it leads, outside of the worktree
             raise ctx.fail(
