@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 
+from .recent import Recent
 from .shell_reader import LimitReached, Reader
 from .shell_state import PLACEHOLDER, UNKNOWN, Simple, directory_after, directory_of
 
@@ -28,6 +29,9 @@ __all__ = [
 MAX_SHELL_BYTES = 32 << 10
 """Characters at most that are read of one text: the longest script in the CI of 38 surveyed repositories has 10 KiB."""
 
+_RECENT = Recent(2 << 20)
+"""Texts that were read; CI files repeat many, and so do repositories that are detected again."""
+
 
 def simple_commands(text: str, variables: Mapping[str, str] = MappingProxyType({})) -> list[Simple]:
     """The simple commands of ``text`` in the order in which they would run; never raises.
@@ -40,16 +44,21 @@ def simple_commands(text: str, variables: Mapping[str, str] = MappingProxyType({
         text: the first :data:`MAX_SHELL_BYTES` characters are read.
         variables: environment variables whose values are known.
     """
-    return _read(text, variables).found
+    return list(_recent(text, variables)[0])
 
 
 def directory_left(text: str, variables: Mapping[str, str] = MappingProxyType({})) -> str:
     """The directory in which ``text`` ends, as :attr:`Simple.cwd`: for texts that one shell reads one after another."""
-    return _read(text, variables).cwd
+    return _recent(text, variables)[1]
 
 
-def _read(text: str, variables: Mapping[str, str]) -> Reader:
-    reader = Reader(text[:MAX_SHELL_BYTES].replace("\r\n", "\n").replace("\0", " "), variables)
+def _recent(text: str, variables: Mapping[str, str]) -> tuple[tuple[Simple, ...], str]:
+    return _RECENT.of(_read, text[:MAX_SHELL_BYTES], tuple(variables.items()))
+
+
+def _read(text: str, variables: tuple[tuple[str, str], ...]) -> tuple[tuple[Simple, ...], str]:
+    """The commands, and the directory in which they end."""
+    reader = Reader(text.replace("\r\n", "\n").replace("\0", " "), dict(variables))
     with suppress(LimitReached):  # at a limit, what was read until then stands
         reader.list_until(frozenset())
-    return reader
+    return tuple(reader.found), reader.cwd

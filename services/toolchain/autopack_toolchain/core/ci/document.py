@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from ..parsing import ManifestError, check_yaml_nesting
+from ..parsing import ManifestError, check_yaml_nesting, may_be_deep
+from ..recent import Recent
 from ..workspace import Workspace
 
 __all__ = ["Value", "load", "parse_documents"]
@@ -22,10 +23,8 @@ MAX_FIELDS = 2000
 MAX_ITEMS = 2000
 """Items at most of one sequence."""
 
-_INDICATORS = ("- ", "-\t", "? ", "?\t", ": ", ":\t", "[", "{")
-_SUSPECT = 10_000
-"""With fewer indicators a file of 1 MiB cannot be nested so deep that the composer ends the process. Nesting is not
-checked then: that takes as long as composing. A workflow of 35 KiB has 1,500."""
+_RECENT = Recent(2 << 20)
+"""Documents of files that were read; the CI files of the largest tree surveyed have 0.3 MB."""
 
 _NULL = "tag:yaml.org,2002:null"
 _TEXT = "tag:yaml.org,2002:str"
@@ -152,14 +151,18 @@ def parse_documents(text: str) -> list[Value]:
         ManifestError: it is no YAML, or nested too deeply.
     """
     try:
-        if sum(text.count(indicator) for indicator in _INDICATORS) > _SUSPECT:
-            check_yaml_nesting(text)
-        return [Value(node) for node in islice(yaml.compose_all(text, Loader=_Loader), 2)]
+        return [Value(node) for node in _RECENT.of(_composed, text)]
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise ManifestError(f"invalid YAML: {error.problem or error.context}", mark.line + 1 if mark else 0) from None
     except yaml.YAMLError as error:
         raise ManifestError(f"invalid YAML: {error}") from None
+
+
+def _composed(text: str) -> tuple[yaml.Node, ...]:
+    if may_be_deep(text):
+        check_yaml_nesting(text)
+    return tuple(islice(yaml.compose_all(text, Loader=_Loader), 2))
 
 
 def load(workspace: Workspace, path: str) -> list[Value]:
