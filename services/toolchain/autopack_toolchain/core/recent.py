@@ -29,6 +29,10 @@ class Recent:
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = Lock()
 
+    def __len__(self) -> int:
+        """How many results are held."""
+        return len(self._kept)
+
     def of(self, make: Callable[..., T], text: str, *rest: Hashable) -> T:
         """``make(text, *rest)``."""
         if len(text) > MAX_TEXT:
