@@ -181,7 +181,7 @@ def _factor(command: CiCommand, simple: Simple, use: Use, filled: bool, programs
     return factor * (FILLED_IN if filled else 1.0)
 
 
-def _is_side(programs: Programs, words: list[str]) -> bool:
+def _is_side(programs: Programs, words: Iterable[str]) -> bool:
     return not programs.side.isdisjoint(words) and _WHOLE.isdisjoint(words)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from posixpath import basename
 
@@ -116,9 +117,10 @@ def is_part(programs: Programs, name: str) -> bool:
     return bool(known) and any(word not in programs.names and word not in programs.generic for word in words)
 
 
-def words_of_name(name: str) -> list[str]:
+@lru_cache(maxsize=1024)  # names of jobs and paths of workflows are asked for at every command
+def words_of_name(name: str) -> tuple[str, ...]:
     """The words of a name, in lower case."""
-    return _WORDS.findall(_FILE_SUFFIX.sub("", name).lower())
+    return tuple(_WORDS.findall(_FILE_SUFFIX.sub("", name).lower()))
 
 
 class Classifier:
@@ -148,6 +150,7 @@ class Classifier:
         self._commands: dict[Task, tuple[tuple[str, ...], ...]] = {}
         self._parsed: dict[str, list[Simple]] = {}
         self._uses: dict[tuple[tuple[str, ...], str], tuple[Use, ...]] = {}
+        self._inners: dict[tuple[tuple[str, ...], str], Inner] = {}
 
     def uses(self, argv: tuple[str, ...], directory: str, depth: int = MAX_DEPTH) -> tuple[Use, ...]:
         """The purposes of a command in a directory of the repository; none = it is for something else.
@@ -160,7 +163,7 @@ class Classifier:
         key = (argv, directory)
         if depth == MAX_DEPTH and key in self._uses:
             return self._uses[key]
-        inner = unwrapped(self.programs, argv, directory)
+        inner = self._unwrapped(argv, directory)
         found = self._inner_uses(inner, depth) if inner.argv and inner.argv[-1] not in _ABOUT_ITSELF else ()
         told = tuple(use if use.ecosystem else replace(use, ecosystem=inner.ecosystem) for use in found)
         if depth == MAX_DEPTH:
@@ -169,7 +172,7 @@ class Classifier:
 
     def entry(self, argv: tuple[str, ...], directory: str, use: Use | None = None) -> str:
         """The heart of a command, under which its uses are counted: ``"make test"``, ``"pytest"``, ``"bin/test"``."""
-        inner = unwrapped(self.programs, argv, directory)
+        inner = self._unwrapped(argv, directory)
         references = self._references(inner)
         if references:
             return f"{references[0].tool} {references[0].name}".strip()
@@ -178,7 +181,7 @@ class Classifier:
 
     def task(self, argv: tuple[str, ...], directory: str) -> Task | None:
         """The task that a command calls, if it calls one that is defined."""
-        inner = unwrapped(self.programs, argv, directory)
+        inner = self._unwrapped(argv, directory)
         return next((task for ref in self._references(inner) if (task := self._find(ref, inner.directory))), None)
 
     def task_uses(self, task: Task, depth: int = MAX_DEPTH) -> tuple[Use, ...]:
@@ -216,6 +219,12 @@ class Classifier:
         return self._parsed[body]
 
     # inside
+
+    def _unwrapped(self, argv: tuple[str, ...], directory: str) -> Inner:
+        key = (argv, directory)
+        if key not in self._inners:
+            self._inners[key] = unwrapped(self.programs, argv, directory)
+        return self._inners[key]
 
     def _inner_uses(self, inner: Inner, depth: int) -> tuple[Use, ...]:
         references = self._references(inner)

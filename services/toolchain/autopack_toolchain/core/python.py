@@ -26,7 +26,9 @@ def detect_python(workspace: Workspace) -> Iterator[Candidate]:
     """Candidates for projects, managers and runtime versions."""
     names = ["pyproject.toml", "setup.py", "setup.cfg", "Pipfile", *workspace.registry.ecosystems[ECOSYSTEM].locks]
     places = set(workspace.directories_with(*names))
-    places |= {directory for directory in workspace.own_directories if requirement_files(workspace, directory)}
+    texts = {(path.rpartition("/")[0] or ".") for path in workspace.ending(".txt")}
+    near = {directory for text in texts for directory in (text, _above_requirements(text))}
+    places |= {d for d in near if d in workspace.own_directories and requirement_files(workspace, d)}
     places = {_above_requirements(place) for place in places}
     marks = {directory: list(_marks(workspace, directory)) for directory in sorted(places)}
     marks = {directory: found for directory, found in marks.items() if found}

@@ -71,11 +71,17 @@ class Declaration:
         part = {Place.EXTRA: f" in extra {self.group}", Place.GROUP: f" in group {self.group}"}.get(self.place, "")
         line = self.line
         if not line and self.text:
-            quoted = (f'"{self.text}"', f"'{self.text}'")
-            numbered = enumerate(workspace.lines(self.path), 1)
-            found = (n for n, text in numbered if text.lstrip().startswith(self.text) or any(q in text for q in quoted))
-            line = next(found, 0)
+            line = _quoted_line(workspace, self.path, self.text)
         return Evidence(self.path, line, f"dependency {self.name}{part}", weight)
+
+
+def _quoted_line(workspace: Workspace, path: str, wanted: str) -> int:
+    """The first line that begins with a text or has it in quotes; 0 if none does."""
+    if wanted in workspace.text(path):
+        for number, line in enumerate(workspace.lines(path), 1):
+            if wanted in line and (line.lstrip().startswith(wanted) or f'"{wanted}"' in line or f"'{wanted}'" in line):
+                return number
+    return 0
 
 
 def declarations(workspace: Workspace, directory: str) -> list[Declaration]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from posixpath import basename, normpath
 
 from .programs import Program, Programs, Wrapper
@@ -47,7 +48,9 @@ def unwrapped(programs: Programs, argv: tuple[str, ...], directory: str) -> Inne
     return Inner(argv, tuple(outer), ecosystem, directory)
 
 
+@lru_cache(maxsize=1024)
 def program_name(word: str) -> str:
+    """The program that the first word of a command names, without its directory, version and extension."""
     name = basename(word.replace("\\", "/")).removesuffix(".exe").removesuffix(".bat").removesuffix(".cmd")
     match = _VERSIONED.match(name)
     if name in {"py", "pypy"}:
