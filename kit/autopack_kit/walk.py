@@ -32,6 +32,8 @@ _GITDIR_BYTES = 4096 + len(_GITDIR) + 1
 MAX_ENTRIES = 200_000
 """Entries of one directory that are looked at: one of millions must not be held in memory."""
 
+_NAME = attrgetter("name")
+
 CLOCK_STEPS = 32
 """Directories between two looks at the clock, which costs as much as entering one on some machines."""
 
@@ -98,6 +100,7 @@ class Walk:
     not_text: int = 0
     tracked: list[str] = field(default_factory=list)
     _pruner: Pruner = field(init=False)
+    _telling: frozenset[str] = field(init=False)
     _deadline: float = 0.0
     _count: int = 0
     _steps: int = 0
@@ -106,6 +109,7 @@ class Walk:
 
     def __post_init__(self) -> None:
         self._pruner = Pruner(self.rules, self._is_tracked)
+        self._telling = self.rules.boundaries | self.rules.marks | {IGNORE_FILE}
 
     @property
     def patterns_exhausted(self) -> bool:
@@ -113,7 +117,7 @@ class Walk:
         return self._pruner.exhausted
 
     def __iter__(self) -> Iterator[Listing]:
-        """Every directory, those above first, sorted by name.
+        """Every directory, those above first, sorted by name; the files of each in any order.
 
         Raises:
             OSError: the root cannot be listed.
@@ -154,46 +158,54 @@ class Walk:
 
     def _list(self, descriptor: int, place: Place) -> tuple[Listing, list[Place]]:
         """A directory, and which directories of it are to be entered; both empty if it is none of the tree's own."""
-        entries = self._entries(descriptor, place)
-        names = [entry.name for entry in entries]
-        if not self._pruner.admits(place, names):
-            return Listing(place.path, [], []), []
-        if IGNORE_FILE in names and (content := read_regular(descriptor, (IGNORE_FILE,), MAX_IGNORE_BYTES)):
-            place = self._pruner.with_ignore_file(place, content)
         files: list[os.DirEntry[str]] = []
         others: list[os.DirEntry[str]] = []
-        below: list[Place] = []
-        is_ascii = "".join(names).isascii()
+        telling: list[str] = []
+        entries = self._entries(descriptor, place)
         for entry in entries:
-            if not (is_ascii or is_text(entry.name)):
+            name = entry.name
+            if name in self._telling:
+                telling.append(name)
+            if not (name.isascii() or is_text(name)):
                 self.not_text += 1
             elif entry.is_file(follow_symlinks=False):
                 files.append(entry)
             else:
                 others.append(entry)
-                if entry.is_dir(follow_symlinks=False) and (inner := self._pruner.below(place, entry.name)):
-                    below.append(inner)
-                    if inner.is_ignored and not place.is_ignored:
-                        self.tracked.append(inner.path[:-1])
+        if telling:
+            if not self._pruner.admits(place, telling):
+                return Listing(place.path, [], []), []
+            if IGNORE_FILE in telling and (content := read_regular(descriptor, (IGNORE_FILE,), MAX_IGNORE_BYTES)):
+                place = self._pruner.with_ignore_file(place, content)
         room = self.budget.max_files - self._count
         if len(files) > room:
             self.stopped = f"{self.budget.max_files:,} files"
+            files = sorted(files, key=_NAME)[:room]
         elif len(entries) > MAX_ENTRIES:
             self.stopped = f"{MAX_ENTRIES:,} entries of one directory"
         self._count += len(files)
-        return Listing(place.path, files[:room], others), below
+        others.sort(key=_NAME)
+        return Listing(place.path, files, others), self._below(place, others)
+
+    def _below(self, place: Place, entries: list[os.DirEntry[str]]) -> list[Place]:
+        """The directories among the entries that are to be entered."""
+        below: list[Place] = []
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False) and (inner := self._pruner.below(place, entry.name)):
+                below.append(inner)
+                if inner.is_ignored and not place.is_ignored:
+                    self.tracked.append(inner.path[:-1])
+        return below
 
     def _entries(self, descriptor: int, place: Place) -> list[os.DirEntry[str]]:
         try:
             with os.scandir(descriptor) as found:
-                entries = list(islice(found, MAX_ENTRIES + 1))
+                return list(islice(found, MAX_ENTRIES + 1))
         except OSError:  # some of /proc opens and cannot be listed
             if not place.path:
                 raise
             self.unreadable.append(place.path[:-1])
             return []
-        entries.sort(key=attrgetter("name"))
-        return entries
 
     def _is_over(self) -> bool:
         if not self._steps % CLOCK_STEPS and not self.stopped and time.monotonic() > self._deadline:

@@ -135,4 +135,4 @@ def test_a_source_that_is_missing_or_a_file_is_an_error_with_a_remedy(tmp_path: 
 def test_directories_that_open_but_cannot_be_listed_do_not_end_the_walk() -> None:
     # As the super-user nothing but the kernel's own directories behaves so, for example those of processes that end.
     detection = autopack_toolchain.detect("/proc", Budget(max_files=20_000))
-    assert reasons(detection).keys() & {"DIRECTORY_UNREADABLE", "TREE_TRUNCATED", "TREE_TOO_DEEP"}
+    assert reasons(detection).keys() & {"DIRECTORY_NOT_READ", "TREE_TRUNCATED", "TREE_TOO_DEEP"}

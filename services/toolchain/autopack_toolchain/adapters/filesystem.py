@@ -115,7 +115,7 @@ class DirectoryTree:
             prefix = listing.prefix
             paths += [prefix + entry.name for entry in listing.files]
             for entry in listing.others:
-                if registry.is_manifest(entry.name) and (kind := _kind(entry)):
+                if entry.name in registry.manifest_names and (kind := _kind(entry)):
                     self.irregular[prefix + entry.name] = kind
         return paths
 

@@ -102,16 +102,20 @@ class Workspace:
         self._names: dict[str, set[str]] = defaultdict(set)
         self._cache: dict[tuple[str, str], Any] = {}
         self._in_fixture: dict[str, bool] = {".": False}
-        last = None
-        for path in tree.paths:  # most paths have the directory of the one before
+        self._ending: dict[str, list[str]] = defaultdict(list)
+        last, own = None, False
+        for path in tree.paths:  # sorted: most have the directory of the one before
             directory, _, name = path.rpartition("/")
             if directory != last:
-                names, last = self._names[directory or "."], directory
+                last, place = directory, directory or "."
+                names, own = self._names[place], not self.in_fixture(place)
             names.add(name)
-        self._own = {directory: names for directory, names in self._names.items() if not self.in_fixture(directory)}
-        for directory, names in self._own.items():
-            for name in names:
-                self._holders[name].append(directory)
+            if own:
+                self._holders[name].append(place)
+                dot = name.rfind(".")
+                if dot > 0:
+                    self._ending[name[dot:]].append(path)
+        self._own = {place: names for place, names in self._names.items() if not self._in_fixture[place]}
         for path, kind in sorted(tree.irregular.items()):
             self.warn("NOT_A_FILE", f"{path} is {kind}, not a file, and was not read; replace it or ignore this.", path)
 
@@ -148,16 +152,7 @@ class Workspace:
 
     def ending(self, extension: str) -> list[str]:
         """Files outside fixtures with this extension (``".csproj"``), sorted."""
-        return self.once("ending", "", lambda _: self._by_extension()).get(extension, [])
-
-    def _by_extension(self) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = defaultdict(list)
-        for directory, names in self._own.items():
-            for name in names:
-                stem, dot, extension = name.rpartition(".")
-                if stem:
-                    found[dot + extension].append(join(directory, name))
-        return {extension: sorted(paths) for extension, paths in found.items()}
+        return self._ending.get(extension, [])
 
     def names(self, directory: str) -> set[str]:
         """Names of the files in a directory."""
