@@ -22,6 +22,7 @@ from pathlib import Path
 from types import ModuleType
 
 import autopack_toolchain
+from autopack_toolchain.core.recent import forget
 
 from .toolchain import BadInput, Row, detect_tree_at, predictions, read_labels, tree_of, trees_at
 
@@ -49,7 +50,7 @@ BINS = 10
 SURE = 0.9
 NEEDED = ("labels.jsonl", "skeletons.tgz", "examples.jsonl", "examples.tgz")
 ROUNDS = 3
-"""Detections of each repository; the fastest counts, after one that warms the caches."""
+"""Detections of each repository; the fastest counts, after one that does not."""
 MANAGERS_ELSEWHERE = "original 81 %, railpack's rules 71 %, circleci's 68 % (constants of earlier measurements)"
 TESTS_ELSEWHERE = "circleci's rules 47 %, original 42 %, projectile 40 % (constants, none reads CI files)"
 SAME_MANAGER = {"yarn": "yarn1", "swiftpm": "swift", "leiningen": "lein"}
@@ -167,7 +168,14 @@ def measure() -> list[BenchRow]:
     from .toolchain_samples import collect
 
     directory = corpora()
-    rows = [("detection of this project", seconds(ROOT) * 1000, "ms", f"best of {ROUNDS}, in process, walk included")]
+    rows = [
+        (
+            "detection of this project",
+            seconds(ROOT, first=True) * 1000,
+            "ms",
+            f"first look, best of {ROUNDS}, in process",
+        )
+    ]
     try:
         with unpacked(directory) as (trees, examples):
             labels = read_labels(directory / "labels.jsonl")
@@ -229,11 +237,19 @@ def scored(scorer: ModuleType, labels: Path, rows: Sequence[Row]) -> dict[str, f
     return {name: float(value) for name, value in re.findall(r"(\w+) ([\d.]+)", last)}
 
 
-def seconds(path: Path) -> float:
-    """The fastest of some detections of a directory, after one that does not count."""
+def seconds(path: Path, *, first: bool = False) -> float:
+    """The fastest of some detections of a directory in a warm process.
+
+    Args:
+        path: the directory.
+        first: each as a first look: what was read from texts before is forgotten. Else as when the same files are seen
+            again, for example in the next worktree of a repository.
+    """
     autopack_toolchain.detect(path)
     taken = []
     for _ in range(ROUNDS):
+        if first:
+            forget()
         start = time.perf_counter()
         autopack_toolchain.detect(path)
         taken.append(time.perf_counter() - start)
@@ -242,12 +258,20 @@ def seconds(path: Path) -> float:
 
 def cost_rows(labels: Sequence[Row], trees: Path) -> list[BenchRow]:
     """Milliseconds of whole trees."""
-    taken = {repo: seconds(tree_of(trees, repo)) * 1000 for repo in sorted({label["repo"] for label in labels})}
+    repositories = sorted({label["repo"] for label in labels})
+    taken = {repo: seconds(tree_of(trees, repo), first=True) * 1000 for repo in repositories}
+    again = [seconds(tree_of(trees, repo)) * 1000 for repo in repositories]
     files = {repo: sum(1 for path in tree_of(trees, repo).rglob("*") if path.is_file()) for repo in taken}
     largest, slowest = max(files, key=lambda repo: files[repo]), max(taken, key=lambda repo: taken[repo])
     p95 = statistics.quantiles(taken.values(), n=20)[-1]
     return [
-        ("whole tree, median repository", statistics.median(taken.values()), "ms", "must be < 15; original 735"),
+        (
+            "whole tree, median repository",
+            statistics.median(taken.values()),
+            "ms",
+            "first look, must be < 15; original 735",
+        ),
+        ("whole tree, median, seen before", statistics.median(again), "ms", "the next worktree of a repository"),
         ("whole tree, p95 of repositories", p95, "ms", f"of {len(taken)} repositories"),
         ("whole tree, slowest repository", taken[slowest], "ms", slowest),
         ("whole tree, largest repository", taken[largest], "ms", f"must be < 400; {largest}, {files[largest]:,} files"),

@@ -153,3 +153,13 @@ def test_a_broken_workflow_is_a_warning_and_the_rest_is_still_read(detect_files:
     detection = detect_files({**PYTHON, **files})
     assert line(only(detection), StepKind.TEST) == "pytest -q"
     assert [(w.reason, w.paths) for w in detection.warnings] == [("BROKEN_MANIFEST", (".github/workflows/a.yml",))]
+
+
+def test_a_line_in_a_directory_that_only_a_shell_knows_runs_in_the_project_without_the_rest_of_its_block(
+    detect_files: Detect,
+) -> None:
+    block = 'run: |\n  cd "$(dirname "$MODULE")"\n  go test -race ./...\n  git push --tags'
+    files = {"api/go.mod": "module a\n", "api/a_test.go": "package a\n", ".github/workflows/ci.yml": workflow(block)}
+    step = only(detect_files(files)).step(StepKind.TEST)
+    assert step is not None
+    assert (step.command.cwd, step.command.argv) == ("api", ("go", "test", "-race", "./..."))

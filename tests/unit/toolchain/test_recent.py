@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from autopack_toolchain.core.recent import ENTRY, MAX_TEXT, Recent
+from autopack_toolchain.core.recent import ENTRY, MAX_TEXT, Recent, forget
 
 
 class Made:
@@ -64,3 +64,14 @@ def test_threads_may_ask_at_once_and_the_size_stays_bounded() -> None:
         thread.join()
     assert wrong == []
     assert len(recent) == 5
+
+
+def test_after_forgetting_a_text_is_read_again_and_there_is_room_for_as_many() -> None:
+    recent, made = Recent(2 * (ENTRY + 1)), Made()
+    for text in ("a", "b"):
+        recent.of(made, text)
+    forget()
+    assert len(recent) == 0
+    for text in ("a", "b", "a", "b"):
+        recent.of(made, text)
+    assert made.calls == [("a",), ("b",), ("a",), ("b",)]

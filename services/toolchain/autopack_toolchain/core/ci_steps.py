@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from autopack_kit.commands import Command, Script
+from autopack_kit.commands import Command
 
 from .ci import CiCommand, read_ci
 from .ci_words import by_name, has_expression, local_words, usual_name
@@ -20,7 +20,7 @@ from .classify import Classifier, Use, is_part, words_of_name
 from .model import Candidate, Evidence, Source, StepKind
 from .owners import Owners, ProjectKey
 from .programs import Programs
-from .shell import PLACEHOLDER, Simple, directory_of
+from .shell import Simple, directory_of
 from .unwrap import bare, program_name
 from .workspace import Workspace
 
@@ -52,8 +52,8 @@ SELECTION = 0.6
 OTHER_TASK = 0.4
 """Factors for: a workflow that only a release, a schedule or a person starts; a job for Windows or macOS; a job or step
 whose name tells a special purpose; one whose name does not tell the purpose; a line behind a condition; a line with
-something that only CI fills in; a workflow file with a special name; a command for one
-package of a workspace; a task with a name such as ``test:scripts``, which is mostly a part of the tests."""
+something that only CI fills in; a workflow file with a special name; a command for one package of a workspace; a task
+with a name such as ``test:scripts``, which is mostly a part of the tests."""
 
 REPEATED = 0.1
 """What a second line with the same heart adds: a matrix of packages is no vote."""
@@ -68,7 +68,7 @@ _OWN_SELECTIONS = {"cargo": frozenset({"-p", "--package", "--test", "--bin", "--
 _ONE_TEST = re.compile(r"::|(?:^|/)test_\w+\.py$|\.(?:test|spec)\.[cm]?[jt]sx?$|_(?:test|spec)\.(?:rb|py|exs)$")
 _SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIAL|API_?KEY|PRIVATE", re.IGNORECASE)
 _SHELLS = frozenset({"", "bash", "sh", "zsh", "pwsh", "powershell"})
-_PYTHON_MANAGERS = {"uv": "uv", "poetry": "poetry", "pdm": "pdm", "pipenv": "pipenv"}
+_PYTHON_MANAGERS = frozenset({"uv", "poetry", "pdm", "pipenv"})
 _UNWRAPPED = frozenset(
     {"uv", "uvx", "poetry", "pdm", "pipenv", "hatch", "tox", "nox", "pre-commit", "prek", "pixi", "conda", "rye"}
 )
@@ -84,7 +84,6 @@ class Line:
     entry: str
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
-    script: str
     cwd: str
     evidence: Evidence
     job: tuple[str, str]
@@ -142,10 +141,9 @@ def _line(
     number = command.line + simple.line if command.line else 0
     place = f"{command.job or command.workflow or 'CI'} runs {entry}"
     env = tuple((k, v) for k, v in sorted(simple.env.items()) if not _SECRET.search(k) and not has_expression(v))
-    script = command.script if directory == "?" and PLACEHOLDER not in command.script else ""
     evidence = Evidence(command.path, number, place[:120], round(weight, 4))
     cwd = project[0] if directory == "?" else directory
-    return Line(project, use, entry, argv, env, script, cwd, evidence, (command.path, command.job))
+    return Line(project, use, entry, argv, env, cwd, evidence, (command.path, command.job))
 
 
 def _simple(command: CiCommand, classifier: Classifier, programs: Programs) -> Iterable[Simple]:
@@ -219,10 +217,7 @@ def _step(group: list[Line], workspace: Workspace, owners: Owners) -> Iterator[C
     managers = owners.managers[best.project] if ecosystem == "python" else frozenset({bound})
     for manager in sorted(managers) or [""]:
         prefix = _prefix(workspace, manager, best.argv)
-        if best.script:
-            command = Command(script=Script(("bash", "-e"), best.script), cwd=directory)
-        else:
-            command = Command.of(*prefix, *best.argv, cwd=best.cwd, env=dict(best.env))
+        command = Command.of(*prefix, *best.argv, cwd=best.cwd, env=dict(best.env))
         yield Candidate(
             directory,
             ecosystem,
@@ -257,19 +252,12 @@ def _prefix(workspace: Workspace, manager: str, argv: tuple[str, ...]) -> tuple[
 
 _BOOTSTRAP = frozenset({"pip", "setuptools", "wheel", "build", "twine", "codecov", "coveralls"})
 _PIP_FILES = {
-    "-r": "-r",
-    "--requirement": "-r",
-    "-e": "-e",
-    "--editable": "-e",
-    "-Ur": "-r",
-    "-c": "-c",
-    "--constraint": "-c",
-}
+    "-r": "-r", "-Ur": "-r", "--requirement": "-r", "-e": "-e", "--editable": "-e", "-c": "-c", "--constraint": "-c",
+}  # fmt: skip
 _PIP_VALUES = frozenset({"-i", "-f", "--find-links", "--python", "-p", "-t", "--target", "--prefix"})
 _MANAGER_PROGRAMS = {
     "npm": ("npm",), "pnpm": ("pnpm",), "yarn": ("yarn", "yarn-berry"), "bun": ("bun",), "uv": ("uv",),
-    "poetry": ("poetry",),
-    "pdm": ("pdm",), "pipenv": ("pipenv",),
+    "poetry": ("poetry",), "pdm": ("pdm",), "pipenv": ("pipenv",),
 }  # fmt: skip
 
 MANAGER_IN_CI = 0.8
@@ -289,7 +277,7 @@ def _installs(lines: list[Line], owners: Owners) -> Iterator[Candidate]:
         directory, ecosystem = key[1]
         pips = [line for line in found if _pip_words(line.argv) is not None]
         if pips and ecosystem == "python":
-            yield from _pip_install(key[1], pips, factor, owners)
+            yield from _pip_install(key[1], pips, factor)
         for line in found:
             if line in pips or "pip" in line.argv or (pips and "setup.py" in line.argv):
                 continue
@@ -325,7 +313,7 @@ def _pip_words(argv: tuple[str, ...]) -> list[str] | None:
     return None
 
 
-def _pip_install(project: ProjectKey, lines: list[Line], factor: float, owners: Owners) -> Iterator[Candidate]:
+def _pip_install(project: ProjectKey, lines: list[Line], factor: float) -> Iterator[Candidate]:
     """All that a job installs with pip, as one call; tools for the job's own use are left out."""
     merged: list[str] = []
     for line in lines:

@@ -152,7 +152,7 @@ def _conflicts(workdir: str, ecosystem: str, candidates: list[Candidate]) -> lis
     listed = ", ".join(f"{path} ({name})" for name, path in files.items())
     remedy = _REMEDIES.get(ecosystem, "")
     message = (
-        f"{listed} speak for different managers; {manager.name} was chosen. Delete the files of the others{remedy}."
+        f"{listed} speak for different managers; {manager.name} was chosen. Delete the files that nobody uses{remedy}."
     )
     reason = "CONFLICTING_LOCK_FILES" if locks > 1 else "SEVERAL_PACKAGE_MANAGERS"
     return [DetectionWarning(reason, message, tuple(files.values()))]

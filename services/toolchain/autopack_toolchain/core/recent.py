@@ -6,8 +6,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import Any, TypeVar
+from weakref import WeakSet
 
-__all__ = ["Recent"]
+__all__ = ["Recent", "forget"]
 
 T = TypeVar("T")
 
@@ -28,10 +29,17 @@ class Recent:
         self._left = max_chars
         self._kept: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._lock = Lock()
+        _EVERY.add(self)
 
     def __len__(self) -> int:
         """How many results are held."""
         return len(self._kept)
+
+    def clear(self) -> None:
+        """Forgets all results."""
+        with self._lock:
+            self._left += sum(size for _, size in self._kept.values())
+            self._kept.clear()
 
     def of(self, make: Callable[..., T], text: str, *rest: Hashable) -> T:
         """``make(text, *rest)``."""
@@ -53,3 +61,12 @@ class Recent:
             while self._left < 0:
                 self._left += self._kept.popitem(last=False)[1][1]
         return found
+
+
+_EVERY: WeakSet[Recent] = WeakSet()
+
+
+def forget() -> None:
+    """Forgets everything that was kept, so that the next detection costs what a first look costs."""
+    for recent in list(_EVERY):
+        recent.clear()
