@@ -71,6 +71,8 @@ class _AdvisoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Advisory.Val
     """Some files look unrelated to the goal."""
     ADVISORY_NO_HISTORY: _Advisory.ValueType  # 4
     """No history was given: the check ran in its weaker mode."""
+    ADVISORY_GOAL_EDITED: _Advisory.ValueType  # 5
+    """The goal is not the one that the earlier steps were measured against: they were left out."""
 
 class Advisory(_Advisory, metaclass=_AdvisoryEnumTypeWrapper):
     """Advice beside the verdict."""
@@ -85,6 +87,8 @@ ADVISORY_OFF_GOAL_FILES: Advisory.ValueType  # 3
 """Some files look unrelated to the goal."""
 ADVISORY_NO_HISTORY: Advisory.ValueType  # 4
 """No history was given: the check ran in its weaker mode."""
+ADVISORY_GOAL_EDITED: Advisory.ValueType  # 5
+"""The goal is not the one that the earlier steps were measured against: they were left out."""
 Global___Advisory: _TypeAlias = Advisory  # noqa: Y015
 
 class _ProfileSource:
@@ -176,6 +180,62 @@ class Intention(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Intention: _TypeAlias = Intention  # noqa: Y015
+
+@_typing.final
+class ParseIntentionRequest(_message.Message):
+    """Asks for the intention in a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """The text, Markdown, UTF-8. At most 1 MiB."""
+    title: _builtins.str
+    """The goal in one line, where the text does not say it: an issue's title. At most 500 bytes."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        title: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["text", b"text", "title", b"title"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParseIntentionRequest: _TypeAlias = ParseIntentionRequest  # noqa: Y015
+
+@_typing.final
+class ParseIntentionResponse(_message.Message):
+    """The intention of a text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTENTION_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def intention(self) -> Global___Intention:
+        """The intention, within the limits of the message: what did not fit is left out, and a warning says so."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was left out or could be read in two ways, in plain words."""
+
+    def __init__(
+        self,
+        *,
+        intention: Global___Intention | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["intention", b"intention"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["intention", b"intention", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParseIntentionResponse: _TypeAlias = ParseIntentionResponse  # noqa: Y015
 
 @_typing.final
 class BuildContextRequest(_message.Message):
@@ -326,6 +386,7 @@ class ChangeEvidence(_message.Message):
     PATHS_FIELD_NUMBER: _builtins.int
     HUNK_HEADERS_FIELD_NUMBER: _builtins.int
     ADDED_IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Changed paths, both ends of a rename. At most 2,000 of 4 KiB."""
@@ -338,20 +399,65 @@ class ChangeEvidence(_message.Message):
     def added_identifiers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Identifiers on added lines, most frequent first. At most 200 of 1 KiB."""
 
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileChange]:
+        """The same, file by file, to find files that are off goal. Optional. At most 200. Of a profile's background only the
+        paths are used.
+        """
+
     def __init__(
         self,
         *,
         paths: _abc.Iterable[_builtins.str] | None = ...,
         hunk_headers: _abc.Iterable[_builtins.str] | None = ...,
         added_identifiers: _abc.Iterable[_builtins.str] | None = ...,
+        files: _abc.Iterable[Global___FileChange] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_identifiers", b"added_identifiers", "hunk_headers", b"hunk_headers", "paths", b"paths"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added_identifiers", b"added_identifiers", "files", b"files", "hunk_headers", b"hunk_headers", "paths", b"paths"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChangeEvidence: _TypeAlias = ChangeEvidence  # noqa: Y015
+
+@_typing.final
+class FileChange(_message.Message):
+    """One changed file, in what it says about itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    HUNK_HEADERS_FIELD_NUMBER: _builtins.int
+    ADDED_IDENTIFIERS_FIELD_NUMBER: _builtins.int
+    ADDED_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Its path after the change; before it, if the file was deleted. At most 4 KiB."""
+    added: _builtins.bool
+    """True if the file did not exist before."""
+    @_builtins.property
+    def hunk_headers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Hunk headers: the text behind the second "@@". At most 200 of 1 KiB."""
+
+    @_builtins.property
+    def added_identifiers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Identifiers on added lines, most frequent first. At most 200 of 1 KiB."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        hunk_headers: _abc.Iterable[_builtins.str] | None = ...,
+        added_identifiers: _abc.Iterable[_builtins.str] | None = ...,
+        added: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["added", b"added", "added_identifiers", b"added_identifiers", "hunk_headers", b"hunk_headers", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileChange: _TypeAlias = FileChange  # noqa: Y015
 
 @_typing.final
 class PutProfileRequest(_message.Message):
@@ -411,12 +517,17 @@ class CheckDriftRequest(_message.Message):
     NOTE_FIELD_NUMBER: _builtins.int
     EARLIER_Z_FIELD_NUMBER: _builtins.int
     FINAL_FIELD_NUMBER: _builtins.int
+    SOURCE_SHA256_FIELD_NUMBER: _builtins.int
     profile_id: _builtins.str
     """A stored profile; empty = none, and the check is weaker and says so."""
     note: _builtins.str
     """What the agent says it did. It can never turn a drift into ON_GOAL. At most 16 KiB."""
     final: _builtins.bool
     """True if the run is over: a run of one step is then judged by that step."""
+    source_sha256: _builtins.str
+    """The source_sha256 of the intention that earlier_z was measured against; empty = this one. Where it differs, the goal
+    was edited: GOAL_EDITED is raised and earlier_z is left out, because it measures another goal.
+    """
     @_builtins.property
     def intention(self) -> Global___Intention:
         """The goal, with its scope."""
@@ -438,10 +549,11 @@ class CheckDriftRequest(_message.Message):
         note: _builtins.str = ...,
         earlier_z: _abc.Iterable[_builtins.float] | None = ...,
         final: _builtins.bool = ...,
+        source_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence", "intention", b"intention"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["earlier_z", b"earlier_z", "evidence", b"evidence", "final", b"final", "intention", b"intention", "note", b"note", "profile_id", b"profile_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earlier_z", b"earlier_z", "evidence", b"evidence", "final", b"final", "intention", b"intention", "note", b"note", "profile_id", b"profile_id", "source_sha256", b"source_sha256"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -469,6 +581,7 @@ class CheckDriftResponse(_message.Message):
     PROFILE_SIZE_FIELD_NUMBER: _builtins.int
     EVIDENCE_TERMS_FIELD_NUMBER: _builtins.int
     GOAL_TERMS_FIELD_NUMBER: _builtins.int
+    SOURCE_SHA256_FIELD_NUMBER: _builtins.int
     step_verdict: Global___Verdict.ValueType
     """Of this step alone."""
     run_verdict: Global___Verdict.ValueType
@@ -493,6 +606,8 @@ class CheckDriftResponse(_message.Message):
     """Distinct terms of the evidence."""
     goal_terms: _builtins.int
     """Distinct terms of the goal."""
+    source_sha256: _builtins.str
+    """SHA-256 of the intention in full, as in BuildContextResponse."""
     @_builtins.property
     def shared_terms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Terms that goal and change share, heaviest first."""
@@ -532,10 +647,11 @@ class CheckDriftResponse(_message.Message):
         profile_size: _builtins.int = ...,
         evidence_terms: _builtins.int = ...,
         goal_terms: _builtins.int = ...,
+        source_sha256: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisories", b"advisories", "confidence", b"confidence", "cosine", b"cosine", "evidence_terms", b"evidence_terms", "goal_terms", b"goal_terms", "off_goal_files", b"off_goal_files", "out_of_scope_paths", b"out_of_scope_paths", "prior", b"prior", "profile_size", b"profile_size", "profile_source", b"profile_source", "run_verdict", b"run_verdict", "shared_terms", b"shared_terms", "single_step", b"single_step", "step_verdict", b"step_verdict", "unexplained_terms", b"unexplained_terms", "z", b"z"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["advisories", b"advisories", "confidence", b"confidence", "cosine", b"cosine", "evidence_terms", b"evidence_terms", "goal_terms", b"goal_terms", "off_goal_files", b"off_goal_files", "out_of_scope_paths", b"out_of_scope_paths", "prior", b"prior", "profile_size", b"profile_size", "profile_source", b"profile_source", "run_verdict", b"run_verdict", "shared_terms", b"shared_terms", "single_step", b"single_step", "source_sha256", b"source_sha256", "step_verdict", b"step_verdict", "unexplained_terms", b"unexplained_terms", "z", b"z"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -552,7 +668,7 @@ class OffGoalFile(_message.Message):
     path: _builtins.str
     """Its path."""
     score: _builtins.float
-    """From 0 (unrelated) to 1."""
+    """Probability that it belongs to another task, by a model fitted on changes of two tasks mixed together, from 0 to 1."""
     def __init__(
         self,
         *,

@@ -40,6 +40,11 @@ class IntentionServiceStub(object):
                 request_serializer=autopack_dot_intention_dot_v1_dot_intention__pb2.BuildContextRequest.SerializeToString,
                 response_deserializer=autopack_dot_intention_dot_v1_dot_intention__pb2.BuildContextResponse.FromString,
                 _registered_method=True)
+        self.ParseIntention = channel.unary_unary(
+                '/autopack.intention.v1.IntentionService/ParseIntention',
+                request_serializer=autopack_dot_intention_dot_v1_dot_intention__pb2.ParseIntentionRequest.SerializeToString,
+                response_deserializer=autopack_dot_intention_dot_v1_dot_intention__pb2.ParseIntentionResponse.FromString,
+                _registered_method=True)
         self.PutProfile = channel.unary_unary(
                 '/autopack.intention.v1.IntentionService/PutProfile',
                 request_serializer=autopack_dot_intention_dot_v1_dot_intention__pb2.PutProfileRequest.SerializeToString,
@@ -58,6 +63,14 @@ class IntentionServiceServicer(object):
 
     def BuildContext(self, request, context):
         """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ParseIntention(self, request, context):
+        """Reads an intention from the text in which people keep it: an issue, or a Markdown file with headings (Goal,
+        Constraints, Acceptance, Scope, Non-goals). Errors: INVALID_ARGUMENT naming what is missing or over its limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -87,6 +100,11 @@ def add_IntentionServiceServicer_to_server(servicer, server):
                     servicer.BuildContext,
                     request_deserializer=autopack_dot_intention_dot_v1_dot_intention__pb2.BuildContextRequest.FromString,
                     response_serializer=autopack_dot_intention_dot_v1_dot_intention__pb2.BuildContextResponse.SerializeToString,
+            ),
+            'ParseIntention': grpc.unary_unary_rpc_method_handler(
+                    servicer.ParseIntention,
+                    request_deserializer=autopack_dot_intention_dot_v1_dot_intention__pb2.ParseIntentionRequest.FromString,
+                    response_serializer=autopack_dot_intention_dot_v1_dot_intention__pb2.ParseIntentionResponse.SerializeToString,
             ),
             'PutProfile': grpc.unary_unary_rpc_method_handler(
                     servicer.PutProfile,
@@ -127,6 +145,33 @@ class IntentionService(object):
             '/autopack.intention.v1.IntentionService/BuildContext',
             autopack_dot_intention_dot_v1_dot_intention__pb2.BuildContextRequest.SerializeToString,
             autopack_dot_intention_dot_v1_dot_intention__pb2.BuildContextResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ParseIntention(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.intention.v1.IntentionService/ParseIntention',
+            autopack_dot_intention_dot_v1_dot_intention__pb2.ParseIntentionRequest.SerializeToString,
+            autopack_dot_intention_dot_v1_dot_intention__pb2.ParseIntentionResponse.FromString,
             options,
             channel_credentials,
             insecure,

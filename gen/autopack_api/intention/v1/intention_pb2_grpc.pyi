@@ -35,6 +35,10 @@ class IntentionServiceStub:
     def __new__(cls, channel: _aio.Channel) -> IntentionServiceAsyncStub: ...
     BuildContext: _grpc.UnaryUnaryMultiCallable[_intention_pb2.BuildContextRequest, _intention_pb2.BuildContextResponse]
     """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
+    ParseIntention: _grpc.UnaryUnaryMultiCallable[_intention_pb2.ParseIntentionRequest, _intention_pb2.ParseIntentionResponse]
+    """Reads an intention from the text in which people keep it: an issue, or a Markdown file with headings (Goal,
+    Constraints, Acceptance, Scope, Non-goals). Errors: INVALID_ARGUMENT naming what is missing or over its limit.
+    """
     PutProfile: _grpc.UnaryUnaryMultiCallable[_intention_pb2.PutProfileRequest, _intention_pb2.PutProfileResponse]
     """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
     makes room for others. Scope "read" is enough: it is a bounded cache, per tenant, of what the callers themselves
@@ -52,6 +56,10 @@ class IntentionServiceAsyncStub(IntentionServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     BuildContext: _aio.UnaryUnaryMultiCallable[_intention_pb2.BuildContextRequest, _intention_pb2.BuildContextResponse]  # type: ignore[assignment]
     """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
+    ParseIntention: _aio.UnaryUnaryMultiCallable[_intention_pb2.ParseIntentionRequest, _intention_pb2.ParseIntentionResponse]  # type: ignore[assignment]
+    """Reads an intention from the text in which people keep it: an issue, or a Markdown file with headings (Goal,
+    Constraints, Acceptance, Scope, Non-goals). Errors: INVALID_ARGUMENT naming what is missing or over its limit.
+    """
     PutProfile: _aio.UnaryUnaryMultiCallable[_intention_pb2.PutProfileRequest, _intention_pb2.PutProfileResponse]  # type: ignore[assignment]
     """Stores what a repository usually talks about; the same content gives the same id. What is not used for long
     makes room for others. Scope "read" is enough: it is a bounded cache, per tenant, of what the callers themselves
@@ -72,6 +80,16 @@ class IntentionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_intention_pb2.BuildContextResponse, _abc.Awaitable[_intention_pb2.BuildContextResponse]]:
         """Builds the text to inject: bounded in bytes, deterministic, marked as untrusted data. Errors: INVALID_ARGUMENT."""
+
+    @_abc_1.abstractmethod
+    def ParseIntention(
+        self,
+        request: _intention_pb2.ParseIntentionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_intention_pb2.ParseIntentionResponse, _abc.Awaitable[_intention_pb2.ParseIntentionResponse]]:
+        """Reads an intention from the text in which people keep it: an issue, or a Markdown file with headings (Goal,
+        Constraints, Acceptance, Scope, Non-goals). Errors: INVALID_ARGUMENT naming what is missing or over its limit.
+        """
 
     @_abc_1.abstractmethod
     def PutProfile(
