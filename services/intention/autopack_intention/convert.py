@@ -50,7 +50,7 @@ MAX_MESSAGE_BYTES = 4 << 10
 MAX_BACKGROUND = 100
 MAX_VIOLATIONS = 20  # a broken client repeats itself; the first twenty tell enough
 
-_PROFILE_ID = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class _Checks:
@@ -80,6 +80,12 @@ class _Checks:
         except MalformedGlob as error:
             self.add(f"{field}[{error.index}]", f"{error}: write it as in .gitignore, for example src/ or docs/**/*.md")
         return globs
+
+    def sha256(self, field: str, value: str, *, source: str = "BuildContext or CheckDrift returned") -> str:
+        """``value``, a hash in hexadecimal or nothing."""
+        if value and not _SHA256.fullmatch(value):
+            self.add(field, f"is not an id: pass what {source}, or nothing")
+        return value
 
     def add(self, field: str, description: str) -> None:
         """Note one bad field."""
@@ -160,10 +166,9 @@ def profile_id_from_request(request: pb.CheckDriftRequest) -> str:
         InvalidArgument: ``INVALID_FIELD``: nothing that PutProfile ever returned.
     """
     checks = _Checks()
-    if request.profile_id and not _PROFILE_ID.fullmatch(request.profile_id):
-        checks.add("profile_id", "is not an id: pass what PutProfile returned, or nothing")
+    profile_id = checks.sha256("profile_id", request.profile_id, source="PutProfile returned")
     checks.done()
-    return request.profile_id
+    return profile_id
 
 
 def step_from_request(request: pb.CheckDriftRequest) -> Step:
@@ -180,6 +185,7 @@ def step_from_request(request: pb.CheckDriftRequest) -> Step:
         note=checks.text("note", request.note, MAX_NOTE_BYTES),
         earlier_z=tuple(request.earlier_z),
         final=request.final,
+        source_sha256=checks.sha256("source_sha256", request.source_sha256),
     )
     checks.done()
     return step
@@ -215,6 +221,7 @@ def drift_to_response(result: DriftResult) -> pb.CheckDriftResponse:
         profile_size=result.profile_messages + result.profile_changes,
         evidence_terms=result.evidence_terms,
         goal_terms=result.goal_terms,
+        source_sha256=result.source_sha256,
     )
 
 
@@ -242,6 +249,8 @@ _ADVISORIES = {
     Advisory.GOAL_TOO_SHORT: pb.ADVISORY_GOAL_TOO_SHORT,
     Advisory.OFF_GOAL_FILES: pb.ADVISORY_OFF_GOAL_FILES,
     Advisory.NO_HISTORY: pb.ADVISORY_NO_HISTORY,
+    Advisory.GOAL_UNFAMILIAR: pb.ADVISORY_GOAL_UNFAMILIAR,
+    Advisory.GOAL_EDITED: pb.ADVISORY_GOAL_EDITED,
 }
 _SOURCES = {
     ProfileSource.REPOSITORY: pb.PROFILE_SOURCE_REPOSITORY,

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import asyncio
-import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +8,7 @@ from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_api.intention.v1 import intention_pb2_grpc as pb_grpc
 from autopack_intention import create
 from autopack_intention.settings import IntentionSettings
-from autopack_kit.auth import LOCAL_PRINCIPAL
 from autopack_kit.errors import AutopackError, InvalidArgument, NotFound
-from autopack_kit.identity import Principal
 from autopack_kit.status import from_rpc_error
 from autopack_kit.testing import running
 from grpc.aio import AioRpcError
@@ -38,7 +34,7 @@ PROFILE = pb.Profile(
 
 @pytest.fixture
 async def stub(tmp_path: Path) -> AsyncIterator[pb_grpc.IntentionServiceAsyncStub]:
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
+    async with running(create(IntentionSettings(database_url=f"sqlite:///{tmp_path}/intention.sqlite3"))) as target:
         yield pb_grpc.IntentionServiceStub(target.channel)
 
 
@@ -69,6 +65,19 @@ async def test_a_drift_check_with_a_profile_explains_itself(stub: pb_grpc.Intent
     assert answer.profile_source == pb.PROFILE_SOURCE_REPOSITORY
     assert answer.profile_size == 144 + 12
     assert "backoff" in answer.shared_terms
+
+
+async def test_a_goal_that_was_edited_is_told(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
+    context = await stub.BuildContext(pb.BuildContextRequest(intention=GOAL))
+    request = pb.CheckDriftRequest(
+        intention=GOAL, evidence=ON_GOAL, earlier_z=[0.1], source_sha256=context.source_sha256
+    )
+    unchanged = await stub.CheckDrift(request)
+    assert (unchanged.source_sha256, unchanged.single_step) == (context.source_sha256, False)
+    request.intention.description += " And never again."
+    edited = await stub.CheckDrift(request)
+    assert pb.ADVISORY_GOAL_EDITED in edited.advisories
+    assert edited.single_step
 
 
 async def test_without_a_profile_the_answer_says_so(stub: pb_grpc.IntentionServiceAsyncStub) -> None:
@@ -104,6 +113,7 @@ async def test_an_unknown_profile_is_not_found_with_the_remedy(stub: pb_grpc.Int
         (pb.CheckDriftRequest(intention=GOAL, note="n" * 20_000), "note"),
         (pb.CheckDriftRequest(intention=GOAL, earlier_z=[1.0] * 10_001), "earlier_z"),
         (pb.CheckDriftRequest(intention=GOAL, profile_id="../../etc/passwd"), "profile_id"),
+        (pb.CheckDriftRequest(intention=GOAL, source_sha256="yesterday's"), "source_sha256"),
         (pb.BuildContextRequest(intention=GOAL, budget_bytes=255), "budget_bytes"),
         (pb.BuildContextRequest(intention=GOAL, budget_bytes=-1), "budget_bytes"),
         (pb.PutProfileRequest(profile=pb.Profile(messages=["m"] * 1_001)), "profile.messages"),
@@ -126,79 +136,3 @@ async def test_every_bad_field_is_named_at_once(stub: pb_grpc.IntentionServiceAs
         "intention.description",
         "intention.constraints",
     ]
-
-
-async def test_a_profile_outlives_the_server_and_is_kept_once(tmp_path: Path) -> None:
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        ids = {(await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id for _ in range(2)}
-    assert len(ids) == 1
-    assert len(list(tmp_path.rglob("*.json"))) == 1
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
-        request = pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=ids.pop())
-        answers = await asyncio.gather(
-            *(pb_grpc.IntentionServiceStub(target.channel).CheckDrift(request) for _ in range(50))
-        )
-    assert {answer.profile_source for answer in answers} == {pb.PROFILE_SOURCE_REPOSITORY}
-
-
-async def test_a_profile_of_another_tenant_is_not_found(tmp_path: Path) -> None:
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
-    stranger = Principal("stranger", "../other", LOCAL_PRINCIPAL.scopes)
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles")), principal=stranger) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
-    assert error.reason == "PROFILE_NOT_FOUND"
-
-
-async def test_a_damaged_profile_is_not_found_and_dropped(tmp_path: Path) -> None:
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
-    (file,) = tmp_path.rglob("*.json")
-    file.write_bytes(file.read_bytes()[:-1])
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=profile_id)))
-    assert error.reason == "PROFILE_NOT_FOUND"
-    assert not file.exists()
-
-
-async def test_a_profile_that_an_earlier_version_stored_is_not_found_and_dropped(tmp_path: Path) -> None:
-    settings = IntentionSettings(profiles_dir=tmp_path / "profiles")
-    async with running(create(settings)) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))
-        (file,) = tmp_path.rglob("*.json")
-        content = b'{"model":"lexical-0"}'
-        old = file.with_name(f"{hashlib.sha256(content).hexdigest()}.json")
-        old.write_bytes(content)
-        error = await refusal(stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, profile_id=old.stem)))
-    assert error.reason == "PROFILE_NOT_FOUND"
-    assert not old.exists()
-
-
-async def test_a_disk_that_cannot_be_written_costs_nothing_but_the_restart(tmp_path: Path) -> None:
-    (tmp_path / "profiles").write_text("a file where the directory should be")
-    async with running(create(IntentionSettings(profiles_dir=tmp_path / "profiles"))) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        profile_id = (await stub.PutProfile(pb.PutProfileRequest(profile=PROFILE))).profile_id
-        answer = await stub.CheckDrift(pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=profile_id))
-    assert answer.profile_source == pb.PROFILE_SOURCE_REPOSITORY
-
-
-async def test_profiles_over_the_limit_make_room_for_the_newest(tmp_path: Path) -> None:
-    settings = IntentionSettings(profiles_dir=tmp_path, profiles_in_memory=1, profiles_on_disk=2)
-    async with running(create(settings)) as target:
-        stub = pb_grpc.IntentionServiceStub(target.channel)
-        ids = [
-            (await stub.PutProfile(pb.PutProfileRequest(profile=pb.Profile(messages=[f"message{n}"])))).profile_id
-            for n in range(4)
-        ]
-        assert {file.stem for file in tmp_path.rglob("*.json")} == set(ids[-2:])
-        request = pb.CheckDriftRequest(intention=GOAL, evidence=ON_GOAL, profile_id=ids[-2])
-        await stub.CheckDrift(request)
-        request.profile_id = ids[0]
-        assert isinstance(await refusal(stub.CheckDrift(request)), NotFound)

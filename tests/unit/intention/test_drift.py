@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from itertools import pairwise, product
 
 import pytest
 from autopack_intention import (
@@ -168,11 +170,52 @@ def test_a_repeated_check_changes_nothing() -> None:
 RANK = {Verdict.INSUFFICIENT_EVIDENCE: 0, Verdict.DRIFT: 0, Verdict.WATCH: 1, Verdict.ON_GOAL: 2}
 
 
-@settings(max_examples=50, deadline=None)
-@given(st.sets(st.sampled_from(ON_GOAL.added_identifiers)), st.lists(st.sampled_from(OFF_GOAL.added_identifiers)))
-def test_the_verdict_never_improves_when_the_goal_leaves_the_evidence(goal_words: set[str], others: list[str]) -> None:
-    # What is left shares no term with the goal.
-    left = Evidence(("web/theme.css",), (), tuple(others))
-    more = Evidence(left.paths, left.hunk_headers, (*left.added_identifiers, *sorted(goal_words)))
+@settings(max_examples=200, deadline=None)
+@given(
+    st.sets(st.sampled_from(ON_GOAL.added_identifiers)),
+    st.lists(st.sampled_from(OFF_GOAL.added_identifiers)),
+    st.sampled_from([0, 1, 2, 5, 20]),
+    st.data(),
+)
+def test_the_verdict_never_improves_when_evidence_about_the_goal_is_removed(
+    goal_words: set[str], others: list[str], repeats: int, data: st.DataObject
+) -> None:
+    kept = sorted(data.draw(st.sets(st.sampled_from(sorted(goal_words)))) if goal_words else ())
+    more = Evidence(("web/theme.css",), ("retry",) * repeats, (*others[:15], *sorted(goal_words)))
+    less = Evidence(("web/theme.css",), (), (*others[:15], *kept))
     open_goal = Intention(GOAL.title, GOAL.description)
-    assert RANK[verdict(left, intention=open_goal)] <= RANK[verdict(more, intention=open_goal)]
+    for profile in (PROFILE, None):
+        before, after = (check_drift(open_goal, Step(evidence), profile) for evidence in (more, less))
+        assert after.z <= before.z + 1e-9
+        assert RANK[after.step_verdict] <= RANK[before.step_verdict]
+
+
+@pytest.mark.parametrize(
+    "goal",
+    [
+        "Исправить бесконечный цикл и повторить запрос с экспоненциальной задержкой",  # noqa: RUF001
+        "Wiederhole fehlgeschlagene Anfragen mit exponentieller Wartezeit, höchstens fünf Versuche",
+        "Corrige el bucle infinito del inicio de sesión cuando la cookie ha caducado",
+    ],
+)
+def test_a_goal_in_another_language_is_not_judged_and_says_so(goal: str) -> None:
+    words = ["".join(letters) for letters in product("bcdfg", "aeiou", "lmnpr", "aeiou")]
+    messages = [f"Let {first} load {second} requests" for first, second in pairwise(words)]
+    profile = Profile.build(
+        [*messages, "Retry with backoff in the HTTP client", GOAL.description], [*map(change, AREAS)]
+    )
+    result = check_drift(Intention(goal), Step(OFF_GOAL), profile)
+    assert result.step_verdict is Verdict.INSUFFICIENT_EVIDENCE
+    assert Advisory.GOAL_UNFAMILIAR in result.advisories
+    assert check_drift(GOAL, Step(OFF_GOAL), profile).step_verdict is Verdict.DRIFT
+
+
+def test_an_edited_goal_is_told_and_the_steps_before_it_are_not_counted() -> None:
+    first = check_drift(GOAL, Step(OFF_GOAL), PROFILE)
+    step = Step(OFF_GOAL, earlier_z=(first.z,), source_sha256=first.source_sha256)
+    same = check_drift(GOAL, step, PROFILE)
+    assert (same.run_verdict, same.advisories) == (Verdict.DRIFT, ())
+    edited = check_drift(replace(GOAL, description="Use exponential backoff without any jitter."), step, PROFILE)
+    assert (edited.run_verdict, edited.single_step) == (Verdict.WATCH, True)
+    assert edited.advisories == (Advisory.GOAL_EDITED,)
+    assert edited.source_sha256 != first.source_sha256

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from autopack_intention.core.text import count_terms, split_text, stem
+from autopack_intention.core.text import count_terms, spell, stem
 
 
 @pytest.mark.parametrize("name", ["parse_http_request", "parseHTTPRequest", "parse-http-request", "ParseHttpRequest"])
@@ -40,8 +40,10 @@ def test_data_is_no_name_and_a_long_name_is_split() -> None:
     assert dict(count_terms("very_" * 30 + "long")) == {"very": 30, "long": 1}
 
 
-def test_terms_keep_their_spelling() -> None:
-    assert split_text("Caching parseRequest") == (
-        ["cach", "pars", "request", "parserequest"],
-        ["caching", "parse", "request", "parseRequest"],
-    )
+def test_terms_keep_their_first_spelling() -> None:
+    assert spell("Caching parseRequest, cached") == {
+        "cach": "caching",
+        "pars": "parse",
+        "request": "request",
+        "parserequest": "parseRequest",
+    }

@@ -34,7 +34,7 @@ class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.Value
     VERDICT_DRIFT: _Verdict.ValueType  # 3
     """The change is about something else."""
     VERDICT_INSUFFICIENT_EVIDENCE: _Verdict.ValueType  # 4
-    """Too little to judge. Never to be read as a pass."""
+    """Too little to judge, or a goal in another language. Never to be read as a pass."""
     VERDICT_SCOPE_VIOLATION: _Verdict.ValueType  # 5
     """A path outside the declared scope changed. Exact; the only verdict that may block by default."""
 
@@ -50,7 +50,7 @@ VERDICT_WATCH: Verdict.ValueType  # 2
 VERDICT_DRIFT: Verdict.ValueType  # 3
 """The change is about something else."""
 VERDICT_INSUFFICIENT_EVIDENCE: Verdict.ValueType  # 4
-"""Too little to judge. Never to be read as a pass."""
+"""Too little to judge, or a goal in another language. Never to be read as a pass."""
 VERDICT_SCOPE_VIOLATION: Verdict.ValueType  # 5
 """A path outside the declared scope changed. Exact; the only verdict that may block by default."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
@@ -73,6 +73,10 @@ class _AdvisoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Advisory.Val
     """No history was given: the check ran in its weaker mode."""
     ADVISORY_GOAL_EDITED: _Advisory.ValueType  # 5
     """The goal is not the one that the earlier steps were measured against: they were left out."""
+    ADVISORY_GOAL_UNFAMILIAR: _Advisory.ValueType  # 6
+    """Most words of the goal never occur in the repository's history, or are not ASCII: it is in another language, and
+    cannot be compared with code.
+    """
 
 class Advisory(_Advisory, metaclass=_AdvisoryEnumTypeWrapper):
     """Advice beside the verdict."""
@@ -89,6 +93,10 @@ ADVISORY_NO_HISTORY: Advisory.ValueType  # 4
 """No history was given: the check ran in its weaker mode."""
 ADVISORY_GOAL_EDITED: Advisory.ValueType  # 5
 """The goal is not the one that the earlier steps were measured against: they were left out."""
+ADVISORY_GOAL_UNFAMILIAR: Advisory.ValueType  # 6
+"""Most words of the goal never occur in the repository's history, or are not ASCII: it is in another language, and
+cannot be compared with code.
+"""
 Global___Advisory: _TypeAlias = Advisory  # noqa: Y015
 
 class _ProfileSource:
@@ -597,7 +605,7 @@ class CheckDriftResponse(_message.Message):
     prior: _builtins.float
     """The share of on-goal steps that the confidence assumes."""
     cosine: _builtins.float
-    """Cosine of goal and evidence, from 0 to 1."""
+    """Cosine of goal and evidence, from 0 to 1; a shared term counts no further than its share in the goal."""
     profile_source: Global___ProfileSource.ValueType
     """What the check could lean on."""
     profile_size: _builtins.int

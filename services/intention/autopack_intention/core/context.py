@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from enum import Enum
+from functools import lru_cache
 from itertools import zip_longest
 
 from autopack_intention.core.clean import clean_line, cut, escape, size
@@ -160,6 +161,7 @@ def build_context(intention: Intention, budget_bytes: int = DEFAULT_BUDGET_BYTES
     return Context(text, _count(kept), _count(dropped), source_sha256(intention))
 
 
+@lru_cache(maxsize=256)  # the goals of the runs under way: each is checked many times
 def source_sha256(intention: Intention) -> str:
     """SHA-256 of an intention in full, in hexadecimal: the same fields give the same value."""
     canonical = json.dumps(asdict(intention), sort_keys=True, separators=(",", ":"))

@@ -10,18 +10,18 @@ of drifts are found by their second step.
 
 from __future__ import annotations
 
-import heapq
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
 from autopack_kit.globs import out_of_scope
 
-from autopack_intention.core.context import Intention
+from autopack_intention.core.context import Intention, source_sha256
 from autopack_intention.core.evidence import SCORED_PATHS, Evidence
 from autopack_intention.core.profile import Profile, ProfileSource
 from autopack_intention.core.scoring import PRIOR, Comparison, GoalModel, Scorer
+from autopack_intention.core.text import spell
 
 __all__ = ["DRIFT_BELOW", "ON_GOAL_FROM", "Advisory", "DriftResult", "OffGoalFile", "Step", "Verdict", "check_drift"]
 
@@ -49,7 +49,7 @@ class Verdict(Enum):
     WATCH = "watch"
     DRIFT = "drift"
     INSUFFICIENT_EVIDENCE = "insufficient_evidence"
-    """Too little to judge; never to be read as a pass."""
+    """Too little to judge, or a goal in another language; never to be read as a pass."""
     SCOPE_VIOLATION = "scope_violation"
     """A path outside the declared scope; exact."""
 
@@ -65,6 +65,10 @@ class Advisory(Enum):
     """Some files share far less with the goal than the others."""
     NO_HISTORY = "no_history"
     """No usable profile: the weaker mode."""
+    GOAL_UNFAMILIAR = "goal_unfamiliar"
+    """The goal is in another language than the code and the repository's history: it cannot be compared with them."""
+    GOAL_EDITED = "goal_edited"
+    """The goal is not the one that the earlier steps were measured against: they were left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +81,14 @@ class Step:
         earlier_z: z of the earlier steps of the run, oldest first, without those of INSUFFICIENT_EVIDENCE;
             NaN is ignored.
         final: the run is over.
+        source_sha256: of the intention that ``earlier_z`` was measured against; empty for the same.
     """
 
     evidence: Evidence
     note: str = ""
     earlier_z: tuple[float, ...] = ()
     final: bool = False
+    source_sha256: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +122,7 @@ class DriftResult:
         profile_changes: background changes in the profile.
         evidence_terms: distinct terms of the change.
         goal_terms: distinct terms of the goal.
+        source_sha256: of the intention in full, as in :class:`~autopack_intention.core.context.Context`.
     """
 
     step_verdict: Verdict
@@ -135,6 +142,7 @@ class DriftResult:
     profile_changes: int
     evidence_terms: int
     goal_terms: int
+    source_sha256: str
 
 
 def check_drift(intention: Intention, step: Step, profile: Profile | Scorer | None = None) -> DriftResult:
@@ -154,7 +162,9 @@ def check_drift(intention: Intention, step: Step, profile: Profile | Scorer | No
     outside = out_of_scope(step.evidence.paths, intention.scope, intention.non_goal_globs)
     note = scorer.note(goal, step.note, seen.evidence) if step.note else None
     verdict = Verdict.SCOPE_VIOLATION if outside else _step_verdict(goal, seen, note)
-    earlier = [z for z in step.earlier_z if not math.isnan(z)]
+    source = source_sha256(intention)
+    edited = step.source_sha256 not in ("", source)
+    earlier = [] if edited else [z for z in step.earlier_z if not math.isnan(z)]
     off_goal = _off_goal_files(scorer, goal, step.evidence)
     shared, unexplained = _explain(goal, seen)
     return DriftResult(
@@ -169,17 +179,20 @@ def check_drift(intention: Intention, step: Step, profile: Profile | Scorer | No
         unexplained_terms=unexplained,
         out_of_scope=outside,
         off_goal_files=off_goal,
-        advisories=_advisories(goal, note, off_goal, scorer.profile.source),
+        advisories=_advisories(goal, note, off_goal, scorer.profile.source, edited=edited),
         profile_source=scorer.profile.source,
         profile_messages=scorer.profile.vocabulary.documents,
         profile_changes=len(scorer.profile.changes),
         evidence_terms=len(seen.evidence),
         goal_terms=len(goal.terms),
+        source_sha256=source,
     )
 
 
 def _step_verdict(goal: GoalModel, seen: Comparison, note: tuple[float, float] | None) -> Verdict:
     if len(seen.evidence) < MIN_EVIDENCE_TERMS or len(goal.terms) < MIN_GOAL_TERMS or math.isnan(seen.z):
+        return Verdict.INSUFFICIENT_EVIDENCE
+    if goal.unfamiliar:
         return Verdict.INSUFFICIENT_EVIDENCE
     if seen.z >= ON_GOAL_FROM:
         return Verdict.ON_GOAL
@@ -210,15 +223,16 @@ def _level_of(zs: Sequence[float]) -> Verdict:
 
 
 def _explain(goal: GoalModel, seen: Comparison) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    overlap = {term: weight * goal.vector[term] for term, weight in seen.evidence.items() if term in goal.vector}
-    rest = {term: weight for term, weight in seen.evidence.items() if term not in goal.vector}
-    shared, unexplained = _heaviest(overlap), _heaviest(rest)
-    return tuple(seen.spellings[term] for term in shared), tuple(seen.spellings[term] for term in unexplained)
+    shared = _heaviest(
+        [(-weight * goal.vector[term], term) for term, weight in seen.evidence.items() if term in goal.vector]
+    )
+    unexplained = _heaviest([(-weight, term) for term, weight in seen.evidence.items() if term not in goal.vector])
+    spelled = spell(seen.text)
+    return tuple(map(spelled.__getitem__, shared)), tuple(map(spelled.__getitem__, unexplained))
 
 
-def _heaviest(weights: Mapping[str, float]) -> list[str]:
-    ranked = heapq.nsmallest(_SHOWN_TERMS, ((-weight, term) for term, weight in weights.items()))
-    return [term for weight, term in ranked if weight]
+def _heaviest(weights: list[tuple[float, str]]) -> list[str]:
+    return [term for _, term in sorted(weights)[:_SHOWN_TERMS]]
 
 
 def _off_goal_files(scorer: Scorer, goal: GoalModel, evidence: Evidence) -> tuple[OffGoalFile, ...]:
@@ -231,7 +245,12 @@ def _off_goal_files(scorer: Scorer, goal: GoalModel, evidence: Evidence) -> tupl
 
 
 def _advisories(
-    goal: GoalModel, note: tuple[float, float] | None, off_goal: Sequence[OffGoalFile], source: ProfileSource
+    goal: GoalModel,
+    note: tuple[float, float] | None,
+    off_goal: Sequence[OffGoalFile],
+    source: ProfileSource,
+    *,
+    edited: bool,
 ) -> tuple[Advisory, ...]:
     claims_goal, matches_change = note if note is not None else (math.nan, math.nan)
     raised = {
@@ -239,5 +258,7 @@ def _advisories(
         Advisory.GOAL_TOO_SHORT: len(goal.terms) < MIN_GOAL_TERMS,
         Advisory.OFF_GOAL_FILES: bool(off_goal),
         Advisory.NO_HISTORY: source is ProfileSource.NONE,
+        Advisory.GOAL_UNFAMILIAR: goal.unfamiliar and len(goal.terms) >= MIN_GOAL_TERMS,
+        Advisory.GOAL_EDITED: edited,
     }
     return tuple(advisory for advisory, holds in raised.items() if holds)

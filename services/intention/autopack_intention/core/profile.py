@@ -31,6 +31,7 @@ __all__ = [
     "Vector",
     "Vocabulary",
     "dot",
+    "similarity",
 ]
 
 MODEL = "lexical-1"
@@ -61,7 +62,29 @@ def dot(a: Vector, b: Vector) -> float:
     """The product of two sparse vectors; of unit vectors, their cosine."""
     if len(a) > len(b):
         a, b = b, a
-    return sum(weight * b[term] for term, weight in a.items() if term in b)
+    return sum([weight * b[term] for term, weight in a.items() if term in b])
+
+
+def similarity(goal: Vector, weights: Vector) -> float:
+    """How much of ``weights`` is about ``goal``, a unit vector: from 0 to 1.
+
+    The cosine, but a shared term counts no further than its share in the goal: what repeats one word of a goal is not
+    held against it, so more about the goal never means less similarity, which a plain cosine does not promise. (It is
+    the largest cosine that lowering shared terms can reach.) On real pairs both give the same AUC.
+    """
+    shared = sorted([(weight / goal[term], weight, goal[term]) for term, weight in weights.items() if term in goal])
+    product = sum([weight * wanted for _, weight, wanted in shared])
+    squares = sum([weight * weight for weight in weights.values()])
+    capped = 0.0
+    # Those that outgrow the goal the most are capped first, until what remains is in proportion.
+    while shared and squares < shared[-1][0] * product:
+        _, weight, wanted = shared.pop()
+        product -= weight * wanted
+        squares -= weight * weight
+        capped += wanted * wanted
+    if not shared:  # what is left of the differences is rounding
+        product = 0.0
+    return math.sqrt(capped + (product * product / squares if product > 0 else 0.0))
 
 
 class ProfileSource(Enum):
@@ -105,14 +128,16 @@ class Vocabulary:
             for term, seen in self.frequencies.items()
         }
 
-    def vector(self, terms: Mapping[str, int]) -> dict[str, float]:
-        """The unit TF-IDF vector of counted terms (logarithmic term frequency); empty for no terms."""
+    def weights(self, terms: Mapping[str, int]) -> dict[str, float]:
+        """The TF-IDF weights of counted terms (logarithmic term frequency); none is zero."""
         rarity = self._rarities.get
-        weights = {
-            term: rarity(term, 1.0) * (1 + math.log(count) if count > 1 else 1.0) for term, count in terms.items()
-        }
-        norm = math.sqrt(sum(weight * weight for weight in weights.values()))
-        return {term: weight / norm for term, weight in weights.items()} if norm else {}
+        return {term: rarity(term, 1.0) * (1 + math.log(count) if count > 1 else 1.0) for term, count in terms.items()}
+
+    def vector(self, terms: Mapping[str, int]) -> dict[str, float]:
+        """Their weights as a unit vector; empty for no terms."""
+        weights = self.weights(terms)
+        norm = math.sqrt(sum([weight * weight for weight in weights.values()]))
+        return {term: weight / norm for term, weight in weights.items()}
 
 
 @dataclass(frozen=True)

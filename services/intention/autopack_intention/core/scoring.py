@@ -8,14 +8,14 @@ counts.
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import chain
 
 from autopack_intention.core.evidence import Evidence
-from autopack_intention.core.profile import Profile, ProfileSource, Vector, Vocabulary, dot
-from autopack_intention.core.text import count_terms, split_text
+from autopack_intention.core.profile import Profile, ProfileSource, Vector, Vocabulary, dot, similarity
+from autopack_intention.core.text import count_terms
 
 __all__ = ["GOAL_CHARS", "PRIOR", "Comparison", "GoalModel", "Scorer", "Spread"]
 
@@ -33,6 +33,13 @@ _TITLE_WEIGHT = 2
 
 _GOALS_KEPT = 256
 """Goals remembered with their background per profile: more than run at once on one repository."""
+
+_MIN_KNOWN = 1 / 3
+"""Share of a goal's terms that the repository's history knows, below which they speak different languages: 1 % of
+English goals are below .5; French, German, Spanish and Russian ones on English repositories are at .0 to .32."""
+
+_MIN_TERMS_FOR_KNOWN = 500
+"""With fewer distinct terms in a history (100 to 200 messages have them), one that was never seen says nothing."""
 
 _Z_RANGE = (-2.0, 6.0)  # where the confidence was fitted
 
@@ -74,12 +81,14 @@ class GoalModel:
         vector: its unit vector.
         changes: its cosines with the background.
         notes: its cosines with recent commit messages; None where there are too few to judge a note.
+        unfamiliar: it is not in the language of the code and of the repository's history.
     """
 
     terms: Mapping[str, int]
     vector: Vector
     changes: Spread
     notes: Spread | None
+    unfamiliar: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +96,18 @@ class Comparison:
     """A change beside a goal.
 
     Attributes:
-        cosine: from 0 to 1.
+        cosine: similarity from 0 to 1.
         z: standard deviations above the background; NaN where one side has no term at all.
         confidence: probability of being on goal at :data:`PRIOR`; the prior itself where z is NaN.
-        evidence: unit vector of the change.
-        spellings: how the change first spells each of its terms.
+        evidence: weights of the change's terms.
+        text: the change as it was read.
     """
 
     cosine: float
     z: float
     confidence: float
     evidence: Vector
-    spellings: Mapping[str, str]
+    text: str
 
 
 class Scorer:
@@ -121,24 +130,23 @@ class Scorer:
 
     def compare(self, goal: GoalModel, evidence: Evidence) -> Comparison:
         """How close a change is to a goal."""
-        terms, spelled = split_text(evidence.text())
-        vector = self._vocabulary.vector(Counter(terms))
-        spellings = dict(zip(reversed(terms), reversed(spelled), strict=True))  # reversed: the first one wins
-        cosine = dot(goal.vector, vector)
-        z = goal.changes.z(cosine) if vector and goal.vector else math.nan
-        return Comparison(cosine, z, self._confidence(z), vector, spellings)
+        text = evidence.text()
+        weights = self._vocabulary.weights(count_terms(text))
+        cosine = similarity(goal.vector, weights)
+        z = goal.changes.z(cosine) if weights and goal.vector else math.nan
+        return Comparison(cosine, z, self._confidence(z), weights, text)
 
     def cosine(self, goal: GoalModel, text: str) -> float:
-        """Cosine of a goal with any text."""
-        return dot(goal.vector, self._vocabulary.vector(count_terms(text)))
+        """Similarity of any text to a goal."""
+        return similarity(goal.vector, self._vocabulary.weights(count_terms(text)))
 
     def note(self, goal: GoalModel, note: str, evidence: Vector) -> tuple[float, float] | None:
         """z of the note against the goal, and of the note against the change; None where they cannot be judged."""
         vector = self._vocabulary.vector(count_terms(note[:GOAL_CHARS]))
         if not vector or not evidence or goal.notes is None:
             return None
-        background = Spread.of([dot(vector, change) for change in self.profile.change_vectors])
-        return goal.notes.z(dot(goal.vector, vector)), background.z(dot(vector, evidence))
+        background = Spread.of([similarity(vector, change) for change in self.profile.change_vectors])
+        return goal.notes.z(dot(goal.vector, vector)), background.z(similarity(vector, evidence))
 
     def _confidence(self, z: float) -> float:
         if math.isnan(z):
@@ -151,8 +159,22 @@ class Scorer:
     def _compute_goal(self, text: str) -> GoalModel:
         terms = count_terms(text)
         vector = self._vocabulary.vector(terms)
+        unfamiliar = self._is_unfamiliar(terms)
         if self.profile.source is ProfileSource.NONE:
-            return GoalModel(terms, vector, _UNRELATED, None)
-        changes = Spread.of([dot(vector, change) for change in self.profile.change_vectors])
+            return GoalModel(terms, vector, _UNRELATED, None, unfamiliar)
+        changes = Spread.of([similarity(vector, change) for change in self.profile.change_vectors])
         notes = [dot(vector, message) for message in self.profile.note_vectors]
-        return GoalModel(terms, vector, changes, Spread.of(notes) if notes else None)
+        return GoalModel(terms, vector, changes, Spread.of(notes) if notes else None, unfamiliar)
+
+    def _is_unfamiliar(self, terms: Collection[str]) -> bool:
+        if 2 * sum([not term.isascii() for term in terms]) > len(terms):
+            return True  # code is written in ASCII, whatever its authors write their messages in
+        vocabulary = self.profile.vocabulary
+        if len(vocabulary.frequencies) < _MIN_TERMS_FOR_KNOWN:
+            return False
+        known = sum([term in vocabulary.frequencies or term in self._changed_terms for term in terms])
+        return known < _MIN_KNOWN * len(terms)
+
+    @cached_property
+    def _changed_terms(self) -> frozenset[str]:
+        return frozenset(chain.from_iterable(self.profile.changes))

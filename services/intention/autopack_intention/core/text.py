@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 from functools import lru_cache
+from itertools import chain
 
-__all__ = ["MAX_NAME_CHARS", "count_terms", "split_text", "stem"]
+__all__ = ["MAX_NAME_CHARS", "count_terms", "spell", "stem"]
 
 MAX_NAME_CHARS = 128
 """A longer run of letters and digits is data (a hash, base64, minified code) and is ignored; a longer name is only
@@ -94,18 +95,19 @@ def count_terms(text: str) -> Counter[str]:
     >>> dict(count_terms("parseHTTPRequest parses the requests"))
     {'pars': 2, 'http': 1, 'request': 2, 'parsehttprequest': 1}
     """
-    return Counter(split_text(text)[0])
+    return Counter(chain.from_iterable([_split(name)[0] for name in _names(text)]))
 
 
-def split_text(text: str) -> tuple[list[str], list[str]]:
-    """The terms of ``text`` in order, and how each is spelled there: stems are for comparing, not for reading."""
-    terms: list[str] = []
-    spellings: list[str] = []
-    for name in _names(text):
-        some, spelled = _split(name)
-        terms += some
-        spellings += spelled
-    return terms, spellings
+def spell(text: str) -> dict[str, str]:
+    """How ``text`` first spells each of its terms: stems are for comparing, not for reading.
+
+    >>> spell("Parsing requests, parsed")
+    {'pars': 'parsing', 'request': 'requests'}
+    """
+    spelled: dict[str, str] = {}
+    for name in reversed(_names(text)):  # so that the first one wins
+        spelled.update(zip(*_split(name)))  # noqa: B905  # of equal length; the check costs more than the work
+    return spelled
 
 
 def _names(text: str) -> list[str]:
