@@ -8,15 +8,11 @@ import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import autopack_intention
 import pytest
-from autopack_api.intention.v1.intention_pb2 import VERDICT_DRIFT, Intention, Profile, PutProfileRequest
+from autopack_api.intention.v1.intention_pb2 import VERDICT_DRIFT, Intention
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import ON_DRIFT_STOP, ON_SCOPE_VIOLATION_FAIL, Budget, Doctor
-from autopack_client import connect
-from autopack_intention.settings import IntentionSettings
 from autopack_kit.errors import FailedPrecondition
-from autopack_kit.testing import running
 from google.protobuf.duration_pb2 import Duration
 
 from tests.service.orchestrator.bench import Bench, argv, bench, git, marked, repository, run, shell
@@ -205,24 +201,6 @@ async def test_work_on_something_else_is_drift_in_the_result(stack: Bench, lived
     assert done.state == pb.RUN_STATE_SUCCEEDED
     assert done.drift_verdict == VERDICT_DRIFT
     assert len(done.drift_z) == 1
-
-
-async def test_a_profile_that_the_intention_service_lost_is_put_again(tmp_path: Path, lived_in: Path) -> None:
-    profiles = tmp_path / "profiles"
-    intention = autopack_intention.create(IntentionSettings(profiles_dir=profiles, profiles_in_memory=1))
-    async with (
-        running(intention) as target,
-        bench(tmp_path, without=["intention"], intention_address=target.address) as stack,
-        connect(target.address) as client,
-    ):
-        await stack.finish(lived_in, run("one"))
-        (stored,) = profiles.glob("*/*.json")
-        await client.intention.PutProfile(PutProfileRequest(profile=Profile(messages=["takes the place in memory"])))
-        stored.unlink()
-        (done,) = await stack.finish(lived_in, run("two", other_work("quarterly")))
-        assert done.drift_z
-        assert not done.warnings
-        assert stored.exists()
 
 
 async def test_two_steps_of_something_else_end_the_agent_between_steps(stack: Bench, lived_in: Path) -> None:

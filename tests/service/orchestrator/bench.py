@@ -175,7 +175,9 @@ async def bench(
     advisers: dict[str, Callable[[], Any]] = {
         "toolchain": autopack_toolchain.create,
         "hardening": autopack_hardening.create,
-        "intention": lambda: autopack_intention.create(IntentionSettings(profiles_dir=data / "profiles")),
+        "intention": lambda: autopack_intention.create(
+            IntentionSettings(database_url=f"sqlite:///{data}/intention.sqlite3")
+        ),
         "telemetry": lambda: autopack_telemetry.create(
             TelemetrySettings(database_url=f"sqlite:///{data}/telemetry.sqlite3")
         ),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from weakref import WeakValueDictionary
 
 from autopack_client.evidence import Evidence, change_evidence
 from autopack_client.profile import build_profile
@@ -20,6 +23,9 @@ MAX_PROFILE_IDS = 1_000  # as many as the intention service keeps per tenant; an
 PROFILE_LOST = "PROFILE_NOT_FOUND"  # the intention service's reason: evicted, or its disk is gone
 
 
+_Key = tuple[str, str, str]
+
+
 @dataclass(slots=True)
 class Profiles:
     """What each repository usually talks about, built and stored once per tenant and commit.
@@ -28,24 +34,29 @@ class Profiles:
         ids: least recently used first, at most ``MAX_PROFILE_IDS``.
     """
 
-    ids: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    ids: dict[_Key, str] = field(default_factory=dict)
+    # Of the keys that a run is at or waits for.
+    _locks: MutableMapping[_Key, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def get(self, ctx: RunContext, mirror: git.Mirror) -> str:
         """The id of the profile; empty, with a warning, when there is none: the check is then weaker."""
         key = (ctx.run.tenant, str(mirror.path), ctx.run.base_commit)
-        if (known := self.ids.pop(key, None)) is not None:
-            self.ids[key] = known  # now the most recently used
+        # The runs of a batch begin together: one of them builds what all of them use.
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            if (known := self.ids.pop(key, None)) is None:
+                known = await self._build(ctx, mirror)
+            if known:
+                self.ids[key] = known  # now the most recently used
+            while len(self.ids) > MAX_PROFILE_IDS:
+                del self.ids[next(iter(self.ids))]
             return known
+
+    async def _build(self, ctx: RunContext, mirror: git.Mirror) -> str:
         try:
-            profile = await build_profile(mirror.path, ctx.run.base_commit)
-            stored = await ctx.peers.put_profile(profile)
+            return await ctx.peers.put_profile(await build_profile(mirror.path, ctx.run.base_commit))
         except (AutopackError, OSError, ValueError) as error:
             await ctx.warn("intention", f"The history could not be profiled: {error}")
             return ""
-        self.ids[key] = stored
-        while len(self.ids) > MAX_PROFILE_IDS:
-            del self.ids[next(iter(self.ids))]
-        return stored
 
     async def put_again(self, ctx: RunContext, mirror: git.Mirror) -> str:
         """As :meth:`get`, for a profile that the intention service has lost since."""
