@@ -21,6 +21,7 @@ from autopack_kit.settings import load
 from autopack_intention.core.context import Context, Intention, Section, build_context
 from autopack_intention.core.drift import Advisory, DriftResult, OffGoalFile, Step, Verdict, check_drift
 from autopack_intention.core.evidence import Evidence
+from autopack_intention.core.goal_text import parse_intention
 from autopack_intention.core.profile import Profile, ProfileSource
 from autopack_intention.core.scoring import Scorer
 
@@ -44,6 +45,7 @@ __all__ = [
     "build_context",
     "check_drift",
     "create",
+    "parse_intention",
 ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_kit.errors import FieldViolation, invalid_fields
@@ -18,6 +19,14 @@ from autopack_intention.core.context import (
 )
 from autopack_intention.core.drift import Advisory, DriftResult, Step, Verdict
 from autopack_intention.core.evidence import Evidence
+from autopack_intention.core.limits import (
+    MAX_DESCRIPTION_BYTES,
+    MAX_GLOB_BYTES,
+    MAX_GLOBS,
+    MAX_ITEM_BYTES,
+    MAX_ITEMS,
+    MAX_TITLE_BYTES,
+)
 from autopack_intention.core.profile import Profile, ProfileSource
 
 __all__ = [
@@ -25,18 +34,13 @@ __all__ = [
     "context_to_response",
     "drift_to_response",
     "intention_from_request",
+    "parsed_to_response",
     "profile_from_request",
     "profile_id_from_request",
     "step_from_request",
 ]
 
 # Limits of a request: each far above what real repositories and goals have, and together below 16 MiB.
-MAX_TITLE_BYTES = 500
-MAX_DESCRIPTION_BYTES = 16 << 10
-MAX_ITEMS = 100
-MAX_ITEM_BYTES = 2 << 10
-MAX_GLOBS = 200
-MAX_GLOB_BYTES = 1 << 10
 MAX_NOTE_BYTES = 16 << 10
 MAX_EARLIER_STEPS = 10_000
 MAX_PATHS = 2_000
@@ -122,6 +126,12 @@ def intention_from_request(message: pb.Intention) -> Intention:
     )
     checks.done()
     return intention
+
+
+def parsed_to_response(parsed: tuple[Intention, Sequence[str]]) -> pb.ParseIntentionResponse:
+    """The answer of ParseIntention."""
+    intention, warnings = parsed
+    return pb.ParseIntentionResponse(intention=pb.Intention(**asdict(intention)), warnings=warnings)
 
 
 def budget_from_request(request: pb.BuildContextRequest) -> int:
