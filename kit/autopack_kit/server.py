@@ -39,6 +39,9 @@ MAX_REQUEST_BYTES = 16 << 20
 """Largest request: an output tail is 1 MiB, a snapshot of 50,000 paths about 5 MiB."""
 MAX_TELEMETRY_REQUEST_BYTES = 64 << 20
 """Largest request where telemetry lives: OTLP exporters send batches of up to this size."""
+MAX_CALLS_WAITING = 20_000
+"""Calls that wait for the event loop, at some 12 KiB each. gRPC's own limit is 1,000: from there on it ends calls at
+random as CANCELLED, which tells a client that it did so itself and is never retried."""
 STREAM_GRACE = 2.0
 """Seconds that a response stream may go on once the server drains: enough for the tail of a patch or a log."""
 
@@ -289,6 +292,8 @@ def _rules(services: Sequence[Service]) -> MethodRules:
 def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, int]]:
     return [
         ("grpc.so_reuseport", 0),  # a port in use is an error, not a lottery between two servers
+        ("grpc.server.max_pending_requests", MAX_CALLS_WAITING),
+        ("grpc.server.max_pending_requests_hard_limit", MAX_CALLS_WAITING),
         ("grpc.max_receive_message_length", largest),
         ("grpc.max_send_message_length", MAX_TELEMETRY_REQUEST_BYTES),
         ("grpc.max_connection_age_ms", round(options.max_connection_age * 1000)),
