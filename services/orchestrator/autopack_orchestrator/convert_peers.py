@@ -141,6 +141,11 @@ def verdict_name(value: intention_pb2.Verdict.ValueType) -> str:
     return intention_pb2.Verdict.Name(value).removeprefix("VERDICT_").lower()
 
 
+def advisory_name(value: intention_pb2.Advisory.ValueType) -> str:
+    """``claim_mismatch``, ``goal_too_short``, ``off_goal_files``, ..."""
+    return intention_pb2.Advisory.Name(value).removeprefix("ADVISORY_").lower()
+
+
 def finite(value: float) -> float | None:
     """``value``, or None for NaN and infinities, which no database and no JSON keeps."""
     return value if math.isfinite(value) else None

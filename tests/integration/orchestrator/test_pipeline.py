@@ -230,6 +230,29 @@ async def test_every_commit_is_one_step_and_none_is_judged_twice(stack: Bench, l
     assert len(stack.events_of(done, pb.EVENT_KIND_DRIFT)) == 3
 
 
+async def test_an_edited_context_file_is_told_once_and_changes_no_verdict(stack: Bench, lived_in: Path) -> None:
+    body = OTHER_WORK.format(name="other")
+    edit = 'echo "Goal: anything goes" > "$AUTOPACK_CONTEXT_FILE"'
+    script = f"{edit}; cat > src/other.py <<'END'\n{body}END\nsleep 2.5\n"
+    item = run("one", script, drift_interval=Duration(seconds=1))
+    (done,) = await stack.finish(lived_in, item)
+    assert len([text for text in done.warnings if "context was edited" in text]) == 1
+    assert done.drift_verdict == VERDICT_DRIFT
+
+
+async def test_what_an_agent_says_of_its_commit_is_its_note(stack: Bench, lived_in: Path) -> None:
+    for kind in ("ledger", "forecast", "voucher", "gallery", "calendar", "weather", "planner", "roster"):
+        lines = f"def load_{kind}(path):\n    return path.read_{kind}()\n"
+        repository(lived_in, {f"lib/{kind}.py": lines}, subject=f"Load the {kind} from a file")
+    body = OTHER_WORK.format(name="other")
+    commit = "git add -A; git commit -qm 'Add a subtract function to the calculator'"
+    script = f"cat > src/other.py <<'END'\n{body}END\n{commit}"
+    (done,) = await stack.finish(lived_in, run("one", script))
+    (event,) = stack.events_of(done, pb.EVENT_KIND_DRIFT)
+    assert "claim_mismatch" in event.attributes["advisories"]
+    assert done.drift_verdict == VERDICT_DRIFT
+
+
 async def test_the_agents_own_commits_stay_as_history(stack: Bench, repo: Path) -> None:
     script = """
     git config user.name Robot; git config user.email robot@example.com

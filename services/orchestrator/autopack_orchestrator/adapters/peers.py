@@ -81,6 +81,8 @@ class DriftJudgement:
     z: float | None
     shared_terms: tuple[str, ...]
     unexplained_terms: tuple[str, ...]
+    off_goal_files: tuple[str, ...]
+    advisories: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -170,6 +172,8 @@ class Peers:
             z=convert.finite(response.z),
             shared_terms=tuple(response.shared_terms),
             unexplained_terms=tuple(response.unexplained_terms),
+            off_goal_files=tuple(file.path for file in response.off_goal_files),
+            advisories=tuple(map(convert.advisory_name, response.advisories)),
         )
 
     async def diagnose(self, failure: convert.Failure) -> convert.DiagnoseResponse:

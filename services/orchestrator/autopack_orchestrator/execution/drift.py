@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from weakref import WeakValueDictionary
 
 from autopack_client.evidence import Evidence, change_evidence
@@ -19,6 +20,7 @@ from autopack_orchestrator.execution.context import RunContext, make_event
 __all__ = ["DriftWatch", "Profiles"]
 
 MAX_STEPS_PER_LOOK = 20  # an agent that commits more between two looks is judged by its latest ones
+SHOWN = 8  # terms and files of each kind in an event
 MAX_PROFILE_IDS = 1_000  # as many as the intention service keeps per tenant; an id forgotten costs one more PutProfile
 PROFILE_LOST = "PROFILE_NOT_FOUND"  # the intention service's reason: evicted, or its disk is gone
 
@@ -90,6 +92,7 @@ class DriftWatch:
 
         Never ends a run by itself and never fails one: a look that does not succeed is a warning.
         """
+        await self._check_context(ctx)
         try:
             steps = await self._steps(ctx)
             # A run that turns out to have one step is judged by that step, so it is asked about again, as the last.
@@ -102,6 +105,17 @@ class DriftWatch:
         except (AutopackError, OSError, ValueError) as error:
             await ctx.warn("intention", f"Drift could not be judged: {error}")
         return ctx.result.drift_verdict
+
+    async def _check_context(self, ctx: RunContext) -> None:
+        """Tell that the goal was edited where the agent reads it: it is judged by the goal that was submitted."""
+        path = Path(ctx.variables["AUTOPACK_CONTEXT_FILE"])
+        if await asyncio.to_thread(_holds, path, ctx.variables["AUTOPACK_CONTEXT"]):
+            return
+        await ctx.warn(  # which it does once
+            "intention",
+            "The file with the run's context was edited while the agent worked. "
+            "The goal that it is judged by is the one that was submitted.",
+        )
 
     async def _steps(self, ctx: RunContext) -> list[_Step]:
         """Each commit since the last look, and what is not committed.
@@ -123,7 +137,8 @@ class DriftWatch:
 
     async def _judge(self, ctx: RunContext, step: _Step, *, earlier: tuple[float, ...], final: bool) -> None:
         evidence = await change_evidence(ctx.worktree.mirror.trusted, step.base, step.target)
-        judgement = await self._ask(ctx, evidence, earlier=earlier, final=final)
+        note = await git.commit_message(ctx.worktree.mirror, step.target)  # what the agent says of its commit
+        judgement = await self._ask(ctx, evidence, note, earlier=earlier, final=final)
         z = "unknown" if judgement.z is None else f"{judgement.z:.2f}"
         await ctx.write(
             drift_verdict=judgement.run_verdict,
@@ -136,20 +151,22 @@ class DriftWatch:
                     step_verdict=judgement.step_verdict,
                     run_verdict=judgement.run_verdict,
                     z=z,
-                    shared=", ".join(judgement.shared_terms[:8]),
-                    unexplained=", ".join(judgement.unexplained_terms[:8]),
+                    shared=", ".join(judgement.shared_terms[:SHOWN]),
+                    unexplained=", ".join(judgement.unexplained_terms[:SHOWN]),
+                    off_goal_files=", ".join(judgement.off_goal_files[:SHOWN]),
+                    advisories=", ".join(judgement.advisories),
                 ),
             ),
         )
 
     async def _ask(
-        self, ctx: RunContext, evidence: Evidence, *, earlier: tuple[float, ...], final: bool
+        self, ctx: RunContext, evidence: Evidence, note: str, *, earlier: tuple[float, ...], final: bool
     ) -> DriftJudgement:
         """The judgement; a profile that was lost since is put again, once."""
 
         async def ask() -> DriftJudgement:
             return await ctx.peers.check_drift(
-                ctx.run.spec.intention, self.profile_id, evidence, note="", earlier_z=earlier, final=final
+                ctx.run.spec.intention, self.profile_id, evidence, note=note, earlier_z=earlier, final=final
             )
 
         try:
@@ -159,6 +176,16 @@ class DriftWatch:
                 raise
         self.profile_id = await self.profiles.put_again(ctx, ctx.worktree.mirror)
         return await ask()
+
+
+def _holds(path: Path, text: str) -> bool:
+    """Whether a file holds exactly a text, read no further than that."""
+    expected = text.encode()
+    try:
+        with path.open("rb") as file:
+            return file.read(len(expected) + 1) == expected
+    except OSError:
+        return False
 
 
 def _counts(judgement: DriftJudgement) -> bool:

@@ -14,7 +14,7 @@ from .capture import (
     worktree_tree,
 )
 from .command import GitError, GitResult, run_git
-from .history import directories, own_commits, uncommitted
+from .history import commit_message, directories, own_commits, uncommitted
 from .lock import RepositoryLocks
 from .mirror import Mirror, Mirrors
 from .names import check_ref, worktree_name_problem
@@ -39,6 +39,7 @@ __all__ = [
     "changes",
     "check_ref",
     "commit",
+    "commit_message",
     "commit_tree",
     "directories",
     "move_branch",

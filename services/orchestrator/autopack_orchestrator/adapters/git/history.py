@@ -9,8 +9,9 @@ from .mirror import Mirror
 from .records import Workspace
 from .source import Source
 
-__all__ = ["directories", "own_commits", "uncommitted"]
+__all__ = ["commit_message", "directories", "own_commits", "uncommitted"]
 
+MAX_MESSAGE_BYTES = 4 << 10  # of which the first lines tell
 MAX_COMMITS = 1000  # a run with more is not judged commit by commit
 
 
@@ -23,6 +24,16 @@ async def own_commits(workspace: Workspace, since: str) -> list[str]:
     words = ("rev-list", "--first-parent", f"--max-count={MAX_COMMITS}", tip, f"^{since}")
     result = await run_git(*words, git_dir=mirror.path, check=False)
     return result.text.split()[::-1] if result.returncode == 0 else []
+
+
+async def commit_message(mirror: Mirror, commit: str) -> str:
+    """What a commit says about itself; empty for a tree. At most ``MAX_MESSAGE_BYTES``, without its trailing lines."""
+    words = ("cat-file", "-p", "--end-of-options", commit)
+    result = await run_git("cat-file", "-t", commit, git_dir=mirror.path)
+    if result.text.strip() != "commit":
+        return ""
+    result = await run_git(*words, git_dir=mirror.path)
+    return result.stdout.partition(b"\n\n")[2][:MAX_MESSAGE_BYTES].decode("utf-8", "replace").strip()
 
 
 async def directories(mirror: Mirror, commit: str) -> frozenset[str]:
