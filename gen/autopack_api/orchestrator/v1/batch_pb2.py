@@ -28,7 +28,7 @@ from autopack_api.toolchain.v1 import toolchain_pb2 as autopack_dot_toolchain_do
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$autopack/orchestrator/v1/batch.proto\x12\x18\x61utopack.orchestrator.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a%autopack/intention/v1/intention.proto\x1a%autopack/toolchain/v1/toolchain.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc0\x01\n\tBatchSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x04path\x18\x02 \x01(\tH\x00\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12/\n\x04runs\x18\x04 \x03(\x0b\x32!.autopack.orchestrator.v1.RunSpec\x12\x1b\n\x13max_concurrent_runs\x18\x05 \x01(\x05\x12\x30\n\x06\x62udget\x18\x06 \x01(\x0b\x32 .autopack.orchestrator.v1.BudgetB\x08\n\x06source\"\x90\x07\n\x07RunSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\tintention\x18\x02 \x01(\x0b\x32 .autopack.intention.v1.Intention\x12.\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\x1b.autopack.common.v1.CommandH\x00\x12\x36\n\x05\x61gent\x18\x04 \x01(\x0b\x32%.autopack.orchestrator.v1.AgentPresetH\x00\x12\x36\n\x04mock\x18\x05 \x01(\x0b\x32&.autopack.orchestrator.v1.MockExecutorH\x00\x12\x32\n\x07prepare\x18\x06 \x01(\x0e\x32!.autopack.orchestrator.v1.Prepare\x12,\n\x07install\x18\x07 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12-\n\x08validate\x18\x08 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12\x37\n\x0evalidate_kinds\x18\t \x03(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12\x1c\n\x14\x66\x61il_on_pre_existing\x18\n \x01(\x08\x12\x15\n\rno_mitigation\x18\x0b \x01(\x08\x12\x46\n\x12on_scope_violation\x18\x0c \x01(\x0e\x32*.autopack.orchestrator.v1.OnScopeViolation\x12\x33\n\x08on_drift\x18\r \x01(\x0e\x32!.autopack.orchestrator.v1.OnDrift\x12\x31\n\x0e\x64rift_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cstep_timeout\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x06\x62udget\x18\x11 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x30\n\x06\x64octor\x18\x12 \x01(\x0b\x32 .autopack.orchestrator.v1.Doctor\x12\x14\n\x0cmax_attempts\x18\x13 \x01(\x05\x12\x10\n\x08pass_env\x18\x14 \x03(\tB\n\n\x08\x65xecutor\".\n\x0b\x41gentPreset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x03(\t\"_\n\x0cMockExecutor\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x14\n\x0c\x66\x61ilure_rate\x18\x02 \x01(\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x06\x42udget\x12\x17\n\nmax_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11max_cost_microusd\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x30\n\rmax_wall_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_max_tokensB\x14\n\x12_max_cost_microusd\"I\n\x06\x44octor\x12,\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x11\n\tmax_calls\x18\x02 \x01(\x05*F\n\x07Prepare\x12\x17\n\x13PREPARE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPREPARE_AUTO\x10\x01\x12\x10\n\x0cPREPARE_NONE\x10\x02*r\n\x10OnScopeViolation\x12\"\n\x1eON_SCOPE_VIOLATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19ON_SCOPE_VIOLATION_REVERT\x10\x01\x12\x1b\n\x17ON_SCOPE_VIOLATION_FAIL\x10\x02*I\n\x07OnDrift\x12\x18\n\x14ON_DRIFT_UNSPECIFIED\x10\x00\x12\x11\n\rON_DRIFT_WARN\x10\x01\x12\x11\n\rON_DRIFT_STOP\x10\x02\x42Q\n\x1c\x64\x65v.autopack.orchestrator.v1P\x01Z/autopack.dev/api/orchestrator/v1;orchestratorv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$autopack/orchestrator/v1/batch.proto\x12\x18\x61utopack.orchestrator.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a%autopack/intention/v1/intention.proto\x1a%autopack/toolchain/v1/toolchain.proto\x1a\x1egoogle/protobuf/duration.proto\"\xba\x02\n\tBatchSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x04path\x18\x02 \x01(\tH\x00\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12/\n\x04runs\x18\x04 \x03(\x0b\x32!.autopack.orchestrator.v1.RunSpec\x12\x1b\n\x13max_concurrent_runs\x18\x05 \x01(\x05\x12\x30\n\x06\x62udget\x18\x06 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x10\n\x08priority\x18\x0c \x01(\x05\x12\x34\n\x05retry\x18\r \x01(\x0b\x32%.autopack.orchestrator.v1.RetryPolicy\x12\x30\n\rqueue_timeout\x18\x0e \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06source\"\x9f\x07\n\x07RunSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\tintention\x18\x02 \x01(\x0b\x32 .autopack.intention.v1.Intention\x12.\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\x1b.autopack.common.v1.CommandH\x00\x12\x36\n\x05\x61gent\x18\x04 \x01(\x0b\x32%.autopack.orchestrator.v1.AgentPresetH\x00\x12\x36\n\x04mock\x18\x05 \x01(\x0b\x32&.autopack.orchestrator.v1.MockExecutorH\x00\x12\x32\n\x07prepare\x18\x06 \x01(\x0e\x32!.autopack.orchestrator.v1.Prepare\x12,\n\x07install\x18\x07 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12-\n\x08validate\x18\x08 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12\x37\n\x0evalidate_kinds\x18\t \x03(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12\x1c\n\x14\x66\x61il_on_pre_existing\x18\n \x01(\x08\x12\x15\n\rno_mitigation\x18\x0b \x01(\x08\x12\x46\n\x12on_scope_violation\x18\x0c \x01(\x0e\x32*.autopack.orchestrator.v1.OnScopeViolation\x12\x33\n\x08on_drift\x18\r \x01(\x0e\x32!.autopack.orchestrator.v1.OnDrift\x12\x31\n\x0e\x64rift_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cstep_timeout\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x06\x62udget\x18\x11 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x30\n\x06\x64octor\x18\x12 \x01(\x0b\x32 .autopack.orchestrator.v1.Doctor\x12\x14\n\x0cmax_attempts\x18\x13 \x01(\x05\x12\x10\n\x08pass_env\x18\x14 \x03(\t\x12\r\n\x05needs\x18\x18 \x03(\tB\n\n\x08\x65xecutor\"\xb6\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12-\n\x02on\x18\x02 \x03(\x0e\x32!.autopack.orchestrator.v1.RetryOn\x12\x32\n\x0finitial_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\".\n\x0b\x41gentPreset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x03(\t\"_\n\x0cMockExecutor\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x14\n\x0c\x66\x61ilure_rate\x18\x02 \x01(\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x06\x42udget\x12\x17\n\nmax_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11max_cost_microusd\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x30\n\rmax_wall_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_max_tokensB\x14\n\x12_max_cost_microusd\"I\n\x06\x44octor\x12,\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x11\n\tmax_calls\x18\x02 \x01(\x05*F\n\x07Prepare\x12\x17\n\x13PREPARE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPREPARE_AUTO\x10\x01\x12\x10\n\x0cPREPARE_NONE\x10\x02*\xbb\x01\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x11\n\rRETRY_ON_LOST\x10\x01\x12\x16\n\x12RETRY_ON_TIMED_OUT\x10\x02\x12\x13\n\x0fRETRY_ON_FAILED\x10\x03\x12\x19\n\x15RETRY_ON_AGENT_FAILED\x10\x04\x12\x1b\n\x17RETRY_ON_PREPARE_FAILED\x10\x05\x12\x1e\n\x1aRETRY_ON_VALIDATION_FAILED\x10\x06*r\n\x10OnScopeViolation\x12\"\n\x1eON_SCOPE_VIOLATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19ON_SCOPE_VIOLATION_REVERT\x10\x01\x12\x1b\n\x17ON_SCOPE_VIOLATION_FAIL\x10\x02*I\n\x07OnDrift\x12\x18\n\x14ON_DRIFT_UNSPECIFIED\x10\x00\x12\x11\n\rON_DRIFT_WARN\x10\x01\x12\x11\n\rON_DRIFT_STOP\x10\x02\x42Q\n\x1c\x64\x65v.autopack.orchestrator.v1P\x01Z/autopack.dev/api/orchestrator/v1;orchestratorv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,22 +36,26 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'autopack.orchestrator.v1.ba
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034dev.autopack.orchestrator.v1P\001Z/autopack.dev/api/orchestrator/v1;orchestratorv1'
-  _globals['_PREPARE']._serialized_start=1694
-  _globals['_PREPARE']._serialized_end=1764
-  _globals['_ONSCOPEVIOLATION']._serialized_start=1766
-  _globals['_ONSCOPEVIOLATION']._serialized_end=1880
-  _globals['_ONDRIFT']._serialized_start=1882
-  _globals['_ONDRIFT']._serialized_end=1955
+  _globals['_PREPARE']._serialized_start=2016
+  _globals['_PREPARE']._serialized_end=2086
+  _globals['_RETRYON']._serialized_start=2089
+  _globals['_RETRYON']._serialized_end=2276
+  _globals['_ONSCOPEVIOLATION']._serialized_start=2278
+  _globals['_ONSCOPEVIOLATION']._serialized_end=2392
+  _globals['_ONDRIFT']._serialized_start=2394
+  _globals['_ONDRIFT']._serialized_end=2467
   _globals['_BATCHSPEC']._serialized_start=210
-  _globals['_BATCHSPEC']._serialized_end=402
-  _globals['_RUNSPEC']._serialized_start=405
-  _globals['_RUNSPEC']._serialized_end=1317
-  _globals['_AGENTPRESET']._serialized_start=1319
-  _globals['_AGENTPRESET']._serialized_end=1365
-  _globals['_MOCKEXECUTOR']._serialized_start=1367
-  _globals['_MOCKEXECUTOR']._serialized_end=1462
-  _globals['_BUDGET']._serialized_start=1465
-  _globals['_BUDGET']._serialized_end=1617
-  _globals['_DOCTOR']._serialized_start=1619
-  _globals['_DOCTOR']._serialized_end=1692
+  _globals['_BATCHSPEC']._serialized_end=524
+  _globals['_RUNSPEC']._serialized_start=527
+  _globals['_RUNSPEC']._serialized_end=1454
+  _globals['_RETRYPOLICY']._serialized_start=1457
+  _globals['_RETRYPOLICY']._serialized_end=1639
+  _globals['_AGENTPRESET']._serialized_start=1641
+  _globals['_AGENTPRESET']._serialized_end=1687
+  _globals['_MOCKEXECUTOR']._serialized_start=1689
+  _globals['_MOCKEXECUTOR']._serialized_end=1784
+  _globals['_BUDGET']._serialized_start=1787
+  _globals['_BUDGET']._serialized_end=1939
+  _globals['_DOCTOR']._serialized_start=1941
+  _globals['_DOCTOR']._serialized_end=2014
 # @@protoc_insertion_point(module_scope)

@@ -47,6 +47,46 @@ PREPARE_NONE: Prepare.ValueType  # 2
 """Do not."""
 Global___Prepare: _TypeAlias = Prepare  # noqa: Y015
 
+class _RetryOn:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RetryOnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryOn.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RETRY_ON_UNSPECIFIED: _RetryOn.ValueType  # 0
+    """Not set; refused."""
+    RETRY_ON_LOST: _RetryOn.ValueType  # 1
+    """Its process was lost."""
+    RETRY_ON_TIMED_OUT: _RetryOn.ValueType  # 2
+    """Its time was over."""
+    RETRY_ON_FAILED: _RetryOn.ValueType  # 3
+    """It failed for any reason."""
+    RETRY_ON_AGENT_FAILED: _RetryOn.ValueType  # 4
+    """Its agent ended with an error, or could not be started."""
+    RETRY_ON_PREPARE_FAILED: _RetryOn.ValueType  # 5
+    """Its dependencies could not be installed."""
+    RETRY_ON_VALIDATION_FAILED: _RetryOn.ValueType  # 6
+    """A validation step failed, or nothing was changed."""
+
+class RetryOn(_RetryOn, metaclass=_RetryOnEnumTypeWrapper):
+    """What a retry policy tries again. Nothing tries again what was cancelled, or what used up its budget."""
+
+RETRY_ON_UNSPECIFIED: RetryOn.ValueType  # 0
+"""Not set; refused."""
+RETRY_ON_LOST: RetryOn.ValueType  # 1
+"""Its process was lost."""
+RETRY_ON_TIMED_OUT: RetryOn.ValueType  # 2
+"""Its time was over."""
+RETRY_ON_FAILED: RetryOn.ValueType  # 3
+"""It failed for any reason."""
+RETRY_ON_AGENT_FAILED: RetryOn.ValueType  # 4
+"""Its agent ended with an error, or could not be started."""
+RETRY_ON_PREPARE_FAILED: RetryOn.ValueType  # 5
+"""Its dependencies could not be installed."""
+RETRY_ON_VALIDATION_FAILED: RetryOn.ValueType  # 6
+"""A validation step failed, or nothing was changed."""
+Global___RetryOn: _TypeAlias = RetryOn  # noqa: Y015
+
 class _OnScopeViolation:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -107,6 +147,9 @@ class BatchSpec(_message.Message):
     RUNS_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_RUNS_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    PRIORITY_FIELD_NUMBER: _builtins.int
+    RETRY_FIELD_NUMBER: _builtins.int
+    QUEUE_TIMEOUT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Begins the batch's id. [a-z0-9-], at most 40 characters. Default: "batch"."""
     path: _builtins.str
@@ -117,6 +160,10 @@ class BatchSpec(_message.Message):
     """What the runs start from: a branch, tag or commit. Default: HEAD."""
     max_concurrent_runs: _builtins.int
     """Runs at once at most. Default: 3. Maximum: 256; the orchestrator's own limit holds too."""
+    priority: _builtins.int
+    """Which of a tenant's waiting runs goes first: each point is worth ten minutes of waiting, so that none waits for ever. From -10
+    to 10, higher first. Default: 0.
+    """
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSpec]:
         """The runs. From 1 to 1,000."""
@@ -124,6 +171,16 @@ class BatchSpec(_message.Message):
     @_builtins.property
     def budget(self) -> Global___Budget:
         """What all runs together may use."""
+
+    @_builtins.property
+    def retry(self) -> Global___RetryPolicy:
+        """When a run that did not succeed is tried again. Default: once, if its process was lost."""
+
+    @_builtins.property
+    def queue_timeout(self) -> _duration_pb2.Duration:
+        """How long a run may wait for its turn before it ends with QUEUE_TIMEOUT; waiting for `needs` and for a retry does not count.
+        Default: for ever. Maximum: 30 days.
+        """
 
     def __init__(
         self,
@@ -134,10 +191,13 @@ class BatchSpec(_message.Message):
         runs: _abc.Iterable[Global___RunSpec] | None = ...,
         max_concurrent_runs: _builtins.int = ...,
         budget: Global___Budget | None = ...,
+        priority: _builtins.int = ...,
+        retry: Global___RetryPolicy | None = ...,
+        queue_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "path", b"path", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "path", b"path", "queue_timeout", b"queue_timeout", "retry", b"retry", "source", b"source"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "max_concurrent_runs", b"max_concurrent_runs", "name", b"name", "path", b"path", "ref", b"ref", "runs", b"runs", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "max_concurrent_runs", b"max_concurrent_runs", "name", b"name", "path", b"path", "priority", b"priority", "queue_timeout", b"queue_timeout", "ref", b"ref", "retry", b"retry", "runs", b"runs", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
@@ -171,6 +231,7 @@ class RunSpec(_message.Message):
     DOCTOR_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PASS_ENV_FIELD_NUMBER: _builtins.int
+    NEEDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the batch, from 1 to 64 characters of [A-Za-z0-9._-], valid as a branch name."""
     prepare: Global___Prepare.ValueType
@@ -184,7 +245,7 @@ class RunSpec(_message.Message):
     on_drift: Global___OnDrift.ValueType
     """What to do about drift. Default: WARN."""
     max_attempts: _builtins.int
-    """Attempts at most when a run is lost. Default: 2. Maximum: 5. A run that ended by itself is never tried again."""
+    """Attempts at most. Default: what `retry` of the batch says. Maximum: 5."""
     @_builtins.property
     def intention(self) -> _intention_pb2.Intention:
         """What is to be done."""
@@ -239,6 +300,12 @@ class RunSpec(_message.Message):
         that the orchestrator allows.
         """
 
+    @_builtins.property
+    def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of runs of this batch that must have succeeded before this one begins. It starts from the commit of the one that it needs,
+        or from all of theirs merged. At most 20. If one of them fails, this one ends with DEPENDENCY_FAILED.
+        """
+
     def __init__(
         self,
         *,
@@ -262,16 +329,59 @@ class RunSpec(_message.Message):
         doctor: Global___Doctor | None = ...,
         max_attempts: _builtins.int = ...,
         pass_env: _abc.Iterable[_builtins.str] | None = ...,
+        needs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "intention", b"intention", "mock", b"mock", "step_timeout", b"step_timeout", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "install", b"install", "intention", b"intention", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "install", b"install", "intention", b"intention", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_executor: _TypeAlias = _typing.Literal["command", "agent", "mock"]  # noqa: Y015
     _WhichOneofArgType_executor: _TypeAlias = _typing.Literal["executor", b"executor"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_executor) -> _WhichOneofReturnType_executor | None: ...
 
 Global___RunSpec: _TypeAlias = RunSpec  # noqa: Y015
+
+@_typing.final
+class RetryPolicy(_message.Message):
+    """When a run that did not succeed is tried again. An attempt that was turned away because the agent's provider is overloaded, or
+    whose orchestrator ended before the agent began, is repeated without being counted, at most 20 times.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
+    ON_FIELD_NUMBER: _builtins.int
+    INITIAL_BACKOFF_FIELD_NUMBER: _builtins.int
+    MAX_BACKOFF_FIELD_NUMBER: _builtins.int
+    max_attempts: _builtins.int
+    """Attempts at most. Default: 2. Maximum: 5. 1 = never again."""
+    @_builtins.property
+    def on(self) -> _containers.RepeatedScalarFieldContainer[Global___RetryOn.ValueType]:
+        """What is tried again. Default: LOST."""
+
+    @_builtins.property
+    def initial_backoff(self) -> _duration_pb2.Duration:
+        """How long the second attempt waits; each further one twice as long, plus or minus 20 %. Default: 1 s. Maximum: 1 h."""
+
+    @_builtins.property
+    def max_backoff(self) -> _duration_pb2.Duration:
+        """How long an attempt waits at most. Default: 5 min, at least initial_backoff. Maximum: 24 h."""
+
+    def __init__(
+        self,
+        *,
+        max_attempts: _builtins.int = ...,
+        on: _abc.Iterable[Global___RetryOn.ValueType] | None = ...,
+        initial_backoff: _duration_pb2.Duration | None = ...,
+        max_backoff: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_backoff", b"max_backoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["initial_backoff", b"initial_backoff", "max_attempts", b"max_attempts", "max_backoff", b"max_backoff", "on", b"on"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryPolicy: _TypeAlias = RetryPolicy  # noqa: Y015
 
 @_typing.final
 class AgentPreset(_message.Message):

@@ -298,6 +298,7 @@ class Batch(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    WAITING_REASON_FIELD_NUMBER: _builtins.int
     batch_id: _builtins.str
     """Generated, for example "fix-login-7k2q9d"."""
     name: _builtins.str
@@ -312,6 +313,10 @@ class Batch(_message.Message):
     """Runs in total."""
     last_sequence: _builtins.int
     """The highest event number so far."""
+    waiting_reason: _builtins.str
+    """Why none of its queued runs starts just now, for example because the disk is nearly full; empty if it is only their turn that
+    they wait for.
+    """
     @_builtins.property
     def runs_by_state(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Runs by state; keys are the names of RunState without prefix, in lower case."""
@@ -337,10 +342,11 @@ class Batch(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         last_sequence: _builtins.int = ...,
+        waiting_reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_commit", b"base_commit", "batch_id", b"batch_id", "create_time", b"create_time", "end_time", b"end_time", "last_sequence", b"last_sequence", "name", b"name", "repository", b"repository", "run_count", b"run_count", "runs_by_state", b"runs_by_state", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_commit", b"base_commit", "batch_id", b"batch_id", "create_time", b"create_time", "end_time", b"end_time", "last_sequence", b"last_sequence", "name", b"name", "repository", b"repository", "run_count", b"run_count", "runs_by_state", b"runs_by_state", "state", b"state", "waiting_reason", b"waiting_reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +384,7 @@ class Run(_message.Message):
     AGENT_EXIT_CODE_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     CANCEL_REQUESTED_FIELD_NUMBER: _builtins.int
+    NOT_BEFORE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Generated: the batch's id, a dot, the run's name."""
     batch_id: _builtins.str
@@ -450,6 +457,10 @@ class Run(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What is worth knowing, for example that telemetry could not be reached."""
 
+    @_builtins.property
+    def not_before(self) -> _timestamp_pb2.Timestamp:
+        """While it is queued for another attempt: not before this time."""
+
     def __init__(
         self,
         *,
@@ -479,10 +490,11 @@ class Run(_message.Message):
         agent_exit_code: _builtins.int | None = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         cancel_requested: _builtins.bool = ...,
+        not_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_exit_code", b"_agent_exit_code", "agent_exit_code", b"agent_exit_code", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_agent_exit_code", b"_agent_exit_code", "agent_exit_code", b"agent_exit_code", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "not_before", b"not_before", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_exit_code", b"_agent_exit_code", "activity", b"activity", "agent_exit_code", b"agent_exit_code", "attempt", b"attempt", "base_commit", b"base_commit", "batch_id", b"batch_id", "branch", b"branch", "cancel_requested", b"cancel_requested", "changes", b"changes", "create_time", b"create_time", "doctor_calls", b"doctor_calls", "drift_verdict", b"drift_verdict", "drift_z", b"drift_z", "end_time", b"end_time", "error", b"error", "head_commit", b"head_commit", "intention_sha256", b"intention_sha256", "mitigations", b"mitigations", "name", b"name", "patch_bytes", b"patch_bytes", "reverted_paths", b"reverted_paths", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "steps", b"steps", "tree_id", b"tree_id", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agent_exit_code", b"_agent_exit_code", "activity", b"activity", "agent_exit_code", b"agent_exit_code", "attempt", b"attempt", "base_commit", b"base_commit", "batch_id", b"batch_id", "branch", b"branch", "cancel_requested", b"cancel_requested", "changes", b"changes", "create_time", b"create_time", "doctor_calls", b"doctor_calls", "drift_verdict", b"drift_verdict", "drift_z", b"drift_z", "end_time", b"end_time", "error", b"error", "head_commit", b"head_commit", "intention_sha256", b"intention_sha256", "mitigations", b"mitigations", "name", b"name", "not_before", b"not_before", "patch_bytes", b"patch_bytes", "reverted_paths", b"reverted_paths", "run_id", b"run_id", "start_time", b"start_time", "state", b"state", "steps", b"steps", "tree_id", b"tree_id", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agent_exit_code: _TypeAlias = _typing.Literal["agent_exit_code"]  # noqa: Y015
     _WhichOneofArgType__agent_exit_code: _TypeAlias = _typing.Literal["_agent_exit_code", b"_agent_exit_code"]  # noqa: Y015
@@ -939,6 +951,56 @@ class CancelRunResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CancelRunResponse: _TypeAlias = CancelRunResponse  # noqa: Y015
+
+@_typing.final
+class RetryRunRequest(_message.Message):
+    """Queues a run again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Its id. Required."""
+    request_id: _builtins.str
+    """Makes the call idempotent: the same id again returns the run as it is. At most 128 characters. Default: none."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request_id", b"request_id", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryRunRequest: _TypeAlias = RetryRunRequest  # noqa: Y015
+
+@_typing.final
+class RetryRunResponse(_message.Message):
+    """The run as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def run(self) -> Global___Run:
+        """The run."""
+
+    def __init__(
+        self,
+        *,
+        run: Global___Run | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryRunResponse: _TypeAlias = RetryRunResponse  # noqa: Y015
 
 @_typing.final
 class WatchBatchRequest(_message.Message):

@@ -71,6 +71,11 @@ class OrchestratorServiceStub(object):
                 request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
                 response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
                 _registered_method=True)
+        self.RetryRun = channel.unary_unary(
+                '/autopack.orchestrator.v1.OrchestratorService/RetryRun',
+                request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.SerializeToString,
+                response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.FromString,
+                _registered_method=True)
         self.WatchBatch = channel.unary_stream(
                 '/autopack.orchestrator.v1.OrchestratorService/WatchBatch',
                 request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.WatchBatchRequest.SerializeToString,
@@ -145,6 +150,15 @@ class OrchestratorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryRun(self, request, context):
+        """Queues a run that ended without success again, as a new attempt on a branch of its own, with all its attempts before it. Runs
+        that ended because they need it are queued again with it. Errors: NOT_FOUND; FAILED_PRECONDITION for a run that succeeded, has not
+        ended, or needs one that did not succeed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchBatch(self, request, context):
         """Streams the events of a batch from a sequence number on, and ends when the batch has ended and all events were sent. A reader
         at n has seen all events up to n; to resume, pass the last number seen. Errors: NOT_FOUND.
@@ -206,6 +220,11 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.CancelRun,
                     request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.FromString,
                     response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.SerializeToString,
+            ),
+            'RetryRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryRun,
+                    request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.FromString,
+                    response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.SerializeToString,
             ),
             'WatchBatch': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchBatch,
@@ -414,6 +433,33 @@ class OrchestratorService(object):
             '/autopack.orchestrator.v1.OrchestratorService/CancelRun',
             autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunRequest.SerializeToString,
             autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CancelRunResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.orchestrator.v1.OrchestratorService/RetryRun',
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunRequest.SerializeToString,
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.RetryRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

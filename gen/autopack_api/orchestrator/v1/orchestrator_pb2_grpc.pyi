@@ -53,6 +53,11 @@ class OrchestratorServiceStub:
     """Lists runs, newest batch first, in the order of the batch."""
     CancelRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]
     """Cancels one run. Returns at once. A run that has ended stays as it is. Errors: NOT_FOUND."""
+    RetryRun: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.RetryRunRequest, _orchestrator_pb2.RetryRunResponse]
+    """Queues a run that ended without success again, as a new attempt on a branch of its own, with all its attempts before it. Runs
+    that ended because they need it are queued again with it. Errors: NOT_FOUND; FAILED_PRECONDITION for a run that succeeded, has not
+    ended, or needs one that did not succeed.
+    """
     WatchBatch: _grpc.UnaryStreamMultiCallable[_orchestrator_pb2.WatchBatchRequest, _orchestrator_pb2.WatchBatchResponse]
     """Streams the events of a batch from a sequence number on, and ends when the batch has ended and all events were sent. A reader
     at n has seen all events up to n; to resume, pass the last number seen. Errors: NOT_FOUND.
@@ -91,6 +96,11 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     """Lists runs, newest batch first, in the order of the batch."""
     CancelRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CancelRunRequest, _orchestrator_pb2.CancelRunResponse]  # type: ignore[assignment]
     """Cancels one run. Returns at once. A run that has ended stays as it is. Errors: NOT_FOUND."""
+    RetryRun: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.RetryRunRequest, _orchestrator_pb2.RetryRunResponse]  # type: ignore[assignment]
+    """Queues a run that ended without success again, as a new attempt on a branch of its own, with all its attempts before it. Runs
+    that ended because they need it are queued again with it. Errors: NOT_FOUND; FAILED_PRECONDITION for a run that succeeded, has not
+    ended, or needs one that did not succeed.
+    """
     WatchBatch: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.WatchBatchRequest, _orchestrator_pb2.WatchBatchResponse]  # type: ignore[assignment]
     """Streams the events of a batch from a sequence number on, and ends when the batch has ended and all events were sent. A reader
     at n has seen all events up to n; to resume, pass the last number seen. Errors: NOT_FOUND.
@@ -168,6 +178,17 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.CancelRunResponse, _abc.Awaitable[_orchestrator_pb2.CancelRunResponse]]:
         """Cancels one run. Returns at once. A run that has ended stays as it is. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RetryRun(
+        self,
+        request: _orchestrator_pb2.RetryRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.RetryRunResponse, _abc.Awaitable[_orchestrator_pb2.RetryRunResponse]]:
+        """Queues a run that ended without success again, as a new attempt on a branch of its own, with all its attempts before it. Runs
+        that ended because they need it are queued again with it. Errors: NOT_FOUND; FAILED_PRECONDITION for a run that succeeded, has not
+        ended, or needs one that did not succeed.
+        """
 
     @_abc_1.abstractmethod
     def WatchBatch(
