@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from autopack_api.toolchain.v1 import toolchain_pb2
 from autopack_cli.batchvalues import MAX_INT32, Values
 from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
 
-__all__ = ["BatchFile", "load"]
+__all__ = ["BatchFile", "GoalFile", "load"]
 
 BATCH_KEYS = ("name", "repo", "ref", "max_concurrent_runs", "budget", "defaults", "runs")
 EXECUTORS = ("command", "agent", "mock")
@@ -37,12 +37,29 @@ STEP_KINDS: Mapping[str, int] = {
     if number != toolchain_pb2.STEP_KIND_UNSPECIFIED
 }
 RUN_KEYS = (
-    "name", "goal", *INTENTION_LISTS, *EXECUTORS, *CHOICES, *DURATIONS, "install", "validate", "validate_kinds",
-    "max_attempts", "budget", "doctor", "pass_env", "mitigate", "fail_on_pre_existing",
+    "name", "goal", "goal_file", *INTENTION_LISTS, *EXECUTORS, *CHOICES, *DURATIONS, "install", "validate",
+    "validate_kinds", "max_attempts", "budget", "doctor", "pass_env", "mitigate", "fail_on_pre_existing",
 )  # fmt: skip
 
 # "install[2].argv[0]" -> "install[2].argv" -> "install[2]" -> "install" -> ""
 _LAST_STEP = re.compile(r"(\.?[^.\[\]]+|\[[^\[\]]*\])$")
+
+
+@dataclass(frozen=True, slots=True)
+class GoalFile:
+    """A file that says the goal of a run.
+
+    Attributes:
+        path: where it is.
+        text: what it says.
+        place: where the batch file names it.
+        explicit: keys that the batch file says itself, and which therefore stand.
+    """
+
+    path: Path
+    text: str
+    place: Place
+    explicit: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +71,14 @@ class BatchFile:
         spec: the batch as far as it could be read; complete if there are no problems.
         problems: what is wrong, in the order of the file.
         places: the line and column of each field of ``spec``, by its name in a field violation.
+        goals: the goal files of runs, by the index of the run; the service has still to read them.
     """
 
     path: Path
     spec: pb.BatchSpec
     problems: Sequence[Problem]
     places: Mapping[str, Place]
+    goals: Mapping[int, GoalFile] = field(default_factory=dict)
 
     def place_of(self, field: str) -> Place:
         """Where the value of a field stands: the field itself, else what it is part of."""
@@ -78,13 +97,15 @@ def load(path: Path) -> BatchFile:
     root = compose(text, problems) if text is not None else None
     if root is not None:
         reader.read(root)
-    return BatchFile(path, reader.spec, problems.sorted(), reader.places)
+    return BatchFile(path, reader.spec, problems.sorted(), reader.places, reader.goals)
 
 
 class _BatchReader:
     def __init__(self, values: Values, path: Path) -> None:
         self.spec = pb.BatchSpec(path=str(path.absolute().parent.resolve()))
         self.places: dict[str, Place] = {}
+        self.goals: dict[int, GoalFile] = {}
+        self._texts: dict[Path, str | None] = {}
         self._values = values
         self._folder = path.absolute().parent
 
@@ -147,18 +168,38 @@ class _BatchReader:
         run = self.spec.runs.add()
         writer = _RunWriter(values, run, what, self.places)
         for key, (_, value) in merged.items():
-            writer.write(key, value, f"{what if key in own else 'defaults'}.{key}")
+            if key == "goal_file":
+                self._goal_file(index, value, f"{what if key in own else 'defaults'}.{key}", frozenset(merged))
+            else:
+                writer.write(key, value, f"{what if key in own else 'defaults'}.{key}")
         if not isinstance(node, yaml.MappingNode):
             return
         if "name" not in own:
             values.fail(node, f"{what} has no name; give it a short one, for example 'fix-login'")
-        if "goal" not in merged:
-            values.fail(node, f"{what} has no goal; say in one line what is to be done")
+        if "goal" not in merged and "goal_file" not in merged:
+            values.fail(node, f"{what} has no goal; say in one line what is to be done, or name a goal_file")
         if not chosen:
             values.fail(node, f"{what} has none of command, agent and mock; say who does the work")
         elif len(chosen) > 1:
             second = merged[chosen[1]][0]
             values.fail(second, f"{what} has {' and '.join(chosen)}; it needs exactly one of command, agent and mock")
+
+    def _goal_file(self, index: int, node: yaml.Node, what: str, explicit: frozenset[str]) -> None:
+        name = self._values.text(node, what)
+        if not name or "\0" in name:
+            if name is not None:
+                self._values.fail(node, f"{what} is not a path; name a Markdown or text file, relative to this one")
+            return
+        place, path = self._values.place(node), self._folder / name
+        self.places.setdefault(f"runs[{index}].intention", place)
+        if path not in self._texts:
+            found = Problems()
+            self._texts[path] = read_text(path, found, "a goal file")
+            for problem in found.items:
+                self._values.fail(node, f"{what} {name[:80]!r}: {problem.message}")
+        text = self._texts[path]
+        if text is not None:
+            self.goals[index] = GoalFile(path, text, place, explicit)
 
     def _run_entries(self, node: yaml.Node, what: str) -> dict[str, tuple[yaml.Node, yaml.Node]]:
         found = {}

@@ -8,6 +8,7 @@ import signal
 import uuid
 from collections.abc import Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,8 +23,10 @@ from rich.console import Console
 from autopack_cli import session as sessions
 from autopack_cli.batchfile import BatchFile, load
 from autopack_cli.batchvalues import parse_line, split_goal
+from autopack_cli.goals import add_to, fill_goals, parse, read_text
 from autopack_cli.options import Address, Json, Scope
 from autopack_cli.progress import Board, fetch_runs, follow
+from autopack_cli.refusals import refuse
 from autopack_cli.render import clean, console, err_console, print_json
 from autopack_cli.results import all_succeeded, avoided_tokens, print_problems, results_table
 from autopack_cli.session import INTERRUPTED, Needs, session
@@ -33,7 +36,6 @@ __all__ = ["Interrupted", "register", "run_batches", "show_results"]
 
 MAX_RUNS = 1000
 MAX_GIT_PATH = 8192
-EXIT_BAD_INPUT = 2
 _FIELDS = {
     "SOURCE_MISSING": "path",
     "SOURCE_OUTSIDE_ROOTS": "path",
@@ -59,6 +61,9 @@ def run(
     batch: Annotated[Path | None, typer.Argument(metavar="BATCH.yaml", help="A batch file.")] = None,
     repo: Annotated[Path | None, typer.Option(metavar="DIR", help="Instead of a file: the repository.")] = None,
     goal: Annotated[str | None, typer.Option(metavar="TEXT", help="What is to be done.")] = None,
+    goal_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Or a Markdown file that says it, with its limits.")
+    ] = None,
     command: Annotated[str | None, typer.Option(metavar="LINE", help="What does it; no shell runs it.")] = None,
     agent: Annotated[str | None, typer.Option(metavar="NAME", help="Or a known agent: claude, codex, ...")] = None,
     runs: Annotated[int, typer.Option(min=1, max=MAX_RUNS, help="So many runs of the same goal.")] = 1,
@@ -81,14 +86,19 @@ def run(
     \b
     autopack run batch.yaml
     autopack run --repo . --agent claude --goal "Fix the flaky login test" --runs 4
+    autopack run --repo . --agent claude --goal-file issue.md
     """
     file = None
     if batch is not None:
-        if repo or goal or command or agent or validate or scope:
+        if repo or goal or goal_file or command or agent or validate or scope:
             raise invalid_field("BATCH.yaml", "give a file or options such as --goal, not both")
         file = load(batch)
-        spec = file.spec
+        spec, text = file.spec, None
     else:
+        if (goal is None) == (goal_file is None):
+            problem = "is missing: give a batch file, or say what is to be done, here or in a file by --goal-file"
+            raise invalid_field("--goal", problem if goal is None else "give --goal or --goal-file, not both")
+        text = read_text(goal_file, "--goal-file") if goal_file is not None else None
         spec = _spec_of_options(
             repo=repo, goal=goal, command=command, agent=agent, count=runs, name=name, scope=scope, validate=validate
         )
@@ -96,18 +106,29 @@ def run(
     if at_once:
         spec.max_concurrent_runs = at_once
     if file is not None and file.problems and not spec.runs:
-        _refuse(file, file.problems)
-    status = sessions.run(lambda: _run(spec, file, address, check=check, as_json=as_json))
+        refuse(file, file.problems)
+    named = (str(goal_file), text) if text is not None else None
+    status = sessions.run(lambda: _run(spec, file, named, address, check=check, as_json=as_json))
     raise typer.Exit(status)
 
 
 async def _run(
-    spec: batch_pb2.BatchSpec, file: BatchFile | None, address: str | None, *, check: bool, as_json: bool
+    spec: batch_pb2.BatchSpec,
+    file: BatchFile | None,
+    goal: tuple[str, str] | None,
+    address: str | None,
+    *,
+    check: bool,
+    as_json: bool,
 ) -> int:
     roots = [Path(spec.path), *await _git_directory(Path(spec.path))]
     async with session(address, Needs(roots=roots, carry_out=not check)) as client:
-        if file is not None and file.problems:
-            _refuse(file, [*file.problems, *await _server_problems(client, file)])
+        if file is not None:
+            file = replace(file, problems=[*file.problems, *await fill_goals(client, file)])
+            if file.problems:
+                refuse(file, [*file.problems, *await _server_problems(client, file)])
+        if goal is not None:
+            await _set_goal(client, spec, *goal)
         request = orchestrator_pb2.CreateBatchRequest(spec=spec, request_id=uuid.uuid4().hex, validate_only=check)
         try:
             response = await client.orchestrator.CreateBatch(request)
@@ -115,13 +136,22 @@ async def _run(
             problems = _located(file, error) if file is not None else []
             if file is None or not problems:
                 raise
-            _refuse(file, problems)
+            refuse(file, problems)
         for warning in response.warnings:
             err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
         if check:
             err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
             return 0
         return await _show(client, response.batch, as_json=as_json)
+
+
+async def _set_goal(client: AsyncClient, spec: batch_pb2.BatchSpec, name: str, text: str) -> None:
+    """The intention of a file for each run; what options say comes on top."""
+    found = await parse(client, text, "", "--goal-file", name, title_option="--goal-file")
+    for run in spec.runs:
+        scope = list(run.intention.scope)
+        run.intention.CopyFrom(found)
+        add_to(run.intention, {"scope": scope})
 
 
 async def _git_directory(path: Path) -> list[Path]:
@@ -236,17 +266,6 @@ def _located(file: BatchFile, error: AutopackError) -> list[Problem]:
     return problems
 
 
-def _refuse(file: BatchFile, problems: Any) -> None:
-    out = err_console()
-    found = sorted(set(problems))
-    for problem in found:
-        place = f"{file.path}:{problem.place.line}:{problem.place.column}"
-        out.print(f"{place}: {clean(problem.message)}", soft_wrap=True)
-    count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
-    out.print(f"error: {count} in {file.path}; nothing was started", style="bold red", soft_wrap=True)
-    raise typer.Exit(EXIT_BAD_INPUT)
-
-
 def _spec_of_options(
     *,
     repo: Path | None,
@@ -258,11 +277,9 @@ def _spec_of_options(
     scope: list[str] | None,
     validate: list[str] | None,
 ) -> batch_pb2.BatchSpec:
-    if goal is None:
-        raise invalid_field("--goal", "is missing: give a batch file, or say what is to be done")
     if (command is None) == (agent is None):
         raise invalid_field("--command", "give exactly one of --command and --agent")
-    title, description = split_goal(goal)
+    title, description = split_goal(goal or "")
     spec = batch_pb2.BatchSpec(name=name, path=str((repo or Path()).expanduser().resolve()))
     for number in range(1, count + 1):
         item = spec.runs.add(name=name if count == 1 else f"{name}-{number}")

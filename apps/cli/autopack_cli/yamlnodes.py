@@ -75,7 +75,7 @@ class Problems:
         return sorted(self.items)
 
 
-def read_text(path: Path, problems: Problems) -> str | None:
+def read_text(path: Path, problems: Problems, kind: str = "a batch file") -> str | None:
     """The text of a file of at most 1 MiB; None with a problem otherwise. A larger one is not read."""
     try:
         with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
@@ -91,7 +91,7 @@ def read_text(path: Path, problems: Problems) -> str | None:
         problems.add(Place(), f"the file cannot be read: {error.strerror or error}")
         return None
     if max(status.st_size, len(data)) > MAX_FILE_BYTES:
-        problems.add(Place(), f"the file has {status.st_size:,} bytes; a batch file has at most {MAX_FILE_BYTES:,}")
+        problems.add(Place(), f"the file has {status.st_size:,} bytes; {kind} has at most {MAX_FILE_BYTES:,}")
         return None
     try:
         return data.decode("utf-8-sig")

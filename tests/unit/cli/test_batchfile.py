@@ -74,12 +74,14 @@ runs:
     fail_on_pre_existing: true
   - name: b
     goal: {title: T, description: D}
+    goal_file: goal.md
     command: sh -c 'echo {context}'
   - {name: c, goal: G, mock: {seed: -3, failure_rate: 0.5, duration: 250ms}}
 """
 
 
 def test_full_file_becomes_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "goal.md").write_text("## Scope\n- src/\n")
     file = read(tmp_path, FULL)
     assert file.problems == []
     spec = file.spec
@@ -119,6 +121,33 @@ def test_full_file_becomes_the_spec(tmp_path: Path) -> None:
     assert list(second.command.argv.words) == ["sh", "-c", "echo {context}"]
     assert (second.timeout.seconds, second.intention.description) == (1200, "D")
     assert (third.mock.seed, third.mock.failure_rate, third.mock.duration.nanos) == (-3, 0.5, 250_000_000)
+
+
+def test_goal_file_is_read_beside_the_batch_and_knows_what_stands_already(tmp_path: Path) -> None:
+    (tmp_path / "goals").mkdir()
+    (tmp_path / "goals/a.md").write_text("# Do it\n")
+    text = "defaults: {goal_file: goals/a.md, scope: [src/]}\nruns:\n  - {name: a, command: x, notes: [n]}\n"
+    file = read(tmp_path, text)
+    assert file.problems == []
+    goal = file.goals[0]
+    assert (goal.path, goal.text) == (tmp_path / "goals/a.md", "# Do it\n")
+    assert {"scope", "notes"} <= goal.explicit
+    assert file.place_of("runs[0].intention.title") == goal.place == Place(1, 23)
+
+
+def test_goal_file_that_cannot_be_read_is_told_at_its_place(tmp_path: Path) -> None:
+    (tmp_path / "x.md").write_bytes(b"a\n\xff")
+    (tmp_path / "large.md").write_bytes(b"a" * (MAX_FILE_BYTES + 1))
+    runs = [
+        f"  - {{name: r{n}, command: x, goal_file: {name}}}\n"
+        for n, name in enumerate(("no.md", "x.md", "large.md", "''", "."))
+    ]
+    problems = told(tmp_path, "runs:\n" + "".join(runs))
+    assert [problem.partition(":")[0] for problem in problems] == ["2", "3", "4", "5", "6"]
+    for problem, words in zip(
+        problems, ("No such file", "not UTF-8", "a goal file has at most", "is not a path", "a directory"), strict=True
+    ):
+        assert words in problem
 
 
 def test_file_without_repo_means_its_own_directory(tmp_path: Path) -> None:

@@ -12,6 +12,9 @@ from typer.testing import CliRunner
     ("words", "message"),
     [
         ((), "--goal: is missing"),
+        (("--goal", "g", "--goal-file", "x.md", "--command", "a"), "give --goal or --goal-file, not both"),
+        (("--goal-file", "/nonexistent.md", "--command", "a"), "--goal-file: /nonexistent.md cannot be read"),
+        (("batch.yaml", "--goal-file", "x.md"), "not both"),
         (("--goal", "g"), "exactly one of --command and --agent"),
         (("--goal", "g", "--command", "a", "--agent", "b"), "exactly one of --command and --agent"),
         (("--goal", "g", "--command", "a && b"), "--command: has '&&', which only a shell understands"),
