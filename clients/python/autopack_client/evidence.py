@@ -18,10 +18,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from autopack_api.intention.v1.intention_pb2 import ChangeEvidence
+from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_kit.errors import DeadlineExceeded, FailedPrecondition
 
-__all__ = ["DIFF_OPTIONS", "Evidence", "change_evidence", "parse_patch", "run_git"]
+__all__ = ["DIFF_OPTIONS", "Evidence", "FileChange", "change_evidence", "parse_patch", "run_git"]
 
 MAX_DIFF_BYTES = 16 << 20
 """Of one diff; what is behind it is left out. 16 MiB are parsed in about a second."""
@@ -32,6 +32,9 @@ MAX_HUNK_HEADERS = 10
 MAX_HUNK_HEADER_CHARS = 200
 MAX_IDENTIFIERS = 30
 """These are what the drift check was measured with; paths are more because scope is checked on all of them."""
+
+MAX_FILES = 200
+"""Files that are told one by one: nobody looks through more for one that does not belong."""
 
 _MAX_LINE_CHARS = 1_000
 """A longer line is generated or minified; its identifiers tell nothing."""
@@ -66,6 +69,32 @@ DIFF_OPTIONS = (
 
 
 @dataclass(frozen=True, slots=True)
+class FileChange:
+    """One changed file.
+
+    Attributes:
+        path: after the change; before it, if the file was deleted.
+        hunk_headers: as in :class:`Evidence`, of this file.
+        added_identifiers: as in :class:`Evidence`, of this file.
+        added: the file did not exist before.
+    """
+
+    path: str
+    hunk_headers: tuple[str, ...] = ()
+    added_identifiers: tuple[str, ...] = ()
+    added: bool = False
+
+    def to_proto(self) -> pb.FileChange:
+        """As a request carries it."""
+        return pb.FileChange(
+            path=self.path,
+            hunk_headers=self.hunk_headers,
+            added_identifiers=self.added_identifiers,
+            added=self.added,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One change.
 
@@ -73,16 +102,21 @@ class Evidence:
         paths: every path it touches, both ends of a rename and deleted files too; bytes that are not UTF-8 as U+FFFD.
         hunk_headers: the enclosing functions or sections of its hunks, each once.
         added_identifiers: of its added lines, the most frequent first.
+        files: the first :data:`MAX_FILES` of its files, one by one.
     """
 
     paths: tuple[str, ...] = ()
     hunk_headers: tuple[str, ...] = ()
     added_identifiers: tuple[str, ...] = ()
+    files: tuple[FileChange, ...] = ()
 
-    def to_proto(self) -> ChangeEvidence:
+    def to_proto(self) -> pb.ChangeEvidence:
         """As a request carries it."""
-        return ChangeEvidence(
-            paths=self.paths, hunk_headers=self.hunk_headers, added_identifiers=self.added_identifiers
+        return pb.ChangeEvidence(
+            paths=self.paths,
+            hunk_headers=self.hunk_headers,
+            added_identifiers=self.added_identifiers,
+            files=[file.to_proto() for file in self.files],
         )
 
 
@@ -174,28 +208,60 @@ async def _read(stream: asyncio.StreamReader, limit: int, *, drain: bool = False
 
 
 @dataclass(slots=True)
-class _Collected:
-    """What a patch has shown so far; dictionaries are ordered sets."""
+class _Seen:
+    """What a patch, or one file of it, has shown so far; dictionaries are ordered sets."""
 
-    paths: dict[str, None] = field(default_factory=dict)
     headers: dict[str, None] = field(default_factory=dict)
     identifiers: Counter[str] = field(default_factory=Counter)
+
+    def header(self, text: str) -> None:
+        if text and len(self.headers) < MAX_HUNK_HEADERS:
+            self.headers[text] = None
+
+    def most_frequent(self) -> tuple[str, ...]:
+        return tuple(name for name, _ in self.identifiers.most_common(MAX_IDENTIFIERS))
+
+
+@dataclass(slots=True)
+class _Collected:
+    """A patch on its way to evidence: the whole, its files, and the file that is being read."""
+
+    paths: dict[str, None] = field(default_factory=dict)
+    whole: _Seen = field(default_factory=_Seen)
+    files: list[FileChange] = field(default_factory=list)
+    current: _Seen = field(default_factory=_Seen)
+    name: str = ""
+    is_new: bool = False
     generated: bool = False
 
+    def next_file(self) -> None:
+        """What was read of the current file is put down."""
+        seen = self.current
+        for text in seen.headers:
+            self.whole.header(text)
+        self.whole.identifiers.update(seen.identifiers)
+        if self.name and len(self.files) < MAX_FILES:
+            self.files.append(FileChange(self.name, tuple(seen.headers), seen.most_frequent(), self.is_new))
+        self.current, self.name, self.is_new, self.generated = _Seen(), "", False, False
+
     def path(self, raw: bytes) -> None:
+        """The current file's; the last one said is its path after the change."""
         path = raw.decode("utf-8", "replace")[:MAX_PATH_CHARS]
         self.generated = PurePosixPath(path).name in _GENERATED
+        self.name = path
         if path and len(self.paths) < MAX_PATHS:
             self.paths[path] = None
 
     def header(self, raw: bytes) -> None:
-        text = raw.decode("utf-8", "replace").strip()[:MAX_HUNK_HEADER_CHARS]
-        if text and len(self.headers) < MAX_HUNK_HEADERS:
-            self.headers[text] = None
+        self.current.header(raw.decode("utf-8", "replace").strip()[:MAX_HUNK_HEADER_CHARS])
 
     def added(self, line: bytes) -> None:
         if not self.generated and len(line) <= _MAX_LINE_CHARS:
-            self.identifiers.update(_IDENTIFIER.findall(line.decode("utf-8", "replace")))
+            self.current.identifiers.update(_IDENTIFIER.findall(line.decode("utf-8", "replace")))
+
+    def evidence(self) -> Evidence:
+        self.next_file()
+        return Evidence(tuple(self.paths), tuple(self.whole.headers), self.whole.most_frequent(), tuple(self.files))
 
 
 def parse_patch(lines: Iterable[bytes]) -> Evidence:
@@ -211,6 +277,7 @@ def parse_patch(lines: Iterable[bytes]) -> Evidence:
             removed, added = (int(count) if count is not None else 1 for count in match.groups())
             _hunk(iterator, removed, added, found)
         elif line.startswith(b"diff --git "):
+            found.next_file()
             for path in _same_path(line[len(b"diff --git ") :]):
                 found.path(path)
         elif line.startswith((b"--- ", b"+++ ")):
@@ -220,8 +287,9 @@ def parse_patch(lines: Iterable[bytes]) -> Evidence:
                 found.path(side[2:])
         elif line.startswith((b"rename from ", b"rename to ", b"copy to ")):
             found.path(_unquote(line.split(b" ", 2)[2]))
-    identifiers = tuple(name for name, _ in found.identifiers.most_common(MAX_IDENTIFIERS))
-    return Evidence(tuple(found.paths), tuple(found.headers), identifiers)
+        elif line.startswith((b"new file mode ", b"copy from ")):
+            found.is_new = True
+    return found.evidence()
 
 
 def _hunk(lines: Iterator[bytes], removed: int, added: int, found: _Collected) -> None:

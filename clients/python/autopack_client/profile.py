@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -109,7 +109,7 @@ def _changes(patches: bytes) -> Iterator[Evidence]:
         name, _, email = lines[0].removeprefix(_COMMIT.encode()).decode("utf-8", "replace").partition(_FIELD)
         evidence = parse_patch(lines[1:])
         if evidence.paths and not _is_bot(name, email):
-            yield evidence
+            yield replace(evidence, files=())  # a background is compared as a whole
 
 
 def _commits(patches: bytes) -> Iterator[list[bytes]]:

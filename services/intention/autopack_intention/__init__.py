@@ -20,7 +20,7 @@ from autopack_kit.settings import load
 
 from autopack_intention.core.context import Context, Intention, Section, build_context
 from autopack_intention.core.drift import Advisory, DriftResult, OffGoalFile, Step, Verdict, check_drift
-from autopack_intention.core.evidence import Evidence
+from autopack_intention.core.evidence import Evidence, FileChange
 from autopack_intention.core.goal_text import parse_intention
 from autopack_intention.core.profile import Profile, ProfileSource
 from autopack_intention.core.scoring import Scorer
@@ -34,6 +34,7 @@ __all__ = [
     "Context",
     "DriftResult",
     "Evidence",
+    "FileChange",
     "Intention",
     "OffGoalFile",
     "Profile",

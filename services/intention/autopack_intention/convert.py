@@ -18,7 +18,7 @@ from autopack_intention.core.context import (
     Intention,
 )
 from autopack_intention.core.drift import Advisory, DriftResult, Step, Verdict
-from autopack_intention.core.evidence import Evidence
+from autopack_intention.core.evidence import Evidence, FileChange
 from autopack_intention.core.limits import (
     MAX_DESCRIPTION_BYTES,
     MAX_GLOB_BYTES,
@@ -49,6 +49,7 @@ MAX_HUNK_HEADERS = 200
 MAX_HUNK_HEADER_BYTES = 1 << 10
 MAX_IDENTIFIERS = 200
 MAX_IDENTIFIER_BYTES = 1 << 10
+MAX_FILES = 200
 MAX_MESSAGES = 1_000
 MAX_MESSAGE_BYTES = 4 << 10
 MAX_BACKGROUND = 100
@@ -236,15 +237,35 @@ def drift_to_response(result: DriftResult) -> pb.CheckDriftResponse:
 
 
 def _evidence(checks: _Checks, field: str, message: pb.ChangeEvidence) -> Evidence:
+    if len(message.files) > MAX_FILES:
+        checks.add(f"{field}.files", f"has {len(message.files)} files; at most {MAX_FILES} are taken: send the first")
     return Evidence(
         paths=checks.texts(f"{field}.paths", message.paths, MAX_PATHS, MAX_PATH_BYTES),
-        hunk_headers=checks.texts(
-            f"{field}.hunk_headers", message.hunk_headers, MAX_HUNK_HEADERS, MAX_HUNK_HEADER_BYTES
-        ),
-        added_identifiers=checks.texts(
-            f"{field}.added_identifiers", message.added_identifiers, MAX_IDENTIFIERS, MAX_IDENTIFIER_BYTES
+        hunk_headers=_hunk_headers(checks, field, message),
+        added_identifiers=_identifiers(checks, field, message),
+        files=tuple(
+            _file(checks, f"{field}.files[{index}]", file) for index, file in enumerate(message.files[:MAX_FILES])
         ),
     )
+
+
+def _file(checks: _Checks, field: str, message: pb.FileChange) -> FileChange:
+    if not message.path:
+        checks.add(f"{field}.path", "is empty: say which file changed")
+    return FileChange(
+        path=checks.text(f"{field}.path", message.path, MAX_PATH_BYTES),
+        hunk_headers=_hunk_headers(checks, field, message),
+        added_identifiers=_identifiers(checks, field, message),
+        added=message.added,
+    )
+
+
+def _hunk_headers(checks: _Checks, field: str, message: pb.ChangeEvidence | pb.FileChange) -> tuple[str, ...]:
+    return checks.texts(f"{field}.hunk_headers", message.hunk_headers, MAX_HUNK_HEADERS, MAX_HUNK_HEADER_BYTES)
+
+
+def _identifiers(checks: _Checks, field: str, message: pb.ChangeEvidence | pb.FileChange) -> tuple[str, ...]:
+    return checks.texts(f"{field}.added_identifiers", message.added_identifiers, MAX_IDENTIFIERS, MAX_IDENTIFIER_BYTES)
 
 
 _VERDICTS = {

@@ -8,6 +8,7 @@ import pytest
 from autopack_intention import (
     Advisory,
     Evidence,
+    FileChange,
     Intention,
     Profile,
     ProfileSource,
@@ -154,11 +155,25 @@ def test_without_messages_the_background_still_counts() -> None:
     assert result.step_verdict is Verdict.DRIFT
 
 
-def test_files_far_from_the_goal_are_listed_the_least_related_first() -> None:
-    evidence = Evidence(("src/http/retry_backoff.py", "web/palette.css"), (), ON_GOAL.added_identifiers)
-    result = check_drift(Intention(GOAL.title, GOAL.description), Step(evidence), PROFILE)
-    assert [file.path for file in result.off_goal_files] == ["web/palette.css"]
-    assert Advisory.OFF_GOAL_FILES in result.advisories
+def test_files_of_another_task_are_an_advisory_that_leaves_the_verdict_alone() -> None:
+    files = (
+        FileChange("src/http/retry_backoff.py", ("class RetryPolicy:",), ON_GOAL.added_identifiers),
+        FileChange("web/palette.css", (), OFF_GOAL.added_identifiers),
+    )
+    whole = Evidence(tuple(file.path for file in files), (), ON_GOAL.added_identifiers)
+    open_goal = Intention(GOAL.title, GOAL.description)
+    told, untold = (check_drift(open_goal, Step(replace(whole, files=some)), PROFILE) for some in (files, ()))
+    assert [file.path for file in told.off_goal_files] == ["web/palette.css"]
+    assert Advisory.OFF_GOAL_FILES in told.advisories
+    assert told.step_verdict is untold.step_verdict
+    # From paths alone every second file listed would be a false one.
+    assert untold.off_goal_files == ()
+    assert Advisory.OFF_GOAL_FILES not in untold.advisories
+
+
+def test_a_goal_of_two_words_lists_no_file() -> None:
+    files = (FileChange("src/retry.py", (), ("retry",)), FileChange("web/palette.css", (), ("color", "hover")))
+    assert check_drift(Intention("Fix retry"), Step(Evidence(files=files)), PROFILE).off_goal_files == ()
 
 
 def test_a_repeated_check_changes_nothing() -> None:

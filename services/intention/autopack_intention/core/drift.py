@@ -18,7 +18,8 @@ from enum import Enum
 from autopack_kit.globs import out_of_scope
 
 from autopack_intention.core.context import Intention, source_sha256
-from autopack_intention.core.evidence import SCORED_PATHS, Evidence
+from autopack_intention.core.evidence import Evidence
+from autopack_intention.core.off_goal import OffGoalFile, off_goal_files
 from autopack_intention.core.profile import Profile, ProfileSource
 from autopack_intention.core.scoring import PRIOR, Comparison, GoalModel, Scorer
 from autopack_intention.core.text import spell
@@ -38,8 +39,6 @@ MIN_GOAL_TERMS = 4
 """Fewer distinct terms of a goal: a third of good work would be flagged."""
 
 _SHOWN_TERMS = 10
-_OFF_GOAL_SHARE = 0.25
-"""A file is listed below this share of the best file's score. A choice, not measured."""
 
 
 class Verdict(Enum):
@@ -62,7 +61,7 @@ class Advisory(Enum):
     GOAL_TOO_SHORT = "goal_too_short"
     """The goal has fewer than :data:`MIN_GOAL_TERMS` distinct terms."""
     OFF_GOAL_FILES = "off_goal_files"
-    """Some files share far less with the goal than the others."""
+    """Some files look like those of another task."""
     NO_HISTORY = "no_history"
     """No usable profile: the weaker mode."""
     GOAL_UNFAMILIAR = "goal_unfamiliar"
@@ -92,14 +91,6 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class OffGoalFile:
-    """A file that may not belong to the goal, with its cosine from 0 to 1."""
-
-    path: str
-    score: float
-
-
-@dataclass(frozen=True, slots=True)
 class DriftResult:
     """A judgement with everything it rests on.
 
@@ -115,7 +106,8 @@ class DriftResult:
         shared_terms: of goal and change, heaviest first, as the change spells them.
         unexplained_terms: of the change, not in the goal, heaviest first.
         out_of_scope: changed paths outside the scope or in a non-goal.
-        off_goal_files: the least related first; empty unless there are files to compare them with.
+        off_goal_files: files that may belong to another task, the most likely first; empty where the evidence is not
+            told file by file, or nothing in it is near the goal.
         advisories: in the order of their declaration.
         profile_source: what the check could lean on.
         profile_messages: commit messages in the profile.
@@ -236,12 +228,9 @@ def _heaviest(weights: list[tuple[float, str]]) -> list[str]:
 
 
 def _off_goal_files(scorer: Scorer, goal: GoalModel, evidence: Evidence) -> tuple[OffGoalFile, ...]:
-    paths = tuple(dict.fromkeys(evidence.paths))[:SCORED_PATHS]
-    if len(paths) < 2:
+    if len(goal.terms) < MIN_GOAL_TERMS or goal.unfamiliar:
         return ()
-    scores = sorted((scorer.cosine(goal, path), path) for path in paths)
-    bar = scores[-1][0] * _OFF_GOAL_SHARE
-    return tuple(OffGoalFile(path, score) for score, path in scores if score < bar)
+    return off_goal_files(goal.vector, evidence.files, scorer.weights)
 
 
 def _advisories(

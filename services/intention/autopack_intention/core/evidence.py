@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["SCORED_HUNK_HEADERS", "SCORED_IDENTIFIERS", "SCORED_PATHS", "Evidence"]
+__all__ = ["SCORED_HUNK_HEADERS", "SCORED_IDENTIFIERS", "SCORED_PATHS", "Evidence", "FileChange"]
 
 SCORED_PATHS = 30
 """Paths that are compared with the goal: the method was measured with these caps. Scope is checked on every path."""
@@ -17,6 +17,23 @@ SCORED_IDENTIFIERS = 30
 
 
 @dataclass(frozen=True, slots=True)
+class FileChange:
+    """One changed file.
+
+    Attributes:
+        path: after the change; before it, if the file was deleted.
+        hunk_headers: the text after the second ``@@`` of its hunks.
+        added_identifiers: identifiers on its added lines, the most frequent first.
+        added: the file did not exist before.
+    """
+
+    path: str
+    hunk_headers: tuple[str, ...] = ()
+    added_identifiers: tuple[str, ...] = ()
+    added: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """One change, as ``git diff -U0`` tells it.
 
@@ -24,11 +41,13 @@ class Evidence:
         paths: every path it touches: both ends of a rename, and deleted files too.
         hunk_headers: the text after the second ``@@`` of its hunks: the enclosing function or section.
         added_identifiers: identifiers on added lines, the most frequent first.
+        files: the same, file by file; empty where the caller does not know it.
     """
 
     paths: tuple[str, ...] = ()
     hunk_headers: tuple[str, ...] = ()
     added_identifiers: tuple[str, ...] = ()
+    files: tuple[FileChange, ...] = ()
 
     def text(self) -> str:
         """What is compared, as one text."""

@@ -136,9 +136,9 @@ class Scorer:
         z = goal.changes.z(cosine) if weights and goal.vector else math.nan
         return Comparison(cosine, z, self._confidence(z), weights, text)
 
-    def cosine(self, goal: GoalModel, text: str) -> float:
-        """Similarity of any text to a goal."""
-        return similarity(goal.vector, self._vocabulary.weights(count_terms(text)))
+    def weights(self, terms: Mapping[str, int]) -> Vector:
+        """Weights of counted terms."""
+        return self._vocabulary.weights(terms)
 
     def note(self, goal: GoalModel, note: str, evidence: Vector) -> tuple[float, float] | None:
         """z of the note against the goal, and of the note against the change; None where they cannot be judged."""
