@@ -222,7 +222,8 @@ def read_outcome(exec_dir: Path) -> Outcome | None:
     try:
         with open(exec_dir / "status.json", "rb") as file:
             record: dict[str, Any] = json.loads(file.read(MAX_RECORD_BYTES))
-        return Outcome(**{**record, "reason": Reason(record["reason"])})
+        limits = tuple(map(str, record.get("limits", ())))
+        return Outcome(**{**record, "reason": Reason(record["reason"]), "limits": limits})
     except (FileNotFoundError, ValueError, TypeError, KeyError):
         return None
 

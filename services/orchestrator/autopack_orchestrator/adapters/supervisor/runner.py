@@ -11,6 +11,11 @@ Control protocol: one line per request (``status``, ``cancel``, ``detach``), one
 greeting. An open connection is the lease: without any for ``fence_grace_s`` the tree is killed (reason FENCED).
 Standard input may be the first connection, so that there is no moment in which a new supervisor has none.
 
+In a sandbox (``sandbox``: the words that start bubblewrap) the command is the only child of a small shell, which is the
+only child of the first process of a pid namespace. When that process ends, the kernel ends everything in the namespace,
+so the shell stays until the supervisor has let what the command left behind end in peace; then it passes the exit code
+on. If the supervisor is killed, the whole namespace dies with it.
+
 Exit codes: 0 done, 65 bad specification, 73 directory used before, 75 another supervisor is at work here.
 
 One file and the standard library only, because it runs in isolated mode, outside every package. It avoids ``socket``,
@@ -24,6 +29,7 @@ import _ctypes
 import _json
 import _signal  # type: ignore[import-not-found]  # typeshed describes only `signal`
 import _socket
+import errno
 import fcntl
 import os
 import resource
@@ -47,11 +53,24 @@ KILL_LIMIT_S = (
     10.0  # processes that survive SIGKILL this long hang in the kernel or belong to another user: report, do not wait
 )
 KILL_PAUSE_S = 0.02  # between two rounds of killing
+SANDBOX_PAUSE_S = 0.05  # between two looks at what is left in a sandbox: no signal tells, and a look costs CPU
+CGROUP_PAUSE_S = 0.02  # a control group counts ended processes for a moment longer than their parent
+CGROUP_TRIES = 25
+MAX_FIRST_WORDS = 500  # of the output: bubblewrap's message, if the sandbox could not be made
+CPU_GRACE_S = 5  # between SIGXCPU, at which a program may save its work, and SIGKILL
+REPORT_FD, RELEASE_FD = 3, 4  # of the shell in the sandbox; the command does not inherit them
+# It reports that the sandbox stands, runs the command, and ends with its exit code: at once if nothing but itself and
+# the namespace's first process is left, else when it is released. SIGTERM is for the command, which gets it too.
+SANDBOX_SHELL = (
+    'echo started >&3; trap : TERM; "$@" 3>&- 4<&-; code=$?; set -- /proc/[0-9]*; '
+    '[ $# -le 2 ] || { echo "$code" >&3; read -r _ <&4; }; exit "$code"'
+)
+ENV = "/usr/bin/env"  # hands variables over whose names a shell drops
 MAX_CONNECTIONS = 16
 LONGEST_POLL_S = 86400.0  # poll() takes milliseconds in 31 bits
 MAX_LINE = 256  # requests are single words
 RTLD_NOW = 2  # dlfcn.h
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_SET_CHILD_SUBREAPER = 1, 4, 36  # linux/prctl.h
 Json = dict[str, object]
 TYPE_CHECKING = False  # importing `typing` for it costs 6 ms
 if TYPE_CHECKING:
@@ -139,9 +158,14 @@ def _pids() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
 
 
-def descendants(root: int) -> dict[int, int]:
+def process_table() -> dict[int, tuple[int, int]]:
+    """All live processes: pid -> (parent, start time)."""
+    return {pid: info for pid in _pids() if (info := process_stat(pid)) is not None}
+
+
+def descendants(root: int, table: dict[int, tuple[int, int]] | None = None) -> dict[int, int]:
     """All live processes below ``root``: pid -> start time."""
-    table = {pid: info for pid in _pids() if (info := process_stat(pid)) is not None}
+    table = process_table() if table is None else table
     children: dict[int, list[int]] = {}
     for pid, (parent, _) in table.items():
         children.setdefault(parent, []).append(pid)
@@ -201,7 +225,7 @@ class Output:
 
     def __init__(self, path: str, cap: int) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        self.path, self.cap = path, cap
+        self.path, self.cap, self.first = path, cap, b""
         self.file = os.open(path, flags, 0o600)
         self.total = self.kept = 0
         self.truncated = False
@@ -210,6 +234,8 @@ class Output:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises: a full disk must not end the command's supervision."""
+        if self.total < MAX_FIRST_WORDS:
+            self.first += chunk[: MAX_FIRST_WORDS - self.total]
         self.total += len(chunk)
         room = self.cap - self.kept
         if room > 0 and not self.truncated:
@@ -265,12 +291,20 @@ class Spec:
 
     def __init__(self, raw: Json) -> None:
         self.argv = [_text(word) for word in _items(raw["argv"])]
+        self.sandbox = [_text(word) for word in _items(raw["sandbox"])]
+        self.idle_s = float(_text(raw["idle_timeout_s"]))
         self.cwd, self.output, self.marker = _text(raw["cwd"]), _text(raw["output"]), _text(raw["marker"])
-        environment, limits = raw["env"], raw["rlimits"]
-        if not self.argv or not isinstance(environment, dict) or not isinstance(limits, dict):
-            raise TypeError("argv must not be empty; env and rlimits are objects")
+        environment, limits, groups = raw["env"], raw["rlimits"], raw["cgroups"]
+        if not self.argv or not all(isinstance(item, dict) for item in (environment, limits, groups)):
+            raise TypeError("argv must not be empty; env, rlimits and cgroups are objects")
+        assert isinstance(environment, dict)
+        assert isinstance(limits, dict)
+        assert isinstance(groups, dict)
         self.env = {_text(name): _text(value) for name, value in environment.items()}
         self.rlimits = {_text(name): int(value) for name, value in limits.items()}
+        self.cgroups = {
+            _text(path): {_text(name): _text(value) for name, value in files.items()} for path, files in groups.items()
+        }
         self.timeout_s, self.term_grace_s, self.fence_grace_s = (
             float(_text(raw[name])) for name in ("timeout_s", "term_grace_s", "fence_grace_s")
         )
@@ -291,15 +325,18 @@ def _items(value: object) -> list[object]:
     return value
 
 
-def spawn(spec: Spec, run_dir: str, output: int, prctl: Prctl) -> tuple[int, str]:
-    """Start the command in a session of its own; returns (pid, "") or (0, why it could not be started)."""
+def spawn(spec: Spec, run_dir: str, output: int, shell: tuple[int, int], prctl: Prctl) -> tuple[int, str]:
+    """Start the command in a session of its own; returns (pid, "") or (0, why it could not be started).
+
+    ``shell`` are the ends of the pipes that the shell in the sandbox writes to and reads from.
+    """
     environment = {**spec.env, RUN_MARKER: spec.marker, EXEC_MARKER: run_dir}
     report_read, report_write = os.pipe()
     supervisor = os.getpid()
     pid = os.fork()  # safe: this program has one thread
     if pid == 0:
         os.close(report_read)
-        _become_command(spec, environment, output, report_write, supervisor, prctl)
+        _become_command(spec, environment, output, report_write, shell, supervisor, prctl)
     os.close(report_write)
     report = b""
     while part := os.read(report_read, 4096):
@@ -312,10 +349,19 @@ def spawn(spec: Spec, run_dir: str, output: int, prctl: Prctl) -> tuple[int, str
 
 
 def _become_command(
-    spec: Spec, environment: dict[str, str], output: int, report: int, supervisor: int, prctl: Prctl
+    spec: Spec,
+    environment: dict[str, str],
+    output: int,
+    report: int,
+    shell: tuple[int, int],
+    supervisor: int,
+    prctl: Prctl,
 ) -> None:
     stage = "session"
     try:
+        # Out of the way of the shell's two descriptors.
+        output, report = (fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 10) for handle in (output, report))
+        shell = fcntl.fcntl(shell[0], fcntl.F_DUPFD_CLOEXEC, 10), fcntl.fcntl(shell[1], fcntl.F_DUPFD_CLOEXEC, 10)
         _signal.set_wakeup_fd(-1)
         for number in (_signal.SIGPIPE, _signal.SIGXFSZ):  # Python ignores them, and ignored signals survive exec
             _signal.signal(number, _signal.SIG_DFL)
@@ -329,18 +375,97 @@ def _become_command(
         stage = f"working directory {spec.cwd}"
         os.chdir(spec.cwd)
         stage = "resource limits"
-        for name, wanted in spec.rlimits.items():
-            which = getattr(resource, name)
-            hard = resource.getrlimit(which)[1]
-            value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-            resource.setrlimit(which, (value, value))
+        _limit(spec)
         stage = f"program {spec.argv[0]}"
-        os.execvpe(spec.argv[0], spec.argv, environment)  # noqa: S606  # a shell is what we avoid
+        argv = spec.argv
+        if spec.sandbox:
+            _check_program(spec.argv[0], environment.get("PATH", os.defpath))
+            argv = [*spec.sandbox, "--", "/bin/sh", "-c", SANDBOX_SHELL, "sh", *_exported(environment), *spec.argv]
+            os.dup2(shell[0], REPORT_FD)
+            os.dup2(shell[1], RELEASE_FD)
+        os.execvpe(argv[0], argv, environment)  # noqa: S606  # a shell is what we avoid
     except BaseException as error:
         reason = getattr(error, "strerror", None) or repr(error)
         os.write(report, f"{stage}: {reason}".encode(errors="replace")[:4096])
     finally:
         os._exit(127)
+
+
+def _limit(spec: Spec) -> None:
+    for group in spec.cgroups:
+        with open(f"{group}/cgroup.procs", "wb", buffering=0) as file:
+            file.write(b"0")
+    for name, wanted in spec.rlimits.items():
+        which = getattr(resource, name)
+        hard = resource.getrlimit(which)[1]
+        most = wanted + CPU_GRACE_S if which == resource.RLIMIT_CPU else wanted
+        if hard != resource.RLIM_INFINITY:
+            wanted, most = min(wanted, hard), min(most, hard)
+        resource.setrlimit(which, (wanted, most))
+
+
+def _check_program(name: str, path: str) -> None:
+    """Raise what ``exec`` would: behind bubblewrap and a shell it would be an exit code like any other."""
+    places = [name] if "/" in name else [f"{directory or '.'}/{name}" for directory in path.split(":")]
+    found = [place for place in places if os.path.exists(place)]
+    if not any(os.path.isfile(place) and os.access(place, os.X_OK) for place in found):
+        number = errno.EACCES if found else errno.ENOENT
+        raise OSError(number, os.strerror(number))
+
+
+def _exported(environment: dict[str, str]) -> list[str]:
+    """Words before the command that keep variables whose names no shell takes."""
+    odd = [f"{name}={value}" for name, value in environment.items() if not name.isidentifier() or not name.isascii()]
+    return [ENV, *odd] if odd else []
+
+
+# ---- control groups ----
+
+
+def make_cgroups(groups: dict[str, dict[str, str]]) -> str:
+    """Make the control groups of this execution with their limits; returns what went wrong, "" for nothing."""
+    try:
+        for path, files in groups.items():
+            os.mkdir(path, 0o755)
+            for name, value in files.items():
+                with open(f"{path}/{name}", "wb", buffering=0) as file:
+                    file.write(value.encode())
+    except OSError as error:
+        return f"control group: {error.strerror}"
+    return ""
+
+
+def exceeded(groups: dict[str, dict[str, str]]) -> list[object]:
+    """Which limits of these control groups ended or refused something: "memory", "processes"."""
+    found: list[object] = []
+    for path in groups:
+        for file, word, name in (
+            ("memory.events", "oom_kill", "memory"),
+            ("memory.oom_control", "oom_kill", "memory"),
+            ("pids.events", "max", "processes"),
+        ):
+            try:
+                with open(f"{path}/{file}", "rb") as handle:
+                    lines = handle.read(4096).decode().splitlines()
+            except OSError:  # the other version of control groups, or another controller
+                continue
+            if any(line.split()[0] == word and line.split()[1] != "0" for line in lines) and name not in found:
+                found.append(name)
+    return found
+
+
+def remove_cgroups(groups: dict[str, dict[str, str]]) -> None:
+    """Remove empty control groups; one that is still in use stays for the orchestrator's next start."""
+    for path in groups:
+        for _ in range(CGROUP_TRIES):
+            try:
+                os.rmdir(path)
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(CGROUP_PAUSE_S)
+            else:
+                break
 
 
 # ---- supervision ----
@@ -355,6 +480,7 @@ class Supervisor:
         self.run_dir, self.spec, self.listener, self.wakeup = run_dir, spec, listener, wakeup
         self.phase, self.reason, self.error = "RUNNING", "", ""
         self.pid, self.wait_status, self.has_children = 0, -1, True
+        self.report, self.release, self.reported = -1, -1, b""  # of the shell in the sandbox
         self.cancelled, self.stop_requests = False, stop_requests
         self.leftover: set[int] = set()
         self.survivors = 0
@@ -365,16 +491,24 @@ class Supervisor:
         self.started, self.started_at = time.monotonic(), time.time()
         self.until = self.started + spec.timeout_s
         self.lonely_since: float | None = self.started
+        self.heard = self.started  # when the command last printed something
         self.poll.register(listener.fileno(), select.POLLIN)
         self.poll.register(wakeup, select.POLLIN)
 
     def start(self, prctl: Prctl) -> None:
         """Start the command; a failure is an outcome like any other."""
         self.pipe, write_end = os.pipe()
-        self.pid, self.error = spawn(self.spec, self.run_dir, write_end, prctl)
-        os.close(write_end)
-        os.set_blocking(self.pipe, False)
-        self.poll.register(self.pipe, select.POLLIN)
+        self.report, report_end = os.pipe()
+        release_end, self.release = os.pipe()
+        self.error = make_cgroups(self.spec.cgroups)
+        if not self.error:
+            ends = (report_end, release_end)
+            self.pid, self.error = spawn(self.spec, self.run_dir, write_end, ends, prctl)
+        for handle in (write_end, report_end, release_end):
+            os.close(handle)
+        for handle in (self.pipe, self.report):
+            os.set_blocking(handle, False)
+            self.poll.register(handle, select.POLLIN)
         if self.pid == 0:
             self.reason, self.phase, self.has_children = "SPAWN_FAILED", "DONE", False
 
@@ -386,19 +520,28 @@ class Supervisor:
             self._step(time.monotonic())
         self._drain()  # what still stands in the pipe; bounded, for a survivor may go on writing
         self.output.finish()
+        self._read_report()
+        if self.spec.sandbox and self.pid and self.reason == "EXITED" and not self.reported:
+            self.reason = "SPAWN_FAILED"
+            words = self.output.first.decode(errors="replace").strip()
+            self.error = f"the sandbox could not be made: {words or 'bubblewrap was killed'}"
 
     def _wait(self) -> None:
         limit = self.until
         if self.phase == "RUNNING":
-            limit = min(limit, self._fence())
+            limit = min(limit, self._fence(), self._idle())
         if self.phase == "TERMINATING":
             limit = min(limit, self._fence() + FENCED_TERM_S)
+        if self._lingers():
+            limit = min(limit, time.monotonic() + SANDBOX_PAUSE_S)
         if self.phase == "KILLING":
             limit = time.monotonic() + KILL_PAUSE_S
         pause_ms = max(0.0, min(limit - time.monotonic(), LONGEST_POLL_S)) * 1000 + 1  # poll() rounds down
         for handle, _ in self.poll.poll(pause_ms):
             if handle == self.pipe:
                 self._drain()
+            elif handle == self.report:
+                self._read_report()
             elif handle == self.wakeup:
                 os.read(self.wakeup, 4096)
             elif handle == self.listener.fileno():
@@ -417,7 +560,42 @@ class Supervisor:
                 os.close(self.pipe)
                 self.pipe = -1
                 return
+            self.heard = time.monotonic()
             self.output.feed(chunk)
+
+    def _read_report(self) -> None:
+        while self.report >= 0:
+            try:
+                chunk = os.read(self.report, 64)
+            except BlockingIOError:
+                return
+            self.reported = (self.reported + chunk)[:64]
+            if not chunk:
+                self.poll.unregister(self.report)
+                os.close(self.report)
+                self.report = -1
+
+    def _code(self) -> int | None:
+        """The exit code of a command in a sandbox that has ended and left something behind."""
+        words = self.reported.split()
+        return int(words[1]) if len(words) > 1 and words[1].isdigit() else None
+
+    def _lingers(self) -> bool:
+        """The command in the sandbox has ended, and what it left behind may still end in peace."""
+        return self.release >= 0 and self.phase in ("SETTLING", "TERMINATING") and self._code() is not None
+
+    def _rest(self) -> dict[int, int]:
+        """What lives below, without what makes up the sandbox: bubblewrap, the first process in it, the shell."""
+        table = process_table()
+        found = descendants(os.getpid(), table)
+        if self.spec.sandbox:
+            found.pop(self.pid, None)
+            for first in [pid for pid in found if table[pid][0] == self.pid]:
+                del found[first]
+                shells = [pid for pid in found if table[pid][0] == first]
+                if shells:
+                    del found[min(shells, key=lambda pid: (table[pid][1], pid))]
+        return found
 
     def _reap(self) -> None:
         """Collect every ended descendant (orphans come to a subreaper); ECHILD = no descendant is left at all."""
@@ -439,6 +617,9 @@ class Supervisor:
                 self.phase, self.until = "SETTLING", now + LEFTOVER_SETTLE_S
             elif self.reason:
                 self._terminate(now)
+        if self._lingers() and not self._rest():
+            os.close(self.release)
+            self.release = -1
         if not self.has_children:
             self.phase = "DONE"
         elif self.phase == "SETTLING" and now >= self.until:
@@ -446,30 +627,39 @@ class Supervisor:
         elif self.phase == "TERMINATING" and now >= min(self.until, self._fence() + FENCED_TERM_S):
             self.phase, self.until = "KILLING", now + KILL_LIMIT_S
         if self.phase == "KILLING":
+            self.leftover.update(pid for pid in self._rest() if pid != self.pid)
             victims = descendants(os.getpid())
             freeze_and_kill(victims)
-            self._note_leftover(victims)
             if now >= self.until:
                 self.phase, self.survivors = "DONE", len(victims)
 
     def _why_stop(self, now: float) -> str:
-        if self.wait_status >= 0:
+        if self.wait_status >= 0 or self._code() is not None:
             return "EXITED"
         if self.cancelled:
             return "CANCELLED"
         if now >= self.until:
             return "TIMEOUT"
+        if now >= self._idle():
+            return "IDLE"
         return "FENCED" if now >= self._fence() or self.stop_requests else ""
+
+    def _idle(self) -> float:
+        """When the command will have been silent for too long."""
+        return self.heard + self.spec.idle_s if self.spec.idle_s else float("inf")
 
     def _fence(self) -> float:
         """When the tree has to end for want of an orchestrator."""
         return float("inf") if self.lonely_since is None else self.lonely_since + self.spec.fence_grace_s
 
     def _terminate(self, now: float) -> None:
-        """Ask everybody politely, once: the group as a whole, and each of those who left it."""
-        victims = descendants(os.getpid())
-        self._note_leftover(victims)
-        group = {pid for pid in victims if _group(pid) == self.pid}
+        """Ask everybody politely, once: the group as a whole, and each of those who left it.
+
+        Not bubblewrap: with it everything in its sandbox would die at once.
+        """
+        victims = self._rest()
+        self.leftover.update(pid for pid in victims if pid != self.pid)
+        group = {pid for pid in victims if not self.spec.sandbox and _group(pid) == self.pid}
         if group:
             try:
                 os.killpg(self.pid, _signal.SIGTERM)
@@ -480,9 +670,6 @@ class Supervisor:
                 signal_process(pid, started, _signal.SIGTERM)
             signal_process(pid, started, _signal.SIGCONT)
         self.phase, self.until = "TERMINATING", now + self.spec.term_grace_s
-
-    def _note_leftover(self, victims: dict[int, int]) -> None:
-        self.leftover.update(pid for pid in victims if pid != self.pid)
 
     def _accept(self) -> None:
         try:
@@ -545,11 +732,16 @@ class Supervisor:
     def result(self) -> Json:
         """The content of ``status.json``; times in seconds, sizes in bytes."""
         usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        status = self.wait_status
+        status, code = self.wait_status, self._code()
+        if code is None and status >= 0 and os.WIFEXITED(status):
+            code = os.WEXITSTATUS(status)
+        if self.reason == "SPAWN_FAILED":
+            status, code = -1, None
         return {
             "reason": self.reason,
-            "exit_code": os.WEXITSTATUS(status) if status >= 0 and os.WIFEXITED(status) else None,
-            "signal": os.WTERMSIG(status) if status >= 0 and os.WIFSIGNALED(status) else None,
+            "exit_code": code,
+            "signal": os.WTERMSIG(status) if code is None and status >= 0 and os.WIFSIGNALED(status) else None,
+            "limits": exceeded(self.spec.cgroups),
             "error": self.error or self.output.error,
             "leftover": len(self.leftover),
             "survivors": self.survivors,
@@ -649,6 +841,7 @@ def main(run_dir: str) -> int:
     supervisor = Supervisor(run_dir, spec, listen(run_dir), wakeup, stop)
     own = process_stat(os.getpid())
     write_atomically(f"{run_dir}/pid", format_json({"pid": os.getpid(), "starttime": own and own[1]}).encode())
+    prctl(PR_SET_DUMPABLE, 0)  # it knows the environment; the command, of the same user, is not to read its memory
     supervisor.start(prctl)
     if stat.S_ISSOCK(os.fstat(0).st_mode):
         supervisor.adopt(os.dup(0))
@@ -656,7 +849,9 @@ def main(run_dir: str) -> int:
     supervisor.run()
     if supervisor.pid:
         sweep(run_dir)
-    write_atomically(f"{run_dir}/status.json", format_json(supervisor.result()).encode())
+    result = supervisor.result()
+    remove_cgroups(spec.cgroups)
+    write_atomically(f"{run_dir}/status.json", format_json(result).encode())
     return 0
 
 

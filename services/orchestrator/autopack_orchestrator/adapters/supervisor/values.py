@@ -22,6 +22,7 @@ class Reason(StrEnum):
 
     EXITED = "EXITED"  # by itself: see exit_code or signal
     TIMEOUT = "TIMEOUT"
+    IDLE = "IDLE"  # printed nothing for idle_timeout_s
     CANCELLED = "CANCELLED"
     FENCED = "FENCED"  # no orchestrator took the run up within fence_grace_s, or the host is shutting down
     SPAWN_FAILED = "SPAWN_FAILED"  # never ran: no such program or directory; see error
@@ -39,6 +40,10 @@ class ExecutionSpec:
         output: file that receives stdout and stderr; its last 64 KiB are in ``<output>.tail`` when it was cut.
         marker: directory of the run, the value of ``AUTOPACK_RUN_DIR`` in all its processes.
         timeout_s: seconds after which the tree is ended.
+        idle_timeout_s: seconds without output after which the tree is ended; 0 = never.
+        sandbox: the words that start bubblewrap, before its ``--``; empty = without a sandbox. In one, a command that a
+            signal ended has the exit code 128 + its number, as in a shell.
+        cgroups: control groups to make for this execution, each with its limits (file -> content); it runs in all.
         term_grace_s: seconds between SIGTERM and SIGKILL.
         fence_grace_s: seconds without any orchestrator after which the tree is ended.
         output_cap: bytes of output kept; a line marks the cut.
@@ -56,6 +61,9 @@ class ExecutionSpec:
     fence_grace_s: float = DEFAULT_FENCE_GRACE_S
     output_cap: int = DEFAULT_OUTPUT_CAP
     rlimits: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    idle_timeout_s: float = 0.0
+    sandbox: tuple[str, ...] = ()
+    cgroups: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if not self.argv or any("\0" in word for word in (*self.argv, *self.env, *self.env.values())):
@@ -76,6 +84,9 @@ class ExecutionSpec:
             "fence_grace_s": float(self.fence_grace_s),
             "output_cap": int(self.output_cap),
             "rlimits": dict(self.rlimits),
+            "idle_timeout_s": float(self.idle_timeout_s),
+            "sandbox": list(self.sandbox),
+            "cgroups": {path: dict(files) for path, files in self.cgroups.items()},
         }
         return json.dumps(record, allow_nan=False)
 
@@ -88,6 +99,7 @@ class Outcome:
         exit_code: of the command itself; None when it was ended by a signal or never reaped.
         signal: number of the signal that ended the command.
         error: what went wrong beside the command (it could not be started; its output could not be written).
+        limits: which limits of its control groups ended or refused something: "memory", "processes".
         leftover: processes of the tree, beside the command itself, that had to be ended.
         survivors: processes that even SIGKILL did not end within 10 s (hanging in the kernel, or of another user).
         started_at, finished_at: seconds since the epoch; ``duration_s`` is monotonic.
@@ -99,6 +111,7 @@ class Outcome:
     exit_code: int | None = None
     signal: int | None = None
     error: str = ""
+    limits: tuple[str, ...] = ()
     leftover: int = 0
     survivors: int = 0
     started_at: float = 0.0
