@@ -23,6 +23,88 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _Publish:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PublishEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Publish.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PUBLISH_UNSPECIFIED: _Publish.ValueType  # 0
+    """Default: LOCAL for a path, NONE for any other source."""
+    PUBLISH_NONE: _Publish.ValueType  # 1
+    """Nowhere: the patch is the result."""
+    PUBLISH_LOCAL: _Publish.ValueType  # 2
+    """Into the repository at `path`, as new branches."""
+    PUBLISH_PUSH: _Publish.ValueType  # 3
+    """To the remote, as new branches; never by force. A branch that is refused fails the run; the patch stays."""
+
+class Publish(_Publish, metaclass=_PublishEnumTypeWrapper):
+    """Where finished branches go."""
+
+PUBLISH_UNSPECIFIED: Publish.ValueType  # 0
+"""Default: LOCAL for a path, NONE for any other source."""
+PUBLISH_NONE: Publish.ValueType  # 1
+"""Nowhere: the patch is the result."""
+PUBLISH_LOCAL: Publish.ValueType  # 2
+"""Into the repository at `path`, as new branches."""
+PUBLISH_PUSH: Publish.ValueType  # 3
+"""To the remote, as new branches; never by force. A branch that is refused fails the run; the patch stays."""
+Global___Publish: _TypeAlias = Publish  # noqa: Y015
+
+class _Sandbox:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SandboxEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Sandbox.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SANDBOX_UNSPECIFIED: _Sandbox.ValueType  # 0
+    """Default: the orchestrator's setting."""
+    SANDBOX_AUTO: _Sandbox.ValueType  # 1
+    """Where bubblewrap works; elsewhere without one, with a warning in the result."""
+    SANDBOX_REQUIRED: _Sandbox.ValueType  # 2
+    """Else the batch is refused."""
+    SANDBOX_NONE: _Sandbox.ValueType  # 3
+    """Never."""
+
+class Sandbox(_Sandbox, metaclass=_SandboxEnumTypeWrapper):
+    """Whether commands run in a sandbox (bubblewrap): a process namespace of their own, the host's files read-only but for the
+    worktree, and credentials, Autopack's own data and other worktrees out of sight.
+    """
+
+SANDBOX_UNSPECIFIED: Sandbox.ValueType  # 0
+"""Default: the orchestrator's setting."""
+SANDBOX_AUTO: Sandbox.ValueType  # 1
+"""Where bubblewrap works; elsewhere without one, with a warning in the result."""
+SANDBOX_REQUIRED: Sandbox.ValueType  # 2
+"""Else the batch is refused."""
+SANDBOX_NONE: Sandbox.ValueType  # 3
+"""Never."""
+Global___Sandbox: _TypeAlias = Sandbox  # noqa: Y015
+
+class _Network:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NetworkEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Network.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NETWORK_UNSPECIFIED: _Network.ValueType  # 0
+    """Default: ON."""
+    NETWORK_ON: _Network.ValueType  # 1
+    """As the orchestrator itself."""
+    NETWORK_OFF: _Network.ValueType  # 2
+    """Only a loopback of their own. Needs the sandbox. Install steps have none either."""
+
+class Network(_Network, metaclass=_NetworkEnumTypeWrapper):
+    """Whether commands reach the network."""
+
+NETWORK_UNSPECIFIED: Network.ValueType  # 0
+"""Default: ON."""
+NETWORK_ON: Network.ValueType  # 1
+"""As the orchestrator itself."""
+NETWORK_OFF: Network.ValueType  # 2
+"""Only a loopback of their own. Needs the sandbox. Install steps have none either."""
+Global___Network: _TypeAlias = Network  # noqa: Y015
+
 class _Prepare:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -54,7 +136,7 @@ class _RetryOn:
 class _RetryOnEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RetryOn.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     RETRY_ON_UNSPECIFIED: _RetryOn.ValueType  # 0
-    """Not set; refused."""
+    """Not set; means nothing."""
     RETRY_ON_LOST: _RetryOn.ValueType  # 1
     """Its process was lost."""
     RETRY_ON_TIMED_OUT: _RetryOn.ValueType  # 2
@@ -72,7 +154,7 @@ class RetryOn(_RetryOn, metaclass=_RetryOnEnumTypeWrapper):
     """What a retry policy tries again. Nothing tries again what was cancelled, or what used up its budget."""
 
 RETRY_ON_UNSPECIFIED: RetryOn.ValueType  # 0
-"""Not set; refused."""
+"""Not set; means nothing."""
 RETRY_ON_LOST: RetryOn.ValueType  # 1
 """Its process was lost."""
 RETRY_ON_TIMED_OUT: RetryOn.ValueType  # 2
@@ -143,10 +225,15 @@ class BatchSpec(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     PATH_FIELD_NUMBER: _builtins.int
+    REMOTE_FIELD_NUMBER: _builtins.int
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
     REF_FIELD_NUMBER: _builtins.int
     RUNS_FIELD_NUMBER: _builtins.int
     MAX_CONCURRENT_RUNS_FIELD_NUMBER: _builtins.int
     BUDGET_FIELD_NUMBER: _builtins.int
+    ISOLATION_FIELD_NUMBER: _builtins.int
+    PUBLISH_FIELD_NUMBER: _builtins.int
+    CHECKOUT_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
     RETRY_FIELD_NUMBER: _builtins.int
     QUEUE_TIMEOUT_FIELD_NUMBER: _builtins.int
@@ -156,14 +243,22 @@ class BatchSpec(_message.Message):
     """Absolute path of a git repository on the orchestrator's disk, under one of its allowed roots. It is only read; finished
     branches are fetched into it.
     """
+    upload_id: _builtins.str
+    """A bundle that UploadSource took. Finished work is fetched with GetPatch."""
     ref: _builtins.str
-    """What the runs start from: a branch, tag or commit. Default: HEAD."""
+    """What the runs start from: a branch, tag or commit. Default: HEAD. Of a remote a commit is named by its full id."""
     max_concurrent_runs: _builtins.int
     """Runs at once at most. Default: 3. Maximum: 256; the orchestrator's own limit holds too."""
+    publish: Global___Publish.ValueType
+    """Where finished branches go. Default: LOCAL for a path, NONE for any other source."""
     priority: _builtins.int
     """Which of a tenant's waiting runs goes first: each point is worth ten minutes of waiting, so that none waits for ever. From -10
     to 10, higher first. Default: 0.
     """
+    @_builtins.property
+    def remote(self) -> Global___RemoteSource:
+        """A repository on another host, of which the orchestrator keeps a copy."""
+
     @_builtins.property
     def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunSpec]:
         """The runs. From 1 to 1,000."""
@@ -171,6 +266,14 @@ class BatchSpec(_message.Message):
     @_builtins.property
     def budget(self) -> Global___Budget:
         """What all runs together may use."""
+
+    @_builtins.property
+    def isolation(self) -> Global___Isolation:
+        """What the commands of the runs can see and reach."""
+
+    @_builtins.property
+    def checkout(self) -> Global___Checkout:
+        """What the worktrees of the runs hold."""
 
     @_builtins.property
     def retry(self) -> Global___RetryPolicy:
@@ -187,23 +290,104 @@ class BatchSpec(_message.Message):
         *,
         name: _builtins.str = ...,
         path: _builtins.str = ...,
+        remote: Global___RemoteSource | None = ...,
+        upload_id: _builtins.str = ...,
         ref: _builtins.str = ...,
         runs: _abc.Iterable[Global___RunSpec] | None = ...,
         max_concurrent_runs: _builtins.int = ...,
         budget: Global___Budget | None = ...,
+        isolation: Global___Isolation | None = ...,
+        publish: Global___Publish.ValueType = ...,
+        checkout: Global___Checkout | None = ...,
         priority: _builtins.int = ...,
         retry: Global___RetryPolicy | None = ...,
         queue_timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "path", b"path", "queue_timeout", b"queue_timeout", "retry", b"retry", "source", b"source"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "checkout", b"checkout", "isolation", b"isolation", "path", b"path", "queue_timeout", b"queue_timeout", "remote", b"remote", "retry", b"retry", "source", b"source", "upload_id", b"upload_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "max_concurrent_runs", b"max_concurrent_runs", "name", b"name", "path", b"path", "priority", b"priority", "queue_timeout", b"queue_timeout", "ref", b"ref", "retry", b"retry", "runs", b"runs", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "checkout", b"checkout", "isolation", b"isolation", "max_concurrent_runs", b"max_concurrent_runs", "name", b"name", "path", b"path", "priority", b"priority", "publish", b"publish", "queue_timeout", b"queue_timeout", "ref", b"ref", "remote", b"remote", "retry", b"retry", "runs", b"runs", "source", b"source", "upload_id", b"upload_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["path"]  # noqa: Y015
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["path", "remote", "upload_id"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
 
 Global___BatchSpec: _TypeAlias = BatchSpec  # noqa: Y015
+
+@_typing.final
+class RemoteSource(_message.Message):
+    """A repository on another host."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """"https://host/path" or "ssh://user@host/path", without a password or token, of a host that the orchestrator allows. At most
+    2,048 bytes.
+    """
+    credential: _builtins.str
+    """Name of a credential that the orchestrator holds; needed for ssh. Default: none."""
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        credential: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["credential", b"credential", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoteSource: _TypeAlias = RemoteSource  # noqa: Y015
+
+@_typing.final
+class Checkout(_message.Message):
+    """What a worktree holds beside the files of its commit, or without some of them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPARSE_PATHS_FIELD_NUMBER: _builtins.int
+    SUBMODULES_FIELD_NUMBER: _builtins.int
+    LFS_FIELD_NUMBER: _builtins.int
+    COPY_UNTRACKED_FIELD_NUMBER: _builtins.int
+    WORKTREEINCLUDE_FIELD_NUMBER: _builtins.int
+    submodules: _builtins.bool
+    """Whether submodules are filled: with files alone, without a repository of their own; what is changed in them is not
+    captured. Default: no.
+    """
+    lfs: _builtins.bool
+    """Whether files in Git LFS are fetched. Needs git-lfs where the runs are carried out. Default: no, they are pointers."""
+    worktreeinclude: _builtins.bool
+    """Whether the lines of the file .worktreeinclude in the top directory of the repository at `path` are such globs too."""
+    @_builtins.property
+    def sparse_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Directories that are checked out, with the files directly in the directories above them; all else is left out and stays
+        as it is. Not patterns. Default: everything. At most 500.
+        """
+
+    @_builtins.property
+    def copy_untracked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Globs, as in .gitignore, of untracked files of the repository at `path` that are copied into each worktree, such as ".env".
+        They are never part of the result. At most 100 globs, 1,000 files and 64 MiB; links are left out.
+        """
+
+    def __init__(
+        self,
+        *,
+        sparse_paths: _abc.Iterable[_builtins.str] | None = ...,
+        submodules: _builtins.bool = ...,
+        lfs: _builtins.bool = ...,
+        copy_untracked: _abc.Iterable[_builtins.str] | None = ...,
+        worktreeinclude: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["copy_untracked", b"copy_untracked", "lfs", b"lfs", "sparse_paths", b"sparse_paths", "submodules", b"submodules", "worktreeinclude", b"worktreeinclude"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Checkout: _TypeAlias = Checkout  # noqa: Y015
 
 @_typing.final
 class RunSpec(_message.Message):
@@ -231,6 +415,9 @@ class RunSpec(_message.Message):
     DOCTOR_FIELD_NUMBER: _builtins.int
     MAX_ATTEMPTS_FIELD_NUMBER: _builtins.int
     PASS_ENV_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
+    PREPARE_TIMEOUT_FIELD_NUMBER: _builtins.int
     NEEDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the batch, from 1 to 64 characters of [A-Za-z0-9._-], valid as a branch name."""
@@ -301,6 +488,18 @@ class RunSpec(_message.Message):
         """
 
     @_builtins.property
+    def limits(self) -> Global___Limits:
+        """What each command of the run may use."""
+
+    @_builtins.property
+    def idle_timeout(self) -> _duration_pb2.Duration:
+        """How long the agent may print nothing before it is ended (reason IDLE). Default: for ever. Minimum: 1 s. Maximum: 24 h."""
+
+    @_builtins.property
+    def prepare_timeout(self) -> _duration_pb2.Duration:
+        """Time of all install steps together. Default: 1 h. Maximum: 24 h."""
+
+    @_builtins.property
     def needs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of runs of this batch that must have succeeded before this one begins. It starts from the commit of the one that it needs,
         or from all of theirs merged. At most 20. If one of them fails, this one ends with DEPENDENCY_FAILED.
@@ -329,11 +528,14 @@ class RunSpec(_message.Message):
         doctor: Global___Doctor | None = ...,
         max_attempts: _builtins.int = ...,
         pass_env: _abc.Iterable[_builtins.str] | None = ...,
+        limits: Global___Limits | None = ...,
+        idle_timeout: _duration_pb2.Duration | None = ...,
+        prepare_timeout: _duration_pb2.Duration | None = ...,
         needs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "intention", b"intention", "mock", b"mock", "step_timeout", b"step_timeout", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "idle_timeout", b"idle_timeout", "intention", b"intention", "limits", b"limits", "mock", b"mock", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "install", b"install", "intention", b"intention", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "idle_timeout", b"idle_timeout", "install", b"install", "intention", b"intention", "limits", b"limits", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_executor: _TypeAlias = _typing.Literal["command", "agent", "mock"]  # noqa: Y015
     _WhichOneofArgType_executor: _TypeAlias = _typing.Literal["executor", b"executor"]  # noqa: Y015
@@ -509,3 +711,88 @@ class Doctor(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Doctor: _TypeAlias = Doctor  # noqa: Y015
+
+@_typing.final
+class Isolation(_message.Message):
+    """What the commands of a run (agent, install, validation, doctor) can see and reach."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SANDBOX_FIELD_NUMBER: _builtins.int
+    NETWORK_FIELD_NUMBER: _builtins.int
+    sandbox: Global___Sandbox.ValueType
+    """Whether they run in a sandbox. Default: the orchestrator's setting, else AUTO."""
+    network: Global___Network.ValueType
+    """Whether they reach the network. Default: ON."""
+    def __init__(
+        self,
+        *,
+        sandbox: Global___Sandbox.ValueType = ...,
+        network: Global___Network.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["network", b"network", "sandbox", b"sandbox"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Isolation: _TypeAlias = Isolation  # noqa: Y015
+
+@_typing.final
+class Limits(_message.Message):
+    """What each command of a run may use. Unset = the default."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_MEMORY_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_PROCESSES_FIELD_NUMBER: _builtins.int
+    MAX_FILE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_OPEN_FILES_FIELD_NUMBER: _builtins.int
+    MAX_CPU_TIME_FIELD_NUMBER: _builtins.int
+    max_memory_bytes: _builtins.int
+    """Memory of a command and all that it starts, in bytes, where the host has control groups (GetCapabilities tells); else
+    of each process. Default: 80 % of the host's memory where it has control groups, else none. Minimum: 16 MiB.
+    """
+    max_processes: _builtins.int
+    """Processes and threads of a command and all that it starts, where the host has control groups; else of the user, which
+    does not bind root. From 8 to 1,000,000. Default: 4,096 where the host has control groups, else none.
+    """
+    max_file_bytes: _builtins.int
+    """Size of each file that is written, in bytes. Default: 32 GiB. Minimum: 1 MiB."""
+    max_open_files: _builtins.int
+    """Files that each process may have open. From 16 to 1,048,576. Default: the orchestrator's own limit."""
+    @_builtins.property
+    def max_cpu_time(self) -> _duration_pb2.Duration:
+        """CPU time of each process. Default: none. Minimum: 1 s."""
+
+    def __init__(
+        self,
+        *,
+        max_memory_bytes: _builtins.int | None = ...,
+        max_processes: _builtins.int | None = ...,
+        max_file_bytes: _builtins.int | None = ...,
+        max_open_files: _builtins.int | None = ...,
+        max_cpu_time: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_file_bytes", b"_max_file_bytes", "_max_memory_bytes", b"_max_memory_bytes", "_max_open_files", b"_max_open_files", "_max_processes", b"_max_processes", "max_cpu_time", b"max_cpu_time", "max_file_bytes", b"max_file_bytes", "max_memory_bytes", b"max_memory_bytes", "max_open_files", b"max_open_files", "max_processes", b"max_processes"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_file_bytes", b"_max_file_bytes", "_max_memory_bytes", b"_max_memory_bytes", "_max_open_files", b"_max_open_files", "_max_processes", b"_max_processes", "max_cpu_time", b"max_cpu_time", "max_file_bytes", b"max_file_bytes", "max_memory_bytes", b"max_memory_bytes", "max_open_files", b"max_open_files", "max_processes", b"max_processes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_file_bytes: _TypeAlias = _typing.Literal["max_file_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_file_bytes: _TypeAlias = _typing.Literal["_max_file_bytes", b"_max_file_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_memory_bytes: _TypeAlias = _typing.Literal["max_memory_bytes"]  # noqa: Y015
+    _WhichOneofArgType__max_memory_bytes: _TypeAlias = _typing.Literal["_max_memory_bytes", b"_max_memory_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__max_open_files: _TypeAlias = _typing.Literal["max_open_files"]  # noqa: Y015
+    _WhichOneofArgType__max_open_files: _TypeAlias = _typing.Literal["_max_open_files", b"_max_open_files"]  # noqa: Y015
+    _WhichOneofReturnType__max_processes: _TypeAlias = _typing.Literal["max_processes"]  # noqa: Y015
+    _WhichOneofArgType__max_processes: _TypeAlias = _typing.Literal["_max_processes", b"_max_processes"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_file_bytes) -> _WhichOneofReturnType__max_file_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_memory_bytes) -> _WhichOneofReturnType__max_memory_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_open_files) -> _WhichOneofReturnType__max_open_files | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_processes) -> _WhichOneofReturnType__max_processes | None: ...
+
+Global___Limits: _TypeAlias = Limits  # noqa: Y015

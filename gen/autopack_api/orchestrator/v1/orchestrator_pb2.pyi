@@ -1225,3 +1225,296 @@ class GetPatchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetPatchResponse: _TypeAlias = GetPatchResponse  # noqa: Y015
+
+@_typing.final
+class GetCapabilitiesRequest(_message.Message):
+    """Asks what the host offers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCapabilitiesRequest: _TypeAlias = GetCapabilitiesRequest  # noqa: Y015
+
+@_typing.final
+class GetCapabilitiesResponse(_message.Message):
+    """What the host offers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SANDBOX_FIELD_NUMBER: _builtins.int
+    CGROUPS_FIELD_NUMBER: _builtins.int
+    RLIMITS_FIELD_NUMBER: _builtins.int
+    PIDFD_FIELD_NUMBER: _builtins.int
+    GIT_VERSION_FIELD_NUMBER: _builtins.int
+    FREE_DISK_BYTES_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    NOTES_FIELD_NUMBER: _builtins.int
+    pidfd: _builtins.bool
+    """Whether processes can be signalled without a race (pidfd)."""
+    git_version: _builtins.str
+    """Version of git; empty if there is none."""
+    free_disk_bytes: _builtins.int
+    """Bytes that are free where worktrees and logs are kept."""
+    @_builtins.property
+    def sandbox(self) -> Global___SandboxCapability:
+        """The sandbox."""
+
+    @_builtins.property
+    def cgroups(self) -> Global___CgroupCapability:
+        """Control groups."""
+
+    @_builtins.property
+    def rlimits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Limits of a process that can be set, by their names in getrlimit(2): "RLIMIT_FSIZE"."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedCompositeFieldContainer[Global___AgentCapability]:
+        """Agents that are installed."""
+
+    @_builtins.property
+    def notes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What is worth knowing, for example that a limit does not bind root here."""
+
+    def __init__(
+        self,
+        *,
+        sandbox: Global___SandboxCapability | None = ...,
+        cgroups: Global___CgroupCapability | None = ...,
+        rlimits: _abc.Iterable[_builtins.str] | None = ...,
+        pidfd: _builtins.bool = ...,
+        git_version: _builtins.str = ...,
+        free_disk_bytes: _builtins.int = ...,
+        agents: _abc.Iterable[Global___AgentCapability] | None = ...,
+        notes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cgroups", b"cgroups", "sandbox", b"sandbox"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "cgroups", b"cgroups", "free_disk_bytes", b"free_disk_bytes", "git_version", b"git_version", "notes", b"notes", "pidfd", b"pidfd", "rlimits", b"rlimits", "sandbox", b"sandbox"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCapabilitiesResponse: _TypeAlias = GetCapabilitiesResponse  # noqa: Y015
+
+@_typing.final
+class SandboxCapability(_message.Message):
+    """The sandbox that commands can run in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PID_NAMESPACE_FIELD_NUMBER: _builtins.int
+    NETWORK_OFF_FIELD_NUMBER: _builtins.int
+    DEFAULT_MODE_FIELD_NUMBER: _builtins.int
+    available: _builtins.bool
+    """Whether it works here."""
+    problem: _builtins.str
+    """Why not, and what to do."""
+    version: _builtins.str
+    """Version of bubblewrap; empty if there is none."""
+    pid_namespace: _builtins.bool
+    """Whether a process namespace is made: nothing can outlive its command."""
+    network_off: _builtins.bool
+    """Whether the network can be taken away."""
+    default_mode: _builtins.str
+    """What batches get that do not say: "auto", "required" or "none"."""
+    def __init__(
+        self,
+        *,
+        available: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+        version: _builtins.str = ...,
+        pid_namespace: _builtins.bool = ...,
+        network_off: _builtins.bool = ...,
+        default_mode: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "default_mode", b"default_mode", "network_off", b"network_off", "pid_namespace", b"pid_namespace", "problem", b"problem", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SandboxCapability: _TypeAlias = SandboxCapability  # noqa: Y015
+
+@_typing.final
+class CgroupCapability(_message.Message):
+    """The control groups that commands can be put into."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSION_FIELD_NUMBER: _builtins.int
+    MEMORY_FIELD_NUMBER: _builtins.int
+    PROCESSES_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    version: _builtins.int
+    """1 or 2; 0 for none."""
+    memory: _builtins.bool
+    """Whether memory of a command and all that it starts can be limited."""
+    processes: _builtins.bool
+    """Whether the number of its processes can be limited."""
+    problem: _builtins.str
+    """Why not all of it, and what to do."""
+    def __init__(
+        self,
+        *,
+        version: _builtins.int = ...,
+        memory: _builtins.bool = ...,
+        processes: _builtins.bool = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["memory", b"memory", "problem", b"problem", "processes", b"processes", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CgroupCapability: _TypeAlias = CgroupCapability  # noqa: Y015
+
+@_typing.final
+class AgentCapability(_message.Message):
+    """An agent that is installed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name in a batch."""
+    path: _builtins.str
+    """Where its program is."""
+    version: _builtins.str
+    """What its package says; empty if that cannot be told without starting it."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        path: _builtins.str = ...,
+        version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "path", b"path", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AgentCapability: _TypeAlias = AgentCapability  # noqa: Y015
+
+@_typing.final
+class UploadSourceRequest(_message.Message):
+    """A piece of an upload: first what it will be, then its bytes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    data: _builtins.bytes
+    """Any further piece, in order. At most 1 MiB."""
+    @_builtins.property
+    def header(self) -> Global___UploadHeader:
+        """The first piece."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___UploadHeader | None = ...,
+        data: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "piece", b"piece"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "header", b"header", "piece", b"piece"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_piece: _TypeAlias = _typing.Literal["header", "data"]  # noqa: Y015
+    _WhichOneofArgType_piece: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_piece) -> _WhichOneofReturnType_piece | None: ...
+
+Global___UploadSourceRequest: _TypeAlias = UploadSourceRequest  # noqa: Y015
+
+@_typing.final
+class UploadHeader(_message.Message):
+    """What an upload will be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    size_bytes: _builtins.int
+    """Its size in bytes. Required. At most what the orchestrator allows, by default 1 GiB."""
+    sha256: _builtins.str
+    """SHA-256 of it, in lower-case hexadecimal. Required."""
+    def __init__(
+        self,
+        *,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadHeader: _TypeAlias = UploadHeader  # noqa: Y015
+
+@_typing.final
+class UploadSourceResponse(_message.Message):
+    """What was taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class RefsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    REFS_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    """For BatchSpec.upload_id."""
+    @_builtins.property
+    def refs(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The branches, tags and HEAD in it, by their full names, and their commits. The first 1,000."""
+
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when a batch can be created from it. Batches that exist by then are not affected."""
+
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        refs: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "refs", b"refs", "upload_id", b"upload_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UploadSourceResponse: _TypeAlias = UploadSourceResponse  # noqa: Y015

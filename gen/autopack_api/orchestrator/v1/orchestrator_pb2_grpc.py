@@ -91,6 +91,16 @@ class OrchestratorServiceStub(object):
                 request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPatchRequest.SerializeToString,
                 response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPatchResponse.FromString,
                 _registered_method=True)
+        self.GetCapabilities = channel.unary_unary(
+                '/autopack.orchestrator.v1.OrchestratorService/GetCapabilities',
+                request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesRequest.SerializeToString,
+                response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesResponse.FromString,
+                _registered_method=True)
+        self.UploadSource = channel.stream_unary(
+                '/autopack.orchestrator.v1.OrchestratorService/UploadSource',
+                request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceRequest.SerializeToString,
+                response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceResponse.FromString,
+                _registered_method=True)
 
 
 class OrchestratorServiceServicer(object):
@@ -183,6 +193,22 @@ class OrchestratorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCapabilities(self, request, context):
+        """Tells what this host offers to run commands with: found out at the start by trying, not assumed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UploadSource(self, request_iterator, context):
+        """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
+        commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
+        anything that is not such a bundle; RESOURCE_EXHAUSTED for one that is too large, or for too many.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OrchestratorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -240,6 +266,16 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.GetPatch,
                     request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPatchRequest.FromString,
                     response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPatchResponse.SerializeToString,
+            ),
+            'GetCapabilities': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCapabilities,
+                    request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesRequest.FromString,
+                    response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesResponse.SerializeToString,
+            ),
+            'UploadSource': grpc.stream_unary_rpc_method_handler(
+                    servicer.UploadSource,
+                    request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceRequest.FromString,
+                    response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -541,6 +577,60 @@ class OrchestratorService(object):
             '/autopack.orchestrator.v1.OrchestratorService/GetPatch',
             autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPatchRequest.SerializeToString,
             autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetPatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCapabilities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.orchestrator.v1.OrchestratorService/GetCapabilities',
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesRequest.SerializeToString,
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UploadSource(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/autopack.orchestrator.v1.OrchestratorService/UploadSource',
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceRequest.SerializeToString,
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -70,6 +70,13 @@ class OrchestratorServiceStub:
     """Streams the patch of a run: `git apply --binary` on its base commit gives its tree. Errors: NOT_FOUND;
     FAILED_PRECONDITION while the run has not captured anything.
     """
+    GetCapabilities: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCapabilitiesRequest, _orchestrator_pb2.GetCapabilitiesResponse]
+    """Tells what this host offers to run commands with: found out at the start by trying, not assumed."""
+    UploadSource: _grpc.StreamUnaryMultiCallable[_orchestrator_pb2.UploadSourceRequest, _orchestrator_pb2.UploadSourceResponse]
+    """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
+    commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
+    anything that is not such a bundle; RESOURCE_EXHAUSTED for one that is too large, or for too many.
+    """
 
 @_typing.type_check_only
 class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
@@ -112,6 +119,13 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     GetPatch: _aio.UnaryStreamMultiCallable[_orchestrator_pb2.GetPatchRequest, _orchestrator_pb2.GetPatchResponse]  # type: ignore[assignment]
     """Streams the patch of a run: `git apply --binary` on its base commit gives its tree. Errors: NOT_FOUND;
     FAILED_PRECONDITION while the run has not captured anything.
+    """
+    GetCapabilities: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCapabilitiesRequest, _orchestrator_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
+    """Tells what this host offers to run commands with: found out at the start by trying, not assumed."""
+    UploadSource: _aio.StreamUnaryMultiCallable[_orchestrator_pb2.UploadSourceRequest, _orchestrator_pb2.UploadSourceResponse]  # type: ignore[assignment]
+    """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
+    commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
+    anything that is not such a bundle; RESOURCE_EXHAUSTED for one that is too large, or for too many.
     """
 
 class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -218,6 +232,25 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_orchestrator_pb2.GetPatchResponse], _abc.AsyncIterator[_orchestrator_pb2.GetPatchResponse]]:
         """Streams the patch of a run: `git apply --binary` on its base commit gives its tree. Errors: NOT_FOUND;
         FAILED_PRECONDITION while the run has not captured anything.
+        """
+
+    @_abc_1.abstractmethod
+    def GetCapabilities(
+        self,
+        request: _orchestrator_pb2.GetCapabilitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.GetCapabilitiesResponse, _abc.Awaitable[_orchestrator_pb2.GetCapabilitiesResponse]]:
+        """Tells what this host offers to run commands with: found out at the start by trying, not assumed."""
+
+    @_abc_1.abstractmethod
+    def UploadSource(
+        self,
+        request_iterator: _MaybeAsyncIterator[_orchestrator_pb2.UploadSourceRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.UploadSourceResponse, _abc.Awaitable[_orchestrator_pb2.UploadSourceResponse]]:
+        """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
+        commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
+        anything that is not such a bundle; RESOURCE_EXHAUSTED for one that is too large, or for too many.
         """
 
 def add_OrchestratorServiceServicer_to_server(servicer: OrchestratorServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
