@@ -38,7 +38,21 @@ from autopack_intention.core.text import count_terms
 
 from .drift import read_history, read_pairs
 
-__all__ = ["Figures", "Mixed", "evaluated", "fitted", "labelled", "of_history", "parse_log", "plain", "threshold_of"]
+__all__ = [
+    "LOG_ARGUMENTS",
+    "TARGET",
+    "Figures",
+    "Mixed",
+    "evaluated",
+    "figures",
+    "fitted",
+    "flagged",
+    "labelled",
+    "of_history",
+    "parse_log",
+    "plain",
+    "threshold_of",
+]
 
 TARGET = Path(autopack_intention.__file__).parent / "data/off_goal.toml"
 ROOT = Path(__file__).resolve().parents[1]
@@ -66,6 +80,7 @@ DIGITS = 3
 SCALE = 1_000
 
 LOG_BYTES = 64 << 20
+LOG_ARGUMENTS = ("log", "--no-merges", "--reverse", "--format=%x01%H%x1f%B%x02", "--patch", *DIFF_OPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +172,7 @@ def labelled(pairs: Sequence[Mapping[str, Any]], history: Mapping[str, Sequence[
 
 
 async def _log(repository: Path, revision: str) -> bytes:
-    arguments = ("log", "--no-merges", "--reverse", "--format=%x01%H%x1f%B%x02", "--patch", *DIFF_OPTIONS)
-    return await run_git(repository, (*arguments, "--end-of-options", revision, "--"), max_bytes=LOG_BYTES)
+    return await run_git(repository, (*LOG_ARGUMENTS, "--end-of-options", revision, "--"), max_bytes=LOG_BYTES)
 
 
 def parse_log(log: bytes) -> Iterator[tuple[str, list[FileChange]]]:

@@ -5,8 +5,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from autopack_api.intention.v1.intention_pb2 import CheckDriftRequest
 from autopack_client.evidence import change_evidence
 from autopack_client.profile import build_profile
+from autopack_intention import Intention, Step, check_drift
+from autopack_intention.convert import step_from_request
 from autopack_kit.errors import FailedPrecondition
 
 ENV = {
@@ -54,6 +57,39 @@ async def test_evidence_has_renames_deletions_odd_names_and_added_identifiers(re
     evidence = await change_evidence(repository, base, tree)
     assert set(evidence.paths) == {"old.py", "new.py", "gone.py", 'tab\tand "quote" ä.py', "with space b"}
     assert set(evidence.added_identifiers) == {"def", "send_request", "return", "retry_policy"}
+
+
+async def test_evidence_tells_file_by_file_what_changed(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / "old.py").rename(repository / "new.py")
+    with (repository / "new.py").open("a") as file:
+        file.write("def send_request():\n    return retry_policy\n")
+    (repository / "gone.py").unlink()
+    (repository / "theme.css").write_text(".button { color: dark_palette }\n")
+    commit(repository, "Change")
+    evidence = await change_evidence(repository, base, "HEAD")
+    files = {file.path: file for file in evidence.files}
+    assert {path: file.added for path, file in files.items()} == {"new.py": False, "gone.py": False, "theme.css": True}
+    assert set(files["new.py"].added_identifiers) == {"def", "send_request", "return", "retry_policy"}
+    assert set(files["theme.css"].added_identifiers) == {"button", "color", "dark_palette"}
+    assert files["gone.py"].added_identifiers == ()
+
+
+async def test_a_real_change_with_a_file_of_another_task_lists_that_file(repository: Path) -> None:
+    for name, text in {
+        "src/http/client.py": "class HttpClient:\n    retry_policy = RetryPolicy(backoff, jitter)\n",
+        "src/http/retry.py": "class RetryPolicy:\n    def delay(self, attempt, backoff, jitter): ...\n",
+        "tests/http/test_retry.py": "def test_retry_policy_waits():\n    assert RetryPolicy(backoff).delay(2)\n",
+        "web/theme/palette.css": ".dark .button:hover { background: stylesheet_color; toggle: animation }\n",
+    }.items():
+        (repository / name).parent.mkdir(parents=True, exist_ok=True)
+        (repository / name).write_text(text)
+    commit(repository, "Change")
+    evidence = step_from_request(
+        CheckDriftRequest(evidence=(await change_evidence(repository, "HEAD~1", "HEAD")).to_proto())
+    ).evidence
+    goal = Intention("Retry failed requests of the HTTP client", "Exponential backoff with jitter, by a RetryPolicy.")
+    assert [file.path for file in check_drift(goal, Step(evidence)).off_goal_files] == ["web/theme/palette.css"]
 
 
 async def test_programs_named_by_the_repository_never_run(repository: Path, tmp_path: Path) -> None:
@@ -106,6 +142,7 @@ async def test_a_profile_has_messages_and_changes_of_people_without_merges(repos
     assert [change.paths for change in profile.background][:3] == [("module_2.py",), ("module_1.py",), ("module_0.py",)]
     assert set(profile.background[-1].paths) == {"gone.py", "old.py"}
     assert len(profile.to_proto().background) == 4
+    assert not any(change.files for change in profile.to_proto().background)
 
 
 async def test_a_revision_that_is_an_option_or_does_not_exist_is_refused(repository: Path, tmp_path: Path) -> None:

@@ -69,3 +69,30 @@ def test_garbage_is_no_evidence() -> None:
 def test_evidence_goes_on_the_wire_as_it_is() -> None:
     evidence = parse_patch(PATCH.split(b"\n"))
     assert tuple(evidence.to_proto().paths) == evidence.paths
+
+
+def test_each_file_has_what_belongs_to_it() -> None:
+    evidence = parse_patch(PATCH.split(b"\n"))
+    assert [file.path for file in evidence.files] == ["src/new.py", "gone.py", "tool", "ta\tb.bin", "uv.lock"]
+    first, gone, *others = evidence.files
+    assert first.hunk_headers == ("class Client:", "def send(self):")
+    assert {"retry_count", "max_attempts"} <= set(first.added_identifiers)
+    assert (gone.hunk_headers, gone.added_identifiers) == ((), ())
+    assert [file.added_identifiers for file in others] == [(), (), ()]
+    assert not any(file.added for file in evidence.files)
+
+
+def test_a_new_file_is_marked_so() -> None:
+    patch = b"diff --git a/new.py b/new.py\nnew file mode 100644\n--- /dev/null\n+++ b/new.py\n@@ -0,0 +1 @@\n+first"
+    (file,) = parse_patch(patch.split(b"\n")).files
+    assert (file.path, file.added, file.added_identifiers) == ("new.py", True, ("first",))
+
+
+def test_files_are_bounded_and_each_is_too() -> None:
+    hunks = "\n".join(f"@@ -0,0 +1 @@ def function{n}():\n+identifier{n}" for n in range(50))
+    evidence = parse_patch("\n".join(f"diff --git a/f{n} b/f{n}\n{hunks}" for n in range(250)).encode().split(b"\n"))
+    assert len(evidence.files) == 200
+    assert {(len(file.hunk_headers), len(file.added_identifiers)) for file in evidence.files} == {(10, 30)}
+    message = evidence.to_proto()
+    assert [file.path for file in message.files] == [f"f{n}" for n in range(200)]
+    assert len(message.files[0].added_identifiers) == 30
