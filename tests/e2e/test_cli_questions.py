@@ -104,28 +104,18 @@ def test_context_is_bounded_and_carries_what_it_was_given(cli: Cli) -> None:
     assert response.dropped["constraints"] > 0
 
 
-def test_bad_context_budget_names_the_field(cli: Cli) -> None:
-    done = cli("context", "--goal", "G", "--budget", "7")
-    assert done.returncode == 2
-    assert "budget_bytes" in done.stderr
-
-
-def test_drift_tells_work_on_the_goal_from_work_on_something_else(cli: Cli, shop: Path) -> None:
-    on_goal = cli(
-        "drift", "--repo", shop, "--base", "HEAD~2", "--target", "HEAD~1", "--goal", "Find abandoned carts", "--json"
-    )
-    response = Parse(on_goal.stdout, intention_pb2.CheckDriftResponse())
-    assert "abandon" in " ".join(response.shared_terms)
-    assert response.profile_source == intention_pb2.PROFILE_SOURCE_REPOSITORY
-    off_goal = cli("drift", "--repo", shop, "--goal", "Print customs papers for parcels of the shipping zones")
-    assert off_goal.returncode == 0
-    assert "unexplained terms" in off_goal.stdout
-
-
-def test_drift_outside_of_git_says_what_to_do(cli: Cli) -> None:
-    done = cli("drift", "--goal", "G")
-    assert done.returncode == 1
-    assert "reason: GIT_FAILED" in done.stderr
+def test_bad_context_option_is_named(cli: Cli) -> None:
+    for words, option in (
+        (("--goal", "G", "--budget", "7"), "--budget"),
+        (("--goal", "G", "--scope", "[z-a]"), "--scope[0]"),
+        (("--goal", "x" * 501), "--goal"),
+        (("--goal", ""), "--goal"),
+        ((), "--goal"),
+    ):
+        done = cli("context", *words)
+        assert done.returncode == 2
+        assert f"error: {option}" in done.stderr
+        assert "intention." not in done.stderr
 
 
 MISSING = b"""Traceback (most recent call last):
