@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import pytest
 from autopack_intention import Intention, build_context, convert, parse_intention
@@ -84,6 +85,17 @@ def test_every_section_of_a_specification_is_found() -> None:
         non_goal_globs=("src/http/generated/",),
         notes=("`src/http/` - the client", "Seen on production."),
     )
+
+
+def test_goal_among_the_examples_is_read_whole() -> None:
+    intention = only((Path(__file__).parents[3] / "examples/goal.md").read_text(), "")
+    assert intention.title == "Retry failed requests with exponential backoff"
+    assert intention.constraints[1:] == (
+        "You must not: retry a request that is not idempotent",
+        "You must not: add a dependency",
+    )
+    assert (intention.scope, intention.non_goal_globs) == (("kit/", "tests/unit/kit/"), ("kit/autopack_kit/db/",))
+    assert (len(intention.acceptance), len(intention.non_goals), len(intention.notes)) == (2, 1, 1)
 
 
 def test_form_of_an_issue_tracker_is_description_but_for_what_is_known() -> None:
