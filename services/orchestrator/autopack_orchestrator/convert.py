@@ -37,12 +37,15 @@ from autopack_orchestrator.core.model import (
     OnDrift,
     OnScopeViolation,
     Prepare,
+    RetryOn,
+    RetryPolicy,
     Run,
     RunSpec,
     RunState,
     StepKind,
     StepResult,
 )
+from autopack_orchestrator.core.needs import MAX_NEEDS
 
 __all__ = [
     "batch_spec_from_proto",
@@ -90,6 +93,9 @@ def batch_spec_from_proto(message: batch_pb2.BatchSpec) -> tuple[BatchSpec, list
         ref=message.ref or default.ref,
         max_concurrent_runs=message.max_concurrent_runs or default.max_concurrent_runs,
         budget=_budget(reader, message.budget, "budget"),
+        priority=message.priority,
+        retry=_retry(reader, message.retry),
+        queue_timeout=_duration(reader, message, "queue_timeout", "", None),
     )
     return spec, reader.violations
 
@@ -145,6 +151,23 @@ def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str) -> RunSpec:
         else None,
         max_attempts=message.max_attempts or default.max_attempts,
         pass_env=tuple(message.pass_env),
+        needs=tuple(message.needs[: MAX_NEEDS + 1]),
+    )
+
+
+def _retry(reader: _Reader, message: batch_pb2.RetryPolicy) -> RetryPolicy:
+    default = RetryPolicy()
+    on = [
+        kind
+        for index, value in enumerate(message.on[:MAX_STEPS])
+        if (kind := reader.read(None, _enum, RetryOn, batch_pb2.RetryOn, value, f"retry.on[{index}]"))
+    ]
+    first = _duration(reader, message, "initial_backoff", "retry", default.initial_backoff)
+    return RetryPolicy(
+        max_attempts=message.max_attempts or default.max_attempts,
+        on=tuple(on) or default.on,
+        initial_backoff=first,
+        max_backoff=_duration(reader, message, "max_backoff", "retry", max(first, default.max_backoff)),
     )
 
 
@@ -178,7 +201,7 @@ def _duration(reader: _Reader, message: object, name: str, field: str, default: 
     if not message.HasField(name):  # type: ignore[attr-defined]  # every message of batch.proto has it
         return default
     fallback: timedelta | T = default
-    return reader.read(fallback, duration_from_proto, getattr(message, name), f"{field}.{name}")
+    return reader.read(fallback, duration_from_proto, getattr(message, name), f"{field}.{name}" if field else name)
 
 
 def _commands(reader: _Reader, messages: Sequence[object], field: str) -> tuple[Command, ...]:
@@ -201,7 +224,8 @@ def _enum(own: type[E], wire: object, value: int, field: str) -> E | None:
         raise invalid_field(field, f"{value} is not known; use one of {', '.join(sorted(known.values()))}")
     if name.endswith("_UNSPECIFIED"):
         return None
-    return next(member for own_name, member in names.items() if name.endswith("_" + own_name))
+    # The longest: FAILED is the end of AGENT_FAILED too.
+    return names[max((own_name for own_name in names if name.endswith("_" + own_name)), key=len)]
 
 
 def run_states_from_proto(values: Sequence[int]) -> list[RunState]:
@@ -226,6 +250,7 @@ def batch_to_proto(batch: Batch) -> orchestrator_pb2.Batch:
         run_count=sum(batch.runs_by_state.values()),
         create_time=timestamp_to_proto(batch.create_time),
         last_sequence=batch.last_sequence,
+        waiting_reason=batch.waiting_reason,
     )
     if batch.end_time is not None:
         message.end_time.CopyFrom(timestamp_to_proto(batch.end_time))
@@ -277,6 +302,8 @@ def run_to_proto(run: Run) -> orchestrator_pb2.Run:
         message.start_time.CopyFrom(timestamp_to_proto(run.start_time))
     if run.end_time is not None:
         message.end_time.CopyFrom(timestamp_to_proto(run.end_time))
+    if run.not_before is not None:
+        message.not_before.CopyFrom(timestamp_to_proto(run.not_before))
     return message
 
 

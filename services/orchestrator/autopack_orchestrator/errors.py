@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autopack_kit.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound, OutOfRange
 
-from autopack_orchestrator.core.model import RunError, RunState
+from autopack_orchestrator.core.model import Run, RunError, RunState
 
 __all__ = [
     "IdTaken",
@@ -12,12 +12,14 @@ __all__ = [
     "RunFailed",
     "StoreFailed",
     "batch_not_found",
+    "needs_first",
     "no_log",
     "no_patch",
     "not_a_plain_file",
     "offset_beyond_end",
     "request_id_reused",
     "run_not_found",
+    "run_not_retryable",
     "spec_invalid",
 ]
 
@@ -83,6 +85,29 @@ def run_not_found(run_id: str) -> NotFound:
         reason="RUN_NOT_FOUND",
         remedy="List the runs with ListRuns or `autopack runs list`; an id is <batch>.<name>.",
         metadata={"run_id": run_id},
+    )
+
+
+def run_not_retryable(run: Run) -> FailedPrecondition:
+    """The run has succeeded, or is not over."""
+    done = run.state is RunState.SUCCEEDED
+    return FailedPrecondition(
+        f"Run {run.run_id!r} {'has succeeded' if done else 'is ' + run.state.value}; only a run that ended without "
+        "success can be tried again.",
+        reason="RUN_NOT_RETRYABLE",
+        remedy="Create another batch to do it once more." if done else "Wait for its end, or cancel it first.",
+        metadata={"run_id": run.run_id, "state": run.state.value},
+    )
+
+
+def needs_first(run: Run, names: list[str]) -> FailedPrecondition:
+    """What the run needs ended without success, so it could not begin."""
+    first = f"{run.batch_id}.{names[0]}"
+    return FailedPrecondition(
+        f"Run {run.run_id!r} needs {', '.join(names)}, which did not succeed.",
+        reason="NEEDS_NOT_SUCCEEDED",
+        remedy=f"Retry {first!r}: the runs that ended because they need it are queued again with it.",
+        metadata={"run_id": run.run_id, "needs": ",".join(names)},
     )
 
 

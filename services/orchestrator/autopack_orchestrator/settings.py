@@ -44,6 +44,18 @@ class OrchestratorSettings:
     max_concurrent_runs: int = setting(
         derive=_concurrency, help="Runs at once at most, over all batches; default: cores, at least 4."
     )
+    max_concurrent_runs_per_tenant: int | None = setting(
+        None, help="Of these, runs of one tenant at once at most; default: no limit of its own."
+    )
+    max_concurrent_runs_per_repository: int | None = setting(
+        None, help="Of these, runs on one repository at once at most; default: no limit of its own."
+    )
+    min_free_disk_bytes: int = setting(
+        2 << 30, help="No run starts while less is free below the data directory; at most 5 % of the disk."
+    )
+    min_free_memory_bytes: int = setting(
+        512 << 20, help="No run starts while less memory is available; at most 5 % of what there is."
+    )
     fence_grace: timedelta = setting(
         timedelta(seconds=120), help="How long an agent works on without its orchestrator before it is ended."
     )

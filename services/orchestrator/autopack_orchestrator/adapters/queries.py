@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, or_, select, tuple_
 
-from autopack_orchestrator.adapters.rows import batch_from_row, event_from_row, run_from_row
-from autopack_orchestrator.adapters.tables import BATCHES, EVENTS, RUNS
+from autopack_orchestrator.adapters.rows import batch_from_row, event_from_row, run_from_row, to_micros
+from autopack_orchestrator.adapters.tables import BATCHES, EVENTS, PAUSES, RUNS
 from autopack_orchestrator.core.model import Batch, Event, Run, RunState
 from autopack_orchestrator.core.states import LEASED
 
-__all__ = ["batches", "counts", "events", "first_run", "lock_batch", "next_run", "runs"]
+__all__ = ["batches", "counts", "events", "first_run", "lock_batch", "pause_reason", "runs"]
 
 MAX_PAGE_BYTES = 8 << 20
 """Stored size of a page of runs; results differ from 200 bytes to a megabyte, and a message holds 16 MiB."""
-CLAIM_LOCK = 0x4155_5443
-"""Key of PostgreSQL's advisory lock ("AUTC"): two engines that count and then claim would exceed a limit."""
+PAUSE_LASTS_US = 60_000_000
+"""A pause is renewed every few seconds; an engine that was killed in one must not seem to go on with it."""
 WORKED_ON = [state.value for state in LEASED]
 
 
@@ -38,7 +39,8 @@ def batches(
     query = query.order_by(BATCHES.c.created_at.desc(), BATCHES.c.batch_id.desc()).limit(limit)
     rows = connection.execute(query).mappings().all()
     by_state = counts(connection, [row["batch_id"] for row in rows])
-    return [batch_from_row(dict(row), by_state[row["batch_id"]]) for row in rows]
+    pause = pause_reason(connection)
+    return [batch_from_row(dict(row), by_state[row["batch_id"]], pause) for row in rows]
 
 
 def counts(connection: Connection, batch_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -111,27 +113,11 @@ def events(connection: Connection, batch_id: str, sequence: int, limit: int) -> 
     return [event_from_row(dict(row)) for row in connection.execute(query).mappings()]
 
 
-def next_run(connection: Connection, limit: int) -> Run | None:
-    """The queued run that may start next: oldest batch first, in the order of the batch.
-
-    None while ``limit`` runs are worked on, or every batch that waits is at its own limit.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(select(func.pg_advisory_xact_lock(CLAIM_LOCK)))
-    query = select(RUNS.c.batch_id, func.count()).where(RUNS.c.state.in_(WORKED_ON)).group_by(RUNS.c.batch_id)
-    busy: dict[str, int] = {batch: count for batch, count in connection.execute(query)}  # noqa: C416  rows are no tuples
-    if sum(busy.values()) >= limit:
-        return None
-    limits = select(BATCHES.c.batch_id, BATCHES.c.max_concurrent_runs).where(BATCHES.c.batch_id.in_(busy))
-    full = [batch for batch, most in connection.execute(limits) if busy[batch] >= most]
-    waiting = (
-        select(RUNS)
-        .where(RUNS.c.state == RunState.QUEUED.value, RUNS.c.batch_id.not_in(full))
-        .order_by(RUNS.c.created_at, RUNS.c.batch_id, RUNS.c.position)
-        .limit(1)
-    )
-    row = connection.execute(waiting).mappings().first()
-    return None if row is None else run_from_row(dict(row))
+def pause_reason(connection: Connection) -> str:
+    """Why nothing starts just now; empty if it does."""
+    fresh = to_micros(datetime.now(UTC)) - PAUSE_LASTS_US
+    row = connection.execute(select(PAUSES.c.reason).where(PAUSES.c.seen_at > fresh).order_by(PAUSES.c.owner)).first()
+    return "" if row is None else str(row[0])
 
 
 def lock_batch(connection: Connection, batch_id: str) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from autopack_orchestrator.core.admission import lane_of, rank
 from autopack_orchestrator.core.codec import dumps, loads
 from autopack_orchestrator.core.model import (
     Batch,
@@ -13,13 +14,23 @@ from autopack_orchestrator.core.model import (
     Budget,
     Event,
     EventKind,
+    RetryPolicy,
     Run,
     RunResult,
     RunSpec,
     RunState,
 )
 
-__all__ = ["batch_from_row", "event_from_row", "from_micros", "run_from_row", "to_micros"]
+__all__ = [
+    "batch_from_row",
+    "batch_values",
+    "event_from_row",
+    "from_micros",
+    "instant",
+    "run_from_row",
+    "run_values",
+    "to_micros",
+]
 
 Row = Mapping[str, Any]
 
@@ -34,7 +45,8 @@ def from_micros(value: int | None) -> datetime | None:
     return None if value is None else datetime.fromtimestamp(value / 1_000_000, UTC)
 
 
-def _instant(value: int) -> datetime:
+def instant(value: int) -> datetime:
+    """The instant, in UTC."""
     return datetime.fromtimestamp(value / 1_000_000, UTC)
 
 
@@ -54,15 +66,19 @@ def run_from_row(row: Row) -> Run:
         base_commit=row["base_commit"],
         lease_epoch=row["lease_epoch"],
         cancel_requested=bool(row["cancel_requested"]),
-        create_time=_instant(row["created_at"]),
+        create_time=instant(row["created_at"]),
         start_time=from_micros(row["started_at"]),
         end_time=from_micros(row["ended_at"]),
         result=loads(row["result"], RunResult),
+        not_before=from_micros(row["not_before"]),
+        counted=row["counted"],
+        excused=row["excused"],
     )
 
 
-def batch_from_row(row: Row, runs_by_state: dict[str, int]) -> Batch:
-    """A batch with its counts."""
+def batch_from_row(row: Row, runs_by_state: dict[str, int], pause: str = "") -> Batch:
+    """A batch with its counts; ``pause`` is why nothing starts just now."""
+    waits = bool(runs_by_state.get(RunState.QUEUED.value))
     return Batch(
         batch_id=row["batch_id"],
         tenant=row["tenant"],
@@ -72,10 +88,14 @@ def batch_from_row(row: Row, runs_by_state: dict[str, int]) -> Batch:
         state=BatchState(row["state"]),
         max_concurrent_runs=row["max_concurrent_runs"],
         budget=loads(row["budget"], Budget),
-        create_time=_instant(row["created_at"]),
+        create_time=instant(row["created_at"]),
         end_time=from_micros(row["ended_at"]),
         last_sequence=row["last_sequence"],
         runs_by_state=runs_by_state,
+        priority=row["priority"],
+        retry=loads(row["retry"], RetryPolicy),
+        queue_timeout=None if row["queue_timeout"] is None else timedelta(microseconds=row["queue_timeout"]),
+        waiting_reason=pause if waits else "",
     )
 
 
@@ -85,15 +105,38 @@ def event_from_row(row: Row) -> Event:
         sequence=row["sequence"],
         batch_id=row["batch_id"],
         run_id=row["run_id"],
-        time=_instant(row["time"]),
+        time=instant(row["time"]),
         kind=EventKind(row["kind"]),
         message=row["message"],
         attributes=loads(row["attributes"], dict[str, str]),
     )
 
 
-def run_values(run: Run) -> dict[str, Any]:
+def batch_values(batch: Batch, request_id: str, request_hash: str) -> dict[str, Any]:
+    """The row of a new batch."""
+    return {
+        "batch_id": batch.batch_id,
+        "tenant": batch.tenant,
+        "name": batch.name,
+        "request_id": request_id or None,
+        "request_hash": request_hash,
+        "repository": batch.repository,
+        "base_commit": batch.base_commit,
+        "state": batch.state.value,
+        "max_concurrent_runs": batch.max_concurrent_runs,
+        "budget": dumps(batch.budget),
+        "created_at": to_micros(batch.create_time),
+        "last_sequence": 0,
+        "priority": batch.priority,
+        "retry": dumps(batch.retry),
+        "queue_timeout": None if batch.queue_timeout is None else batch.queue_timeout // timedelta(microseconds=1),
+    }
+
+
+def run_values(run: Run, batch: Batch) -> dict[str, Any]:
     """The row of a new run, without its lease."""
+    waits = bool(run.spec.needs)
+    deadline = None if batch.queue_timeout is None or waits else to_micros(run.create_time + batch.queue_timeout)
     return {
         "run_id": run.run_id,
         "batch_id": run.batch_id,
@@ -111,4 +154,12 @@ def run_values(run: Run) -> dict[str, Any]:
         "cancel_requested": run.cancel_requested,
         "created_at": to_micros(run.create_time),
         "result": dumps(run.result),
+        "gate": "needs" if waits else "open",
+        "lane": lane_of(run.tenant, batch.repository, run.spec).key(),
+        "rank": rank(run.create_time, batch.priority),
+        "not_before": None,
+        "queue_deadline": deadline,
+        "counted": run.counted,
+        "excused": run.excused,
+        "retry_request": "",
     }

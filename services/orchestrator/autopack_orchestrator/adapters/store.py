@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from autopack_kit.db import Database
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from autopack_orchestrator.adapters import queries, writes
-from autopack_orchestrator.adapters.rows import run_from_row, run_values, to_micros
+from autopack_orchestrator.adapters import queries, queue, retries, writes
+from autopack_orchestrator.adapters.rows import batch_values, instant, run_from_row, run_values, to_micros
 from autopack_orchestrator.adapters.tables import BATCHES, RUNS
-from autopack_orchestrator.core.codec import dumps
 from autopack_orchestrator.core.model import (
     TERMINAL,
     Batch,
@@ -43,6 +45,7 @@ __all__ = ["MIGRATIONS", "Store"]
 
 EVENTS_PER_READ = 500  # a watcher that is far behind catches up in pieces of about 100 KiB
 RUNS_PER_READ = 500
+MAX_TOLD = 200  # waiting batches that are told of a pause; whoever asks for another is told by GetBatch
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _ENDED = [state.value for state in TERMINAL]
 
@@ -74,22 +77,9 @@ class Store:
         """
 
         def work(connection: Connection) -> None:
-            values = {
-                "batch_id": batch.batch_id,
-                "tenant": batch.tenant,
-                "name": batch.name,
-                "request_id": request_id or None,
-                "request_hash": request_hash,
-                "repository": batch.repository,
-                "base_commit": batch.base_commit,
-                "state": batch.state.value,
-                "max_concurrent_runs": batch.max_concurrent_runs,
-                "budget": dumps(batch.budget),
-                "created_at": to_micros(batch.create_time),
-                "last_sequence": 0,
-            }
-            connection.execute(insert(BATCHES).values(values))
-            connection.execute(insert(RUNS), [run_values(run) for run in runs])
+            connection.execute(insert(BATCHES).values(batch_values(batch, request_id, request_hash)))
+            connection.execute(insert(RUNS), [run_values(run, batch) for run in runs])
+            queue.add_needs(connection, runs)
             message = f"batch of {len(runs)} runs created"
             writes.add_events(connection, batch.batch_id, "", [NewEvent(EventKind.STATE, message, {"to": "active"})])
 
@@ -202,18 +192,22 @@ class Store:
 
     # ---- working on a run ----
 
-    async def claim(self, owner: str, *, limit: int) -> Run | None:
-        """Take the next queued run that may start, and lease it to ``owner``.
+    async def claim(
+        self, owner: str, *, limit: int, per_tenant: int | None = None, per_repository: int | None = None
+    ) -> Run | None:
+        """Take the next queued run that may start, and lease it to ``owner``; by the rule of :mod:`..core.admission`.
 
-        A run may start when fewer than ``limit`` runs are worked on in all, and fewer than its batch allows. The oldest
-        batch comes first, then the order of the batch.
+        Args:
+            limit: runs at once at most, of all engines on this database together; a batch has its own limit too.
+            per_tenant: of one tenant.
+            per_repository: on one repository.
 
         Raises:
             LeaseLost: it was cancelled or claimed by another process in between; ask again.
         """
 
         def work(connection: Connection) -> Run | None:
-            run = queries.next_run(connection, limit)
+            run = queue.next_run(connection, limit, per_tenant, per_repository)
             return None if run is None else writes.lease(connection, run, owner, RunState.QUEUED)
 
         run = await self._database.write(work)
@@ -245,8 +239,9 @@ class Store:
         to: RunState | None = None,
         activity: str | None = None,
         result: RunResult | None = None,
+        base_commit: str | None = None,
         attempt: int | None = None,
-        branch: str | None = None,
+        again: Mapping[str, Any] = MappingProxyType({}),
         events: Iterable[NewEvent] = (),
     ) -> Run:
         """Change a leased run and add its events; a change of state adds its own event.
@@ -258,7 +253,8 @@ class Store:
             raise LeaseLost(f"{run.run_id} is {run.state.value} and cannot become {to.value}")
         now = to_micros(datetime.now(UTC))
         values = writes.changes(to, activity, result, now)
-        values |= {name: value for name, value in (("attempt", attempt), ("branch", branch)) if value is not None}
+        chosen = (("attempt", attempt), ("base_commit", base_commit))
+        values |= {name: value for name, value in chosen if value is not None} | dict(again)
         written = list(events)
         if to is not None:
             written.append(writes.state_event(run, to, attempt or run.attempt, result))
@@ -277,7 +273,12 @@ class Store:
             if not held:
                 raise LeaseLost(f"{run.run_id} is not held under epoch {run.lease_epoch} any more")
             writes.add_events(connection, run.batch_id, run.run_id, written)
+            if to is RunState.QUEUED:
+                start = again.get("not_before") or now
+                late = {"queue_deadline": queue.deadline(connection, run.batch_id, start)}
+                connection.execute(update(RUNS).where(RUNS.c.run_id == run.run_id).values(late))
             if to in TERMINAL:
+                queue.settle(connection, run, to, now)
                 writes.end_batch(connection, run.batch_id, now)
             return writes.stored(connection, run)
 
@@ -286,15 +287,113 @@ class Store:
             self._wake(run.batch_id)
         return changed
 
-    async def requeue(self, run: Run, attempt: int, branch: str, event: NewEvent) -> Run:
+    async def requeue(
+        self,
+        run: Run,
+        attempt: int,
+        branch: str,
+        event: NewEvent,
+        *,
+        wait: timedelta = timedelta(0),
+        counts: bool = True,
+    ) -> Run:
         """Queue the next attempt of a leased run; what was known of the last one is forgotten, but for its events.
+
+        Args:
+            wait: it does not start before this has passed.
+            counts: whether the attempt counts against ``max_attempts``.
 
         Raises:
             LeaseLost: as :meth:`update`.
         """
+        waits = wait > timedelta(0)
+        again = {
+            "branch": branch,
+            "gate": queue.LATER if waits else queue.OPEN,
+            "not_before": to_micros(datetime.now(UTC) + wait) if waits else None,
+            "counted": run.counted + counts,
+            "excused": run.excused + (not counts),
+        }
+        activity = "waits for its retry" if waits else ""
         return await self.update(
-            run, to=RunState.QUEUED, activity="", result=RunResult(), attempt=attempt, branch=branch, events=[event]
+            run,
+            to=RunState.QUEUED,
+            activity=activity,
+            result=RunResult(),
+            attempt=attempt,
+            again=again,
+            events=[event],
         )
+
+    async def retry(self, tenant: str, run_id: str, request_id: str) -> Run:
+        """Queue an ended run again, with those that ended because they need it; the same request id does it once.
+
+        Raises:
+            NotFound: not in this tenant.
+            FailedPrecondition: it succeeded, has not ended, or needs one that ended without success.
+        """
+        run = await self.get_run(tenant, run_id)
+        now = to_micros(datetime.now(UTC))
+        queued = await self._database.write(lambda connection: retries.retry(connection, run, request_id, now))
+        self._wake(run.batch_id)
+        return queued
+
+    async def throttle(self, agent: str, most: int) -> int:
+        """Let fewer runs of an agent whose provider is overloaded be at work; returns how many."""
+        return await self._database.write(lambda connection: queue.throttle(connection, agent, most))
+
+    async def tick(self) -> None:
+        """What time brings: waits for a retry that are over, and queue timeouts."""
+        now = to_micros(datetime.now(UTC))
+        due, overdue = await self._database.read(
+            lambda connection: (queue.due(connection, now), queue.overdue_batches(connection, now))
+        )
+        if due:
+            await self._database.write(lambda connection: queue.let_in(connection, now))
+        for batch_id in overdue:
+            await self._database.write(partial(queue.end_overdue, batch_id=batch_id, now=now))
+            self._wake(batch_id)
+
+    async def pause(self, owner: str, reason: str, *, tell: bool) -> None:
+        """``owner`` starts nothing for ``reason``, or does again if that is empty.
+
+        Args:
+            tell: the batches that wait, as an event.
+        """
+        now = to_micros(datetime.now(UTC))
+        await self._database.write(lambda connection: queue.pause(connection, owner, reason, now))
+        waiting = await self._database.read(lambda found: queue.waiting_batches(found, MAX_TOLD)) if tell else []
+        event = NewEvent(EventKind.WARNING, reason, {"about": "intake"})
+        for batch_id in waiting:
+            told = partial(writes.add_events, batch_id=batch_id, run_id="", events=[event])
+            await self._database.write(told)
+            self._wake(batch_id)
+
+    # ---- what a run needs to know of its batch ----
+
+    async def names(self, batch_id: str) -> list[str]:
+        """The names of a batch's runs."""
+        return await self._database.read(lambda connection: retries.names(connection, batch_id))
+
+    async def started(self, batch_id: str) -> dict[str, datetime]:
+        """The runs of a batch that have begun, and when."""
+
+        def work(connection: Connection) -> dict[str, datetime]:
+            query = select(RUNS.c.run_id, RUNS.c.started_at)
+            query = query.where(RUNS.c.batch_id == batch_id, RUNS.c.started_at.is_not(None))
+            return {run_id: instant(started) for run_id, started in connection.execute(query)}
+
+        return await self._database.read(work)
+
+    async def heads(self, batch_id: str, names: Sequence[str]) -> dict[str, str]:
+        """The commits that these runs of a batch have made."""
+
+        def work(connection: Connection) -> dict[str, str]:
+            query = select(RUNS).where(RUNS.c.batch_id == batch_id, RUNS.c.name.in_(names))
+            found = [run_from_row(dict(row)) for row in connection.execute(query).mappings()]
+            return {run.name: run.result.head_commit for run in found}
+
+        return await self._database.read(work)
 
     # ---- cancelling ----
 
@@ -310,8 +409,12 @@ class Store:
                 select(RUNS).where(*conditions, RUNS.c.cancel_requested.is_(False)).order_by(RUNS.c.position)
             ).mappings()
             now = to_micros(datetime.now(UTC))
-            for row in rows.all():
-                writes.cancel(connection, run_from_row(dict(row)), now)
+            runs = [run_from_row(dict(row)) for row in rows.all()]
+            for run in runs:
+                writes.cancel(connection, run, now)
+            for run in runs:
+                if run.state is RunState.QUEUED:
+                    queue.settle(connection, run, RunState.CANCELLED, now)
             writes.end_batch(connection, batch_id, now)
 
         await self._database.write(work)

@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["BATCHES", "EVENTS", "METADATA", "RUNS"]
+__all__ = ["BATCHES", "EVENTS", "METADATA", "NEEDS", "PAUSES", "RUNS", "THROTTLES", "TURNS"]
 
 METADATA = MetaData()
 
@@ -36,6 +36,9 @@ BATCHES = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("ended_at", BigInteger),
     Column("last_sequence", BigInteger, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("retry", Text, nullable=False),
+    Column("queue_timeout", BigInteger),
     UniqueConstraint("tenant", "request_id", name="uq_batches_request"),
     Index("ix_batches_page", "tenant", "created_at", "batch_id"),
 )
@@ -61,9 +64,56 @@ RUNS = Table(
     Column("started_at", BigInteger),
     Column("ended_at", BigInteger),
     Column("result", Text, nullable=False),
+    # While it is queued: "open" for its turn, "later" for its retry, "needs" for other runs; else empty.
+    Column("gate", String(8), nullable=False),
+    Column("lane", String(256), nullable=False),
+    Column("rank", BigInteger, nullable=False),
+    Column("not_before", BigInteger),
+    Column("queue_deadline", BigInteger),
+    Column("counted", Integer, nullable=False),
+    Column("excused", Integer, nullable=False),
+    Column("retry_request", String(128), nullable=False),
     UniqueConstraint("batch_id", "position", name="uq_runs_position"),
+    Index("ix_runs_queue", "gate", "lane", "rank", "batch_id", "position"),
+    Index("ix_runs_later", "gate", "not_before"),
+    Index("ix_runs_deadline", "queue_deadline"),
     Index("ix_runs_state", "state", "created_at", "position"),
     Index("ix_runs_page", "tenant", "created_at", "batch_id", "position"),
+)
+
+#: Which run waits for which.
+NEEDS = Table(
+    "needs",
+    METADATA,
+    Column("needed", String(160), ForeignKey("runs.run_id", name="fk_needs_needed"), primary_key=True),
+    Column("run_id", String(160), ForeignKey("runs.run_id", name="fk_needs_run"), primary_key=True),
+    Index("ix_needs_run", "run_id"),
+)
+
+#: When each tenant had its last turn: a number that only grows.
+TURNS = Table(
+    "turns",
+    METADATA,
+    Column("tenant", String(128), primary_key=True),
+    Column("turn", BigInteger, nullable=False),
+)
+
+#: Agents whose provider is overloaded, and how many runs of them may be at work since when.
+THROTTLES = Table(
+    "throttles",
+    METADATA,
+    Column("agent", String(64), primary_key=True),
+    Column("runs", Integer, nullable=False),
+    Column("changed_at", BigInteger, nullable=False),
+)
+
+#: Engines that start nothing for now, and why; a row that is not renewed counts no more.
+PAUSES = Table(
+    "pauses",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("seen_at", BigInteger, nullable=False),
 )
 
 EVENTS = Table(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -24,7 +25,11 @@ from autopack_orchestrator.core.model import (
 from autopack_orchestrator.core.states import LEASED, batch_state
 from autopack_orchestrator.errors import LeaseLost
 
-__all__ = ["add_events", "cancel", "changes", "end_batch", "lease", "state_event", "stored"]
+__all__ = ["NOT_WAITING", "add_all", "add_events", "cancel", "changes", "end_batch", "lease", "state_event", "stored"]
+
+
+#: Columns of a run that nobody waits with any more.
+NOT_WAITING: Mapping[str, Any] = MappingProxyType({"gate": "", "not_before": None, "queue_deadline": None})
 
 
 def changes(to: RunState | None, activity: str | None, result: RunResult | None, now: int) -> dict[str, Any]:
@@ -39,7 +44,7 @@ def changes(to: RunState | None, activity: str | None, result: RunResult | None,
         if to not in LEASED:
             values["lease_owner"] = ""
         if to in TERMINAL:
-            values |= {"ended_at": now, "activity": ""}
+            values |= {"ended_at": now, "activity": "", **NOT_WAITING}
     return values
 
 
@@ -54,7 +59,7 @@ def lease(connection: Connection, run: Run, owner: str, expected: RunState) -> R
     values: dict[str, Any] = {"lease_owner": owner, "lease_epoch": run.lease_epoch + 1}
     events = []
     if expected is RunState.QUEUED:
-        values["state"] = RunState.PREPARING.value
+        values |= {"state": RunState.PREPARING.value, "activity": "", **NOT_WAITING}
         values["started_at"] = func.coalesce(RUNS.c.started_at, now)
         events.append(state_event(run, RunState.PREPARING, run.attempt, None))
     changed = connection.execute(
@@ -73,13 +78,18 @@ def cancel(connection: Connection, run: Run, now: int) -> None:
     values: dict[str, Any] = {"cancel_requested": True}
     events = [NewEvent(EventKind.CANCEL_REQUESTED, "cancelling was asked for", {})]
     if run.state is RunState.QUEUED:
-        values |= {"state": RunState.CANCELLED.value, "ended_at": now}
+        values |= changes(RunState.CANCELLED, None, None, now)
         events.append(state_event(run, RunState.CANCELLED, run.attempt, None))
     connection.execute(update(RUNS).where(RUNS.c.run_id == run.run_id).values(values))
     add_events(connection, run.batch_id, run.run_id, events)
 
 
 def add_events(connection: Connection, batch_id: str, run_id: str, events: Sequence[NewEvent]) -> None:
+    """Store events of one run, or of the batch where ``run_id`` is empty."""
+    add_all(connection, batch_id, [(run_id, event) for event in events])
+
+
+def add_all(connection: Connection, batch_id: str, events: Sequence[tuple[str, NewEvent]]) -> None:
     """Number the events: the batch's row is locked by the update, so that numbers are taken in order of commit."""
     if not events:
         return
@@ -100,7 +110,7 @@ def add_events(connection: Connection, batch_id: str, run_id: str, events: Seque
             "message": event.message,
             "attributes": dumps(event.attributes),
         }
-        for index, event in enumerate(events, start=1)
+        for index, (run_id, event) in enumerate(events, start=1)
     ]
     connection.execute(insert(EVENTS), rows)
 

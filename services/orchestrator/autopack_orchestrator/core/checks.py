@@ -10,8 +10,10 @@ from autopack_kit.commands import MAX_SCRIPT_BYTES, MAX_WORD_BYTES, MAX_WORDS, C
 from autopack_kit.errors import FieldViolation
 from autopack_kit.globs import MalformedGlob, check_globs
 
-from autopack_orchestrator.core.model import BatchSpec, Budget, RunSpec, StepKind
+from autopack_orchestrator.core.admission import MAX_PRIORITY
+from autopack_orchestrator.core.model import BatchSpec, Budget, RetryPolicy, RunSpec, StepKind
 from autopack_orchestrator.core.names import problem_with_batch_name, problem_with_run_name
+from autopack_orchestrator.core.needs import problems_with_needs
 
 __all__ = ["MAX_RUNS", "MAX_STEPS", "check_batch"]
 
@@ -30,6 +32,9 @@ MIN_DRIFT_INTERVAL = timedelta(seconds=1)
 MAX_TIMEOUT = timedelta(hours=24)
 MAX_ATTEMPTS = 5
 MAX_DOCTOR_CALLS = 5
+MAX_INITIAL_BACKOFF = timedelta(hours=1)
+MAX_BACKOFF = timedelta(hours=24)
+MAX_QUEUE_TIMEOUT = timedelta(days=30)  # a batch that waits longer was forgotten
 #: Kinds of detected steps that may validate: the others install, or never end.
 VALIDATING = (StepKind.BUILD, StepKind.TEST, StepKind.LINT, StepKind.TYPECHECK, StepKind.FORMAT)
 
@@ -57,6 +62,11 @@ def _batch(spec: BatchSpec, agents: frozenset[str], passable_env: frozenset[str]
         yield "path", f"{spec.path[:200]!r} is not an absolute path of at most {MAX_PATH_BYTES} bytes"
     if not 1 <= spec.max_concurrent_runs <= MAX_CONCURRENT:
         yield "max_concurrent_runs", f"must be from 1 to {MAX_CONCURRENT}"
+    if not -MAX_PRIORITY <= spec.priority <= MAX_PRIORITY:
+        yield "priority", f"must be from -{MAX_PRIORITY} to {MAX_PRIORITY}, higher first"
+    if spec.queue_timeout is not None and not timedelta(0) < spec.queue_timeout <= MAX_QUEUE_TIMEOUT:
+        yield "queue_timeout", "must be more than zero and at most 30 days; leave it out to wait for ever"
+    yield from _retry(spec.retry)
     if not spec.runs:
         yield "runs", "must have at least one run"
     if len(spec.runs) > MAX_RUNS:
@@ -70,6 +80,16 @@ def _batch(spec: BatchSpec, agents: frozenset[str], passable_env: frozenset[str]
             yield f"runs[{index}].name", f"{run.name[:80]!r} is the name of runs[{first}] too (case does not count)"
         for field, problem in _run(run, agents, passable_env):
             yield f"runs[{index}].{field}", problem
+    yield from problems_with_needs(spec.runs)
+
+
+def _retry(policy: RetryPolicy) -> Problems:
+    if not 1 <= policy.max_attempts <= MAX_ATTEMPTS:
+        yield "retry.max_attempts", f"must be from 1 to {MAX_ATTEMPTS}; 1 tries nothing again"
+    if not timedelta(0) <= policy.initial_backoff <= MAX_INITIAL_BACKOFF:
+        yield "retry.initial_backoff", "must be from zero to 1 h"
+    if not policy.initial_backoff <= policy.max_backoff <= MAX_BACKOFF:
+        yield "retry.max_backoff", "must be at least initial_backoff and at most 24 h"
 
 
 def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> Problems:
@@ -120,7 +140,7 @@ def _limits(run: RunSpec) -> Problems:
     for field, value in (("timeout", run.timeout), ("step_timeout", run.step_timeout)):
         if not timedelta(0) < value <= MAX_TIMEOUT:
             yield field, "must be more than zero and at most 24 h"
-    if not 1 <= run.max_attempts <= MAX_ATTEMPTS:
+    if run.max_attempts is not None and not 1 <= run.max_attempts <= MAX_ATTEMPTS:
         yield "max_attempts", f"must be from 1 to {MAX_ATTEMPTS}"
     yield from _budget("budget", run.budget)
 

@@ -29,6 +29,8 @@ __all__ = [
     "OnDrift",
     "OnScopeViolation",
     "Prepare",
+    "RetryOn",
+    "RetryPolicy",
     "Run",
     "RunError",
     "RunResult",
@@ -86,6 +88,17 @@ class OnDrift(Enum):
 
     WARN = "warn"
     STOP = "stop"
+
+
+class RetryOn(Enum):
+    """What a retry policy tries again."""
+
+    LOST = "lost"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+    AGENT_FAILED = "agent_failed"
+    PREPARE_FAILED = "prepare_failed"
+    VALIDATION_FAILED = "validation_failed"
 
 
 class StepKind(Enum):
@@ -201,8 +214,19 @@ class RunSpec:
     step_timeout: timedelta = timedelta(minutes=15)
     budget: Budget = Budget()
     doctor: Doctor | None = None
-    max_attempts: int = 2
+    max_attempts: int | None = None
     pass_env: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When a run that did not succeed is tried again, and how long it waits for that."""
+
+    max_attempts: int = 2
+    on: tuple[RetryOn, ...] = (RetryOn.LOST,)
+    initial_backoff: timedelta = timedelta(seconds=1)
+    max_backoff: timedelta = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +239,9 @@ class BatchSpec:
     ref: str = "HEAD"
     max_concurrent_runs: int = 3
     budget: Budget = Budget()
+    priority: int = 0
+    retry: RetryPolicy = RetryPolicy()
+    queue_timeout: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,6 +312,9 @@ class Run:
     Attributes:
         lease_epoch: fencing token: every claim and adoption increases it, and a write under an older one is refused.
         cancel_requested: cancelling was asked for and has not happened yet.
+        not_before: while it is queued for another attempt: it does not start before this time.
+        counted: attempts, with this one, that count against ``max_attempts``; asking for a retry begins anew at 1.
+        excused: attempts since then that did not count.
     """
 
     run_id: str
@@ -304,6 +334,9 @@ class Run:
     start_time: datetime | None
     end_time: datetime | None
     result: RunResult
+    not_before: datetime | None = None
+    counted: int = 1
+    excused: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +355,10 @@ class Batch:
     end_time: datetime | None
     last_sequence: int
     runs_by_state: dict[str, int]
+    priority: int = 0
+    retry: RetryPolicy = RetryPolicy()
+    queue_timeout: timedelta | None = None
+    waiting_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ LEASED = frozenset({RunState.PREPARING, RunState.RUNNING, RunState.VALIDATING})
 
 _ENDS = frozenset({RunState.FAILED, RunState.TIMED_OUT, RunState.CANCELLED, RunState.LOST})
 
-#: From each state, the states that may follow. QUEUED again is the next attempt of a run whose process was lost.
+#: From each state, the states that may follow. QUEUED again is the next attempt;
+#: an ended run gets one only on request (RetryRun).
 ALLOWED: dict[RunState, frozenset[RunState]] = {
     RunState.QUEUED: frozenset({RunState.PREPARING}) | _ENDS,
     RunState.PREPARING: frozenset({RunState.RUNNING, RunState.QUEUED}) | _ENDS,
