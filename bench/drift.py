@@ -116,7 +116,7 @@ def _milliseconds_per_check() -> float:
 def run() -> list[tuple[str, float, str, str]]:
     """``(name, value, unit, note)`` of each number; those of the labelled pairs only where the corpora are."""
     # Here, as this file is also a program by itself, which is not in the package.
-    from bench import drift_cost
+    from bench import drift_cost, fit_off_goal
 
     rows = [("drift check, warm profile, p50", _milliseconds_per_check(), "ms", "in process"), *drift_cost.run()]
     default = Path(__file__).resolve().parents[1] / "../shared/corpora"
@@ -124,12 +124,13 @@ def run() -> list[tuple[str, float, str, str]]:
     if not (corpora / "pairs.jsonl").is_file():
         return rows
     pairs = read_pairs(corpora / "pairs.jsonl")
-    predictions = list(predict(pairs, read_history(corpora / "history.jsonl")))
+    history = read_history(corpora / "history.jsonl")
+    predictions = list(predict(pairs, history))
     for kind, name in (("pos", "good work flagged"), ("hard", "other task found"), ("adj", "same directory found")):
         plain = _rate(predictions, pairs, kind, flagged="cosine")
         ours = _rate(predictions, pairs, kind, flagged="verdict")
         rows.append((f"drift: {name}", ours, "share", f"plain cosine >= 0.7: {plain:.2f}"))
-    return rows
+    return rows + fit_off_goal.rows(pairs, history)
 
 
 def main() -> None:

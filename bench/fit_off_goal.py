@@ -19,6 +19,7 @@ import asyncio
 import math
 import os
 import random
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,10 +32,11 @@ import numpy as np
 from autopack_client.evidence import DIFF_OPTIONS, parse_patch, run_git
 from autopack_intention.core.drift import MIN_GOAL_TERMS
 from autopack_intention.core.evidence import FileChange
-from autopack_intention.core.off_goal import FEATURES, Features, Model, features_of, is_generated
+from autopack_intention.core.off_goal import FEATURES, Features, Model, default_model, features_of, is_generated
 from autopack_intention.core.profile import Profile, Vocabulary, dot
 from autopack_intention.core.scoring import Scorer
 from autopack_intention.core.text import count_terms
+from autopack_kit.errors import FailedPrecondition
 
 from .drift import read_history, read_pairs
 
@@ -51,6 +53,8 @@ __all__ = [
     "of_history",
     "parse_log",
     "plain",
+    "revision_of",
+    "rows",
     "threshold_of",
 ]
 
@@ -333,6 +337,33 @@ def report(model: Model, changes: Sequence[Mixed], clean: Sequence[Mixed], mixed
         f"listed in {flagged(older, clean[half:]):.3f} of the clean ones.",
         f"By paths alone, as a share of the best: precision {precision:.2f}, recall {recall:.2f}.",
     ]
+
+
+def rows(pairs: Sequence[Mapping[str, Any]], history: Mapping[str, Sequence[str]]) -> list[tuple[str, float, str, str]]:
+    """For the table of ``python -m bench``: AUC by fits that did not see the repository; the others on the history,
+    where it is here. (Labelled changes have one file of the goal's task: no rule can be wrong about a second one.)"""
+    model = default_model()
+    reached = evaluated(labelled(pairs, history), model.threshold)
+    found = [("files of another task: AUC", reached.auc, "", f"{reached.files} files of seven repositories")]
+    try:
+        log = asyncio.run(_log(ROOT, revision_of(TARGET.read_text(encoding="utf-8"))))
+    except FailedPrecondition:  # a shallow clone
+        return found
+    clean, mixed = of_history(list(parse_log(log)))
+    of_mixed = figures((model, change) for change in mixed)
+    precision, recall = plain(mixed)
+    plainly = sum(any(change.plain) for change in clean) / len(clean)
+    return [
+        *found,
+        ("files of another task: listed rightly", of_mixed.precision, "share", f"by paths alone: {precision:.2f}"),
+        ("files of another task: found", of_mixed.recall, "share", f"by paths alone: {recall:.2f}"),
+        ("clean commits with a file listed", flagged(model, clean), "share", f"by paths alone: {plainly:.2f}"),
+    ]
+
+
+def revision_of(text: str) -> str:
+    """The commit up to which the history was read for the threshold of ``data/off_goal.toml``."""
+    return str(re.findall(r"up to ([0-9a-f]{40,64})\.", text)[0])
 
 
 def main() -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from bench.fit_off_goal import (
     of_history,
     parse_log,
     plain,
+    revision_of,
     threshold_of,
 )
 
@@ -40,7 +40,7 @@ def changes() -> list[Mixed]:
 
 @pytest.fixture(scope="module")
 def history() -> tuple[Sequence[Mixed], Sequence[Mixed]]:
-    revision = re.findall(r"up to ([0-9a-f]{40,64})\.", TARGET.read_text(encoding="utf-8"))[0]
+    revision = revision_of(TARGET.read_text(encoding="utf-8"))
     git = ["git", "-C", str(ROOT)]
     known = subprocess.run([*git, "cat-file", "-e", f"{revision}^{{commit}}"], capture_output=True, check=False)
     shallow = subprocess.run([*git, "rev-parse", "--is-shallow-repository"], capture_output=True, check=False)
