@@ -165,6 +165,16 @@ def test_labels_and_headings_of_any_form_mean_the_same(text: str) -> None:
     assert only(text, "") == Intention("Fix the login loop", constraints=("Keep the API",), scope=("src/login/",))
 
 
+def test_heading_may_carry_its_text() -> None:
+    text = "# Goal: Retry requests\n\nWith backoff.\n\n## Scope: `src/`\n## Done when: tests pass\n"
+    assert only(text, "") == Intention("Retry requests", "With backoff.", acceptance=("tests pass",), scope=("src/",))
+
+
+def test_rows_of_a_table_are_items_of_a_scope_but_its_head_is_not() -> None:
+    intention = only("## Scope\n| File | Why |\n|:---|---|\n| `src/a.py` | core |\n")
+    assert intention.scope == ("src/a.py",)
+
+
 def test_title_is_the_first_sentence_where_nothing_else_names_it() -> None:
     intention = only("Login loops forever. It began\nwith the last release.\n\nSee v1.2.\n", "")
     assert intention.title == "Login loops forever."
@@ -281,7 +291,7 @@ def test_hostile_megabyte_takes_seconds_at_most(unit: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["- a\n", "[a]: b\n", "  - a:\n", ">a\n", "`{a,b}{c,d}{e,f}{g,h}/`\n", "<a\n", "**Goal:**\n"]
+    "line", ["- a\n", "[a]: b\n", "  - a:\n", ">a\n", "`{a,b}{c,d}{e,f}{g,h}/`\n", "<a\n", "**Goal:**\n", "|-\n"]
 )
 def test_hostile_lines_take_seconds_at_most(line: str) -> None:
     began = time.monotonic()

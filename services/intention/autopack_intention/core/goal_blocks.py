@@ -165,13 +165,16 @@ class _Reader:
     def _heading(self, name: str, level: int, source: str) -> None:
         while self._headings and self._headings[-1][0] >= level:
             self._headings.pop()
-        parts = self._parts(name)
+        label = _label(name)
+        parts, rest = (frozenset({label[0]}), label[1]) if label and label[1] else (self._parts(name), "")
         above = self._headings[-1][1] if self._headings else Part.OTHER
         self._part = next(iter(parts)) if parts else above
         self._headings.append((level, self._part))
         self._named = self._named or bool(parts)
-        if level == 1 and not self._named and not self._found.title:
-            self._found.title = clean_line(name)
+        if level == 1 and not self._found.title and ((rest and self._part is Part.GOAL) or not self._named):
+            self._found.title = clean_line(rest or name)  # "Goal: retry requests" is both
+        elif rest:
+            self._text(self._part, rest)
         elif not parts and self._part in _DESCRIBING:
             self._add(Piece(self._part, source))
         elif not parts:

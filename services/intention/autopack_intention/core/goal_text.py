@@ -207,13 +207,19 @@ _COLLECTORS: dict[Part, Callable[[_Draft, Piece], None]] = {
 
 def _lines(draft: _Draft, piece: Piece) -> Iterable[str]:
     """The lines of a piece that say something; few enough of them to be looked at."""
-    for line in piece.text.split("\n"):
+    lines = piece.text.split("\n")
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
         text = clean_line(line)
-        if _is_nothing(text) or (piece.code and text.startswith("#")):
+        is_head = "|" in text and _is_table_rule(below)
+        if _is_nothing(text) or is_head or _is_table_rule(text) or (piece.code and text.startswith("#")):
             continue
         draft.path_lines += 1
         if draft.path_lines <= _MAX_PATH_LINES:
             yield text
+
+
+def _is_table_rule(line: str) -> bool:
+    return "-" in line and not line.strip("|:- \t")
 
 
 def _pathless(draft: _Draft, piece: Piece, line: str, found: Mentions, target: dict[str, None]) -> None:
