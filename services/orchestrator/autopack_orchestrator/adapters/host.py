@@ -1,0 +1,100 @@
+"""What this host offers to run commands with, and what of it commands must not see: found out once, at the start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from autopack_orchestrator.adapters import cgroups
+from autopack_orchestrator.adapters.cgroups import Cgroups
+from autopack_orchestrator.adapters.sandbox import HomeRules, Sandbox, home_rules, probe
+from autopack_orchestrator.core.isolation import SandboxMode
+
+__all__ = ["Host", "look"]
+
+#: Directories that are never hidden as a whole, whatever lies in them: nothing would run without them, or they are
+#: replaced anyway.
+_SHARED = frozenset(map(Path, ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var")))  # noqa: S108
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """What was found out.
+
+    Attributes:
+        mode: what a batch gets that does not say.
+        rules: of home directories.
+        home: the user's home directory; None if there is none.
+        hidden: what looks empty in the sandbox.
+        shown: what of it may be seen: the directories of sockets that need a token.
+    """
+
+    sandbox: Sandbox
+    cgroups: Cgroups
+    mode: SandboxMode = SandboxMode.AUTO
+    rules: HomeRules = HomeRules()
+    home: Path | None = None
+    hidden: tuple[Path, ...] = ()
+    shown: tuple[Path, ...] = ()
+
+
+def look(
+    *,
+    mode: SandboxMode,
+    home: str,
+    secrets: tuple[Path, ...],
+    sockets: tuple[Path, ...],
+    hidden: tuple[str, ...] = (),
+    writable: tuple[str, ...] = (),
+) -> Host:
+    """Find out what works here. Blocks, a second at most where all is well.
+
+    Args:
+        mode: what a batch gets that does not say.
+        home: the user's home directory, as the environment names it.
+        secrets: files and directories of ours.
+        sockets: at which services answer without a token.
+        hidden: further paths that commands must not see, absolute or relative to the home directory.
+        writable: paths of the home directory that commands may write for good.
+    """
+    place = Path(home).resolve() if home.startswith("/") else None
+    if place is not None and (not place.is_dir() or place == Path("/")):
+        place = None
+    relative, absolute = _split(hidden, place)
+    rules = home_rules()
+    rules = replace(rules, hidden=rules.hidden - set(writable) | relative, writable=tuple(writable))
+    covered = [*secrets, *absolute]
+    for path in sockets:
+        directory = path.parent.resolve()
+        covered.append(path if directory in _SHARED or directory == place else directory)
+    if place is not None:
+        covered += [place / name for name in sorted(rules.hidden) if _leads_elsewhere(place, name)]
+    return Host(
+        sandbox=Sandbox(problem="It is switched off by AUTOPACK_ORCHESTRATOR_SANDBOX.")
+        if mode is SandboxMode.NONE
+        else probe(),
+        cgroups=cgroups.probe(),
+        mode=mode,
+        rules=rules,
+        home=place,
+        hidden=tuple(dict.fromkeys(covered)),
+        shown=tuple(dict.fromkeys(path.parent / "runs" for path in sockets)),
+    )
+
+
+def _split(hidden: tuple[str, ...], home: Path | None) -> tuple[frozenset[str], list[Path]]:
+    """Paths relative to the home directory, and those elsewhere."""
+    relative, absolute = set[str](), list[Path]()
+    for text in hidden:
+        path = Path(text.removeprefix("~/"))
+        if path.is_absolute() and (home is None or not path.is_relative_to(home)):
+            absolute.append(path)
+        elif home is not None:
+            relative.add(str(path.relative_to(home)) if path.is_absolute() else str(path))
+    return frozenset(relative), absolute
+
+
+def _leads_elsewhere(home: Path, name: str) -> bool:
+    """A symbolic link, in it or on the way to it, to what could be seen at its own place."""
+    path = home / name
+    return path.exists() and path.resolve() != path
