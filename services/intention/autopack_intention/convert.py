@@ -53,6 +53,7 @@ MAX_FILES = 200
 MAX_MESSAGES = 1_000
 MAX_MESSAGE_BYTES = 4 << 10
 MAX_BACKGROUND = 100
+MAX_UTF8_BYTES = 4  # of one character
 MAX_VIOLATIONS = 20  # a broken client repeats itself; the first twenty tell enough
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -75,7 +76,10 @@ class _Checks:
         if len(values) > count:
             self.add(field, f"has {len(values)} entries; at most {count} are taken: send the first {count}")
             return ()
-        return tuple(self.text(f"{field}[{index}]", value, limit) for index, value in enumerate(values))
+        for index, value in enumerate(values):
+            if len(value) * MAX_UTF8_BYTES > limit:  # nearly none is: only then is its name made
+                self.text(f"{field}[{index}]", value, limit)
+        return tuple(values)
 
     def globs(self, field: str, values: Sequence[str]) -> tuple[str, ...]:
         """``values``, each a glob that can match something."""
