@@ -55,7 +55,7 @@ _IDENTIFIERS = 20
 
 _PIECE_CHARS = 256
 _PIECES_KEPT = 8_192
-"""Paths, hunk headers and identifiers remembered with their terms: the steps of a run repeat them."""
+"""Paths, hunk headers and identifiers remembered with what they say: the steps of a run repeat them."""
 
 _MAX_ANCHORS = 3
 _ANCHOR_SHARE = 0.5
@@ -161,7 +161,7 @@ def features_of(goal: Vector, files: Sequence[FileChange], weights: Weights) -> 
     ranked = sorted(range(len(files)), key=lambda index: (-cosines[index], files[index].path))[:_MAX_ANCHORS]
     anchors = [index for index in ranked if cosines[index] >= _ANCHOR_SHARE * nearest]
     together = _direction([(vectors[index], lengths[index]) for index in anchors])
-    directories = [file.path.split("/")[:-1] for file in files]
+    directories = [file.path.rpartition("/")[0][:_PIECE_CHARS] for file in files]
     return [
         (
             cosine,
@@ -193,14 +193,16 @@ def _direction(vectors: Iterable[tuple[Vector, float]]) -> Vector:
     return {term: weight / norm for term, weight in total.items()}
 
 
-def _common(left: Sequence[str], right: Sequence[str]) -> float:
+@lru_cache(maxsize=_PIECES_KEPT)
+def _common(left: str, right: str) -> float:
     """Directories that two paths share from the root on, the root itself included, as a share of the deeper one's."""
+    ours, theirs = (directory.split("/") if directory else [] for directory in (left, right))
     shared = 1
-    for a, b in zip(left, right, strict=False):
+    for a, b in zip(ours, theirs, strict=False):
         if a != b:
             break
         shared += 1
-    return shared / (max(len(left), len(right)) + 1)
+    return shared / (max(len(ours), len(theirs)) + 1)
 
 
 def parse_model(text: str) -> Model:
