@@ -89,6 +89,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         run = await self._own.cancel_run(require(Scope.RUN).tenant, request.run_id)
         return pb.CancelRunResponse(run=convert.run_to_proto(run))
 
+    async def RetryRun(self, request: pb.RetryRunRequest, context: Context) -> pb.RetryRunResponse:
+        """Queues an ended run again."""
+        run = await self._own.retry_run(require(Scope.RUN).tenant, request.run_id, request.request_id)
+        return pb.RetryRunResponse(run=convert.run_to_proto(run))
+
     async def WatchBatch(self, request: pb.WatchBatchRequest, context: Context) -> AsyncIterator[pb.WatchBatchResponse]:
         """The events of a batch, from a number on, until it ends."""
         tenant = require(Scope.READ).tenant

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from autopack_kit.globs import out_of_scope as _out_of_scope
 
 from autopack_orchestrator.core.model import Budget, FileChange, Intention
 from autopack_orchestrator.core.text import clean
 
-__all__ = ["Usage", "out_of_scope", "over_budget"]
+__all__ = ["Usage", "out_of_scope", "over_budget", "over_wall_time"]
 
 
 def out_of_scope(intention: Intention, changes: Sequence[FileChange]) -> tuple[str, ...]:
@@ -39,6 +40,13 @@ class Usage:
 
     def __add__(self, other: Usage) -> Usage:
         return Usage(self.tokens + other.tokens, self.cost_microusd + other.cost_microusd)
+
+
+def over_wall_time(budget: Budget, used: timedelta) -> str | None:
+    """In words that the wall time is used up, or None."""
+    if budget.max_wall_time is None or used < budget.max_wall_time:
+        return None
+    return f"{used.total_seconds():.0f} s of wall time used, {budget.max_wall_time.total_seconds():.0f} s allowed"
 
 
 def over_budget(budget: Budget, usage: Usage) -> str | None:

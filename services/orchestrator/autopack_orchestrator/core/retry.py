@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from autopack_orchestrator.core.model import RetryOn, RetryPolicy, Run, RunError, RunState
 
-__all__ = ["MAX_EXCUSED", "OVERLOADED", "Again", "Throttle", "again", "backoff", "excused_again"]
+__all__ = ["MAX_EXCUSED", "OVERLOADED", "Again", "Throttle", "again", "attempts", "backoff", "excused_again"]
 
 OVERLOADED = "OVERLOADED"
 """Reason of an attempt that its agent's provider turned away for now."""

@@ -45,7 +45,7 @@ class BaseCommits:
         batch = self._batches.setdefault(ctx.run.batch_id, _Batch())
         if len(self._batches) > MAX_BATCHES:
             self._batches.popitem(last=False)
-        key = dumps(command)
+        key = f"{ctx.run.base_commit} {dumps(command)}"  # a run that needs others has a base of its own
         async with batch.lock:
             if key not in batch.passed:
                 try:

@@ -109,6 +109,18 @@ class RunContext:
         # The store may have committed already: whoever writes the run's end must know the state it is in.
         await _unbroken(update())
 
+    async def move_base(self, commit: str) -> None:
+        """Start from another commit than the batch's.
+
+        Raises:
+            LeaseLost, StoreFailed: as :meth:`write`.
+        """
+        async with self._writing:
+            try:
+                self.run = await self.store.update(self.run, base_commit=commit)
+            except AutopackError as error:
+                raise StoreFailed(str(error)) from error
+
     async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
         """Store one event."""
         await self.write(events=(make_event(kind, message, **attributes),))

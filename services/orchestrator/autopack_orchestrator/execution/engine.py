@@ -24,7 +24,9 @@ from autopack_orchestrator.core.model import Run
 from autopack_orchestrator.core.states import LEASED
 from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution.context import RunContext, Stop
+from autopack_orchestrator.execution.intake import Intake
 from autopack_orchestrator.execution.run import Worker
+from autopack_orchestrator.settings import OrchestratorSettings
 
 __all__ = ["LocalEngine"]
 
@@ -46,13 +48,14 @@ class LocalEngine:
     """Bounded concurrency in one process.
 
     Attributes:
-        limit: runs at once at most, over all batches.
+        settings: with the limits of what is at work at once, and of what the machine must have left.
     """
 
     store: Store
     worker: Worker
     root: Path
-    limit: int
+    settings: OrchestratorSettings
+    _intake: Intake = field(init=False)
     _active: dict[str, _Active] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
@@ -60,6 +63,9 @@ class LocalEngine:
     _stopping: bool = False
     _abandoned: bool = False
     _adopt_after: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._intake = Intake(self.store, self.root, self.settings)
 
     def start(self) -> None:
         """Begin to work, in a task of its own."""
@@ -107,7 +113,9 @@ class LocalEngine:
         self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
         self._collecting.add_done_callback(_report_collector)
         while not self._stopping:
-            await self._claim(owner)
+            await self.store.tick()
+            if await self._intake.is_open(owner):
+                await self._claim(owner)
             await self._pause(TICK_S)
             self._reap()
             if self._abandoned and time.monotonic() > self._adopt_after:
@@ -123,9 +131,15 @@ class LocalEngine:
                     await self._begin(await self.store.adopt(run, owner), adopted=True)
 
     async def _claim(self, owner: str) -> None:
-        while len(self._active) < self.limit and not self._stopping:
+        limits = self.settings
+        while len(self._active) < limits.max_concurrent_runs and not self._stopping:
             try:
-                run = await self.store.claim(owner, limit=self.limit)
+                run = await self.store.claim(
+                    owner,
+                    limit=limits.max_concurrent_runs,
+                    per_tenant=limits.max_concurrent_runs_per_tenant,
+                    per_repository=limits.max_concurrent_runs_per_repository,
+                )
             except LeaseLost:  # cancelled, or claimed by another process, while we looked
                 continue
             if run is None:

@@ -31,6 +31,7 @@ from autopack_orchestrator.core.model import (
     RunState,
 )
 from autopack_orchestrator.core.names import batch_id, branch, run_id
+from autopack_orchestrator.core.overlap import overlap_warnings
 from autopack_orchestrator.errors import (
     IdTaken,
     no_log,
@@ -126,7 +127,7 @@ class Orchestrator:
             signing_key=self._signing_key,
             telemetry_address=known.telemetry,
         )
-        self._engine = LocalEngine(self._store, worker, root, self._settings.max_concurrent_runs)
+        self._engine = LocalEngine(self._store, worker, root, self._settings)
         self._stack.push_async_callback(self._engine.stop)
         if self._carry_out:
             self._engine.start()
@@ -173,7 +174,7 @@ class Orchestrator:
             raise spec_invalid(violations)
         source = await git.open_source(Path(spec.path), self._settings.allowed_roots)
         base_commit = await git.resolve(source, spec.ref)
-        warnings = await _uncommitted(source)
+        warnings = (*await _uncommitted(source), *await asyncio.to_thread(overlap_warnings, spec.runs))
         if validate_only:
             return Created(None, warnings)
         await self._mirrors.ensure(source, base_commit)
@@ -243,6 +244,14 @@ class Orchestrator:
         await self._store.request_cancel(tenant, batch_id=run.batch_id, run_id=run_id)
         self._engine.wake()
         return await self._store.get_run(tenant, run_id)
+
+    async def retry_run(self, tenant: str, run_id: str, request_id: str) -> Run:
+        """Queue an ended run again, with those that ended because they need it."""
+        if problems := _check_request_id(request_id):
+            raise invalid_field(problems[0].field, problems[0].description)
+        run = await self._store.retry(tenant, run_id, request_id)
+        self._engine.wake()
+        return run
 
     # ---- streams ----
 
@@ -340,6 +349,9 @@ def _new_batch(tenant: str, spec: BatchSpec, repository: str, base_commit: str) 
         state=BatchState.ACTIVE,
         max_concurrent_runs=spec.max_concurrent_runs,
         budget=spec.budget,
+        priority=spec.priority,
+        retry=spec.retry,
+        queue_timeout=spec.queue_timeout,
         create_time=datetime.now(UTC),
         end_time=None,
         last_sequence=0,
@@ -356,7 +368,7 @@ def _new_run(batch: Batch, spec: RunSpec, position: int) -> Run:
         position=position,
         spec=spec,
         state=RunState.QUEUED,
-        activity="",
+        activity=f"waits for {', '.join(spec.needs)}" if spec.needs else "",
         attempt=1,
         branch=branch(batch.batch_id, spec.name, 1),
         base_commit=batch.base_commit,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import random
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +23,12 @@ from autopack_orchestrator.adapters.peers import Peers
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
 from autopack_orchestrator.core.codec import dumps, loads
-from autopack_orchestrator.core.judge import Usage
+from autopack_orchestrator.core.judge import Usage, over_budget, over_wall_time
 from autopack_orchestrator.core.model import TERMINAL, EventKind, OnDrift, Run, RunError, RunState
 from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.plan import StepPlan
+from autopack_orchestrator.core.retry import OVERLOADED, Again, attempts, excused_again
+from autopack_orchestrator.core.retry import again as decide
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.errors import LeaseLost, RunFailed, StoreFailed
 from autopack_orchestrator.execution import agent as agents
@@ -53,7 +57,11 @@ _log = structlog.get_logger("autopack.orchestrator")
 
 
 class _Lost(Exception):
-    """The process of an attempt is gone, and with it the attempt."""
+    """The process of an attempt is gone, and with it the attempt; ``excused`` before its agent began."""
+
+    def __init__(self, why: str, *, excused: bool = False) -> None:
+        super().__init__(why)
+        self.excused = excused
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +117,7 @@ class Worker:
             if ctx.stop is Stop.CANCEL:
                 await self._end(ctx, RunState.CANCELLED, CANCELLED)
         except _Lost as lost:
-            await self._lost(ctx, str(lost))
+            await self._lost(ctx, str(lost), excused=lost.excused)
         except RunFailed as failed:
             await self._end(ctx, failed.state, failed.error)
         except AutopackError as error:
@@ -126,6 +134,7 @@ class Worker:
         if adopted:
             prepared, handle = await self._take_up(ctx)
         else:
+            await self._check_batch_budget(ctx)
             prepared = await self._prepare(ctx)
         if ctx.run.state is not RunState.VALIDATING:
             await self._work(ctx, handle)
@@ -135,10 +144,38 @@ class Worker:
 
     # ---- before the agent ----
 
+    async def _check_batch_budget(self, ctx: RunContext) -> None:
+        """A batch whose budget is used up starts nothing any more."""
+        budget, started = ctx.batch.budget, await self.store.started(ctx.run.batch_id)
+        over = None
+        if budget.max_wall_time is not None:
+            over = over_wall_time(budget, datetime.now(UTC) - min(started.values(), default=datetime.now(UTC)))
+        if over is None and budget.needs_telemetry:
+            try:
+                over = over_budget(budget, await self._batch_usage(ctx))
+            except AutopackError as error:
+                await ctx.warn("telemetry", f"The budget of the batch could not be checked: {error.message}")
+        if over is not None:
+            raise ctx.fail(
+                "BUDGET", f"The budget of the batch is used up: {over}. The run did not begin.", "Raise it, and retry."
+            )
+
+    async def _start_from_needed(self, ctx: RunContext, source: git.Source, mirror: git.Mirror) -> None:
+        """A run that needs others starts from their commits."""
+        if not ctx.run.spec.needs:
+            return
+        heads = await self.store.heads(ctx.run.batch_id, ctx.run.spec.needs)
+        commits = [heads[name] for name in ctx.run.spec.needs]
+        for commit in commits:
+            await self.mirrors.ensure(source, commit)
+        message = f"Merge {', '.join(ctx.run.spec.needs)} for {ctx.run.name}"
+        await ctx.move_base(await git.join_commits(mirror, commits, message, IDENTITY))
+
     async def _prepare(self, ctx: RunContext) -> _Prepared:
         async with ctx.phase("prepare"):
             source = await git.open_source(Path(ctx.batch.repository), APPROVED)
-            mirror = await self.mirrors.ensure(source, ctx.run.base_commit)
+            mirror = await self.mirrors.ensure(source, ctx.batch.base_commit)
+            await self._start_from_needed(ctx, source, mirror)
             ctx.tree = await self.workspaces.create(
                 mirror,
                 ctx.run.base_commit,
@@ -226,16 +263,15 @@ class Worker:
         if found is None:
             context_file = Path(ctx.variables["AUTOPACK_CONTEXT_FILE"])
             command = agents.agent_command(ctx, ctx.variables["AUTOPACK_CONTEXT"], context_file)
-            starts = [run.start_time for run in await self._siblings(ctx) if run.start_time is not None]
-            found = await agents.start_agent(ctx, command, min(starts, default=ctx.batch.create_time))
+            starts = await self.store.started(ctx.run.batch_id)
+            found = await agents.start_agent(ctx, command, min(starts.values(), default=ctx.batch.create_time))
         return await agents.attend(ctx, found, watch, functools.partial(self._batch_usage, ctx))
 
     async def _batch_usage(self, ctx: RunContext) -> Usage:
         """What all runs of the batch have used so far."""
         total = Usage()
-        for run in await self._siblings(ctx):
-            if run.start_time is not None:
-                total += await ctx.peers.usage(run.run_id)
+        for run_id in await self.store.started(ctx.run.batch_id):
+            total += await ctx.peers.usage(run_id)
         return total
 
     # ---- after the agent ----
@@ -271,8 +307,12 @@ class Worker:
             ctx.keep_branch = True  # the work is done: whoever reads the error can still fetch it
             raise
 
-    async def _end(self, ctx: RunContext, state: RunState, error: RunError) -> None:
-        """End a run that did not succeed: nothing of it stays alive, and what it had changed stays as a patch."""
+    async def _end(self, ctx: RunContext, state: RunState, error: RunError, again: Again | None = None) -> None:
+        """End an attempt that did not succeed: nothing of it stays alive, and what it had changed stays as a patch.
+
+        Args:
+            again: queue the next attempt, whatever the batch's policy says; default: ask the policy.
+        """
         ctx.ending = True
         if ctx.run.state in TERMINAL:  # it was interrupted while its end was being written
             await self._remove(ctx, keep_branch=ctx.run.state is RunState.SUCCEEDED)
@@ -280,11 +320,43 @@ class Worker:
         try:
             kept = await self._harvest(ctx)
             await ctx.end_interrupted_phase()
-            await self._finish(ctx, state, error=error, **kept)
+            if again is None and self._may_repeat(ctx, state):
+                again = decide(ctx.run, ctx.batch.retry, state, error, random.random)
+            if again is None:
+                await self._finish(ctx, state, error=error, **kept)
+            else:
+                await self._queue_again(ctx, error, again)
         except LeaseLost as lost:
             _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
-        except StoreFailed as failure:
+        except (AutopackError, StoreFailed) as failure:
             _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
+
+    @staticmethod
+    def _may_repeat(ctx: RunContext, state: RunState) -> bool:
+        # A branch that only could not be brought home is work that is done.
+        return state is not RunState.CANCELLED and not ctx.run.cancel_requested and not ctx.keep_branch
+
+    async def _queue_again(self, ctx: RunContext, error: RunError, again: Again) -> None:
+        """Queue the next attempt; what was known of this one stays in its events, its log and its patch."""
+        run, tree, number = ctx.run, ctx.tree, ctx.run.attempt + 1
+        words = error.message
+        if error.reason == OVERLOADED and run.spec.agent is not None:
+            at_once = await self.store.throttle(run.spec.agent.name, self.settings.max_concurrent_runs)
+            words += f" At most {at_once} runs of {run.spec.agent.name} are at work for now."
+        wait = f" in {again.wait.total_seconds():.0f} s" if again.wait else ""
+        event = make_event(
+            EventKind.WARNING,
+            f"{words} It is queued again, for attempt {number}{wait}.",
+            about="retry",
+            reason=error.reason,
+            attempt=run.attempt,
+            counts=str(again.counts).lower(),
+            seconds=f"{again.wait.total_seconds():.1f}",
+        )
+        name = branch(run.batch_id, run.name, number, await self.store.names(run.batch_id))
+        ctx.run = await self.store.requeue(run, number, name, event, wait=again.wait, counts=again.counts)
+        if tree is not None:
+            await self._remove(ctx, keep_branch=await git.branch_tip(tree) not in (None, tree.base))
 
     async def _harvest(self, ctx: RunContext) -> dict[str, Any]:
         """End everything that is alive, and keep what was changed: its tree and the size of its patch.
@@ -321,7 +393,8 @@ class Worker:
         ctx.tree = found.get(self.layout.workspace_id(ctx.run))
         file = ctx.directory / "prepared.json"
         if ctx.run.state is RunState.PREPARING or ctx.tree is None or not ctx.tree.ready or not file.exists():
-            raise _Lost("The orchestrator ended while the run was being prepared.")
+            preparing = ctx.run.state is RunState.PREPARING
+            raise _Lost("The orchestrator ended while the run was being prepared.", excused=preparing)
         prepared = loads(await asyncio.to_thread(file.read_text), _Prepared)
         ctx.environment_paths = prepared.environment_paths
         await self._variables(ctx)
@@ -337,33 +410,16 @@ class Worker:
         await ctx.event(EventKind.STATE, f"taken up after a restart: {what}", attempt=ctx.run.attempt)
         return prepared, agent
 
-    async def _lost(self, ctx: RunContext, why: str) -> None:
+    async def _lost(self, ctx: RunContext, why: str, *, excused: bool) -> None:
         """Queue the next attempt of a run whose process is gone, or end it."""
         ctx.ending = True
         if ctx.run.cancel_requested:
             await self._end(ctx, RunState.CANCELLED, CANCELLED)
             return
-        attempt = ctx.run.attempt + 1
-        if attempt > ctx.run.spec.max_attempts:
-            message = f"{why} No attempt is left of {ctx.run.spec.max_attempts}."
-            await self._end(ctx, RunState.LOST, RunError("LOST", message, ("Run it again.",)))
-            return
-        try:
-            await self._harvest(ctx)
-            taken = [run.name for run in await self._siblings(ctx)]
-            name = branch(ctx.run.batch_id, ctx.run.name, attempt, taken)
-            event = make_event(EventKind.WARNING, f"{why} It is queued again.", about="lost", attempt=ctx.run.attempt)
-            tree = ctx.tree
-            ctx.run = await self.store.requeue(ctx.run, attempt, name, event)
-            if tree is not None:
-                await self._remove(ctx, keep_branch=await git.branch_tip(tree) != tree.base)
-        except LeaseLost as lost:
-            _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
-        except (AutopackError, StoreFailed) as failure:
-            _log.error("a lost run could not be queued again", run_id=ctx.run.run_id, error=str(failure))
-
-    async def _siblings(self, ctx: RunContext) -> list[Run]:
-        return await self.store.all_runs(ctx.run.tenant, ctx.run.batch_id)
+        most = attempts(ctx.run, ctx.batch.retry)
+        none_left = f" No attempt is left of {most}." if ctx.run.counted >= most and not excused else ""
+        error = RunError("LOST", f"{why}{none_left}", (f"Run it again: `autopack runs retry {ctx.run.run_id}`.",))
+        await self._end(ctx, RunState.LOST, error, excused_again(ctx.run) if excused else None)
 
     def leftovers(self, held: Sequence[Run]) -> frozenset[str]:
         """The worktrees that exist and belong to none of the runs that are worked on. Blocks."""

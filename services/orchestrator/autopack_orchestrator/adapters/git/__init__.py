@@ -15,6 +15,7 @@ from .capture import (
 )
 from .command import GitError, GitResult, run_git
 from .history import commit_message, directories, own_commits, uncommitted
+from .join import join_commits
 from .lock import RepositoryLocks
 from .mirror import Mirror, Mirrors
 from .names import check_ref, worktree_name_problem
@@ -42,6 +43,7 @@ __all__ = [
     "commit_message",
     "commit_tree",
     "directories",
+    "join_commits",
     "move_branch",
     "open_source",
     "own_commits",
