@@ -17,11 +17,12 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from autopack_intention import Evidence, Intention, Profile, Step, Verdict, check_drift
-from autopack_intention.core.profile import MAX_CHANGES, Vocabulary
+from autopack_intention.core.profile import MAX_CHANGES
 from autopack_intention.core.scoring import Scorer
 
 __all__ = ["evidence_of", "intention_of", "predict", "read_history", "read_pairs", "run"]
@@ -51,9 +52,15 @@ def evidence_of(change: Row) -> Evidence:
     return Evidence(tuple(change["paths"]), tuple(change["hunk_headers"]), tuple(change["added_identifiers"]))
 
 
-def predict(pairs: Sequence[Row], history: Mapping[str, Sequence[str]]) -> Iterator[dict[str, Any]]:
-    """One prediction per pair: id, z, confidence, verdict, cosine. z is 0 where there is nothing to compare."""
-    vocabularies = {repo: Vocabulary.of_messages(messages) for repo, messages in history.items()}
+def predict(
+    pairs: Sequence[Row], history: Mapping[str, Sequence[str]], *, echo: bool = False
+) -> Iterator[dict[str, Any]]:
+    """One prediction per pair: id, z, confidence, verdict, cosine. z is 0 where there is nothing to compare.
+
+    Args:
+        echo: every change comes with a note that repeats its goal's title, as an agent's would that has lost its way.
+    """
+    profiles = {repo: Profile.build(messages) for repo, messages in history.items()}
     changes = _on_goal_changes(pairs)
     for row in pairs:
         repo, task = row["goal_repo"], row["goal_commit"]
@@ -62,8 +69,10 @@ def predict(pairs: Sequence[Row], history: Mapping[str, Sequence[str]]) -> Itera
             for commit, counts in changes[repo]
             if not commit.startswith(task) and commit != row["evidence"]["commit"]
         ]
-        profile = Profile(vocabularies.get(repo, Vocabulary(0, {})), tuple(others[:MAX_CHANGES]))
-        result = check_drift(intention_of(row), Step(evidence_of(row["evidence"]), final=True), Scorer(profile))
+        profile = replace(profiles.get(repo, Profile.build()), changes=tuple(others[:MAX_CHANGES]))
+        intention = intention_of(row)
+        step = Step(evidence_of(row["evidence"]), note=intention.title if echo else "", final=True)
+        result = check_drift(intention, step, Scorer(profile))
         yield {
             "id": row["id"],
             "z": 0.0 if math.isnan(result.z) else result.z,

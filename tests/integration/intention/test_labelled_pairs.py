@@ -19,8 +19,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-@pytest.fixture(scope="module")
-def predictions() -> dict[str, list[Mapping[str, Any]]]:
+def predict(*, echo: bool) -> dict[str, list[Mapping[str, Any]]]:
     spec = importlib.util.spec_from_file_location("bench_drift", ROOT / "bench" / "drift.py")
     assert spec is not None
     assert spec.loader is not None
@@ -28,9 +27,15 @@ def predictions() -> dict[str, list[Mapping[str, Any]]]:
     spec.loader.exec_module(bench)
     pairs = bench.read_pairs(PAIRS / "pairs.jsonl")
     by_kind = defaultdict(list)
-    for row, prediction in zip(pairs, bench.predict(pairs, bench.read_history(PAIRS / "history.jsonl")), strict=True):
+    found = bench.predict(pairs, bench.read_history(PAIRS / "history.jsonl"), echo=echo)
+    for row, prediction in zip(pairs, found, strict=True):
         by_kind[row["pair"]].append(prediction)
     return by_kind
+
+
+@pytest.fixture(scope="module")
+def predictions() -> dict[str, list[Mapping[str, Any]]]:
+    return predict(echo=False)
 
 
 def auc(above: Sequence[Mapping[str, Any]], below: Sequence[Mapping[str, Any]]) -> float:
@@ -70,3 +75,13 @@ def test_confidence_is_calibrated(predictions: dict[str, list[Mapping[str, Any]]
         bins[min(9, int(confidence * 10))].append((confidence, on_goal))
     error = sum(abs(sum(c for c, _ in group) - sum(ok for _, ok in group)) for group in bins.values())
     assert error / len(judged) <= 0.04
+
+
+def test_a_note_that_echoes_the_goal_hides_little_and_clears_nothing(
+    predictions: dict[str, list[Mapping[str, Any]]],
+) -> None:
+    echoed = predict(echo=True)
+    assert drifted(echoed["hard"]) >= 0.75
+    for kind, rows in predictions.items():
+        cleared = [p["id"] for p, q in zip(rows, echoed[kind], strict=True) if "ON_GOAL" in (q["verdict"],) and p != q]
+        assert cleared == []

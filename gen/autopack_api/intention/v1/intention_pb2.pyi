@@ -409,8 +409,8 @@ class ChangeEvidence(_message.Message):
 
     @_builtins.property
     def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileChange]:
-        """The same, file by file, to find files that are off goal. Optional. At most 200. Of a profile's background only the
-        paths are used.
+        """The same, file by file, to find files that are off goal. Optional; of a profile's background nothing of it is used.
+        At most 200.
         """
 
     def __init__(
