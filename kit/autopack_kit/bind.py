@@ -14,10 +14,12 @@ from pathlib import Path
 from autopack_kit.auth import Transport
 from autopack_kit.errors import FailedPrecondition, FieldViolation, InvalidArgument
 
-__all__ = ["MAX_SOCKET_PATH", "Bind", "SocketLock", "is_loopback"]
+__all__ = ["MAX_SOCKET_PATH", "RUNS", "Bind", "SocketLock", "is_loopback", "runs_address", "runs_path"]
 
 MAX_SOCKET_PATH = 107
 """Bytes of a UNIX socket's path on Linux: sun_path has 108 with the final NUL (unix(7))."""
+RUNS = "runs"
+"""Directory, beside a server's UNIX socket, of its second one: for callers that hold a token, whoever they are."""
 MAX_PORT_NUMBER = 65535
 _PORT = re.compile(r"[0-9]{1,5}")
 
@@ -89,6 +91,24 @@ class Bind:
             return f"unix:{self.path}"
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port if port is None else port}"
+
+
+def runs_path(path: Path) -> Path | None:
+    """Where the second socket of a server at ``path`` is; None if its path would be too long for one.
+
+    What runs in a sandbox sees the directory of this socket, not that of the first, at which the owner needs no token.
+    The directory, so that a server that starts again is found again.
+    """
+    found = path.parent / RUNS / path.name
+    return found if len(os.fsencode(found)) <= MAX_SOCKET_PATH else None
+
+
+def runs_address(address: str) -> str:
+    """The address at which what runs inside Autopack reaches the server at ``address``, with a token."""
+    if not address.startswith("unix:"):
+        return address
+    path = runs_path(Path(address.removeprefix("unix:")))
+    return address if path is None else f"unix:{path}"
 
 
 def is_loopback(host: str) -> bool:

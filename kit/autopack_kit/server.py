@@ -19,9 +19,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from autopack_kit.auth import Authenticator, Transport
-from autopack_kit.bind import Bind, SocketLock
+from autopack_kit.bind import Bind, SocketLock, runs_path
 from autopack_kit.errors import FailedPrecondition
 from autopack_kit.interceptors import CallInterceptor, CallLimits, MethodRules
+from autopack_kit.process import protect_memory
 from autopack_kit.tls import ServerTls
 
 __all__ = [
@@ -128,10 +129,11 @@ class Server:
         self._options = options or ServerOptions()
         self._health = health.aio.HealthServicer()
         self._started: list[Service] = []
-        self._interceptor: CallInterceptor | None = None
-        self._server: grpc.aio.Server | None = None
+        self._answering: list[tuple[grpc.aio.Server, CallInterceptor]] = []
         self._health_server: grpc.aio.Server | None = None
-        self._lock = SocketLock(bind.path) if bind.path is not None else None
+        self._runs = _runs_bind(bind, self._options)
+        sockets = [item.path for item in (bind, self._runs) if item is not None and item.path is not None]
+        self._locks = [SocketLock(path) for path in sockets]
         self._stopped = asyncio.Event()
 
     async def start(self) -> None:
@@ -141,9 +143,9 @@ class Server:
             FailedPrecondition: the address is unsafe, taken, or already served.
         """
         _refuse_unsafe(self._bind, self._options)
-        if self._lock is not None:
-            self._lock.acquire()
         try:
+            for lock in self._locks:
+                lock.acquire()
             await self._start()
         except BaseException:
             await self.stop(grace=0)
@@ -163,14 +165,14 @@ class Server:
                 if self._health_server is not None:
                     await self._health_server.stop(0)
             finally:
-                if self._lock is not None:
-                    self._lock.release()
+                for lock in self._locks:
+                    lock.release()
                 self._stopped.set()
 
     async def stop_calls(self) -> None:
         """Ends the calls in flight at once, during a :meth:`stop` that still waits for them."""
-        if self._server is not None:
-            await self._server.stop(0)
+        for server, _ in self._answering:
+            await server.stop(0)
 
     async def wait(self) -> None:
         """Returns when the server has stopped."""
@@ -181,20 +183,27 @@ class Server:
         rules = _rules(self._services)
         largest = max([MAX_REQUEST_BYTES, *rules.max_request_bytes.values()])
         options = self._options
-        interceptor = CallInterceptor(options.authenticator, self._bind.transport, rules, options.limits)
-        server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(options, largest))
-        for service in self._services:
-            service.add_to(server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+        ready: list[tuple[grpc.aio.Server, CallInterceptor]] = []
+        # At the second socket everybody is treated as if the call had come over the network.
+        binds = [(self._bind, self._bind.transport), *([(self._runs, Transport.TCP)] if self._runs else ())]
+        for bind, transport in binds:
+            interceptor = CallInterceptor(options.authenticator, transport, rules, options.limits)
+            server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(options, largest))
+            for service in self._services:
+                service.add_to(server)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+            reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+            address = _listen(server, bind, options.tls)
+            self.address = self.address if ready else address
+            ready.append((server, interceptor))
         await self._set_health(names, health_pb2.HealthCheckResponse.NOT_SERVING)
-        self.address = _listen(server, self._bind, options.tls)
         context = ServiceContext(self.address, frozenset(service.name for service in self._services))
         for service in self._services:
             self._started.append(service)
             await service.start(context)
-        self._server, self._interceptor = server, interceptor
-        await server.start()
+        self._answering = ready
+        for server, _ in ready:
+            await server.start()
         await self._start_health()
         await self._set_health(names, health_pb2.HealthCheckResponse.SERVING)
         _log.info("serving", address=self.address, services=sorted(context.services))
@@ -211,10 +220,9 @@ class Server:
 
     async def _stop_answering(self, grace: float) -> None:
         await self._health.enter_graceful_shutdown()
-        if self._interceptor is not None:
-            self._interceptor.end_streams(STREAM_GRACE)
-        if self._server is not None:
-            await self._server.stop(grace)
+        for _, interceptor in self._answering:
+            interceptor.end_streams(STREAM_GRACE)
+        await asyncio.gather(*(server.stop(grace) for server, _ in self._answering))
 
     async def _stop_services(self, grace: float) -> None:
         """Stops every service that was started, also after one of them failed to; raises what failed at the end."""
@@ -249,6 +257,7 @@ async def serve(
         options: how.
         ready: called once calls are answered, for example to print the address.
     """
+    protect_memory()
     server = Server(services, bind, options)
     loop = asyncio.get_running_loop()
     first, second = asyncio.Event(), asyncio.Event()
@@ -287,6 +296,12 @@ def _rules(services: Sequence[Service]) -> MethodRules:
             sizes[f"/{name}/"] = int(getattr(service, "max_request_bytes", MAX_REQUEST_BYTES))
         ingest |= getattr(service, "ingest_methods", frozenset())
     return MethodRules(domains, sizes, frozenset(ingest))
+
+
+def _runs_bind(bind: Bind, options: ServerOptions) -> Bind | None:
+    """The second socket, where there can be one and a token could open it."""
+    path = runs_path(bind.path) if bind.path is not None and options.authenticator.accepts_tokens else None
+    return None if path is None else Bind.unix(path)
 
 
 def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ from autopack_kit.bind import Bind
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.logs import LogLevel, configure
 from autopack_kit.main import server_options
+from autopack_kit.process import protect_memory
 from autopack_kit.server import Server
 from autopack_kit.settings import load
 
@@ -45,6 +46,8 @@ async def embedded(needs: Needs) -> AsyncIterator[str]:
     """Serves for the block and gives the address. State is where ``autopack serve`` keeps it, so that runs are found
     again."""
     check_environment()
+    if needs.carry_out:
+        protect_memory()
     settings = load(KitSettings, os.environ)
     # A command is talked to on a terminal: it says what is wrong, not what it does.
     configure(settings.log_format, settings.log_level if "AUTOPACK_LOG_LEVEL" in os.environ else LogLevel.ERROR)

@@ -150,7 +150,7 @@ async def test_stop_during_which_grpc_fails_still_stops_the_services_and_frees_t
 ) -> None:
     server = Server([service], Bind.unix(short / "s"))
     await server.start()
-    core: Any = type(server._server)
+    core: Any = type(server._answering[0][0])
     stop = core.stop
 
     async def stop_and_fail(running: grpc.aio.Server, grace: float | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from autopack_orchestrator.adapters import cgroups
@@ -32,7 +32,7 @@ class Host:
     sandbox: Sandbox
     cgroups: Cgroups
     mode: SandboxMode = SandboxMode.AUTO
-    rules: HomeRules = HomeRules()
+    rules: HomeRules = field(default_factory=HomeRules)
     home: Path | None = None
     hidden: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
@@ -70,9 +70,7 @@ def look(
     if place is not None:
         covered += [place / name for name in sorted(rules.hidden) if _leads_elsewhere(place, name)]
     return Host(
-        sandbox=Sandbox(problem="It is switched off by AUTOPACK_ORCHESTRATOR_SANDBOX.")
-        if mode is SandboxMode.NONE
-        else probe(),
+        sandbox=probe(),
         cgroups=cgroups.probe(),
         mode=mode,
         rules=rules,
