@@ -24,7 +24,9 @@ from autopack_kit.convert import (
 )
 from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_field
 
+from autopack_orchestrator.convert_isolation import isolation_from_proto, limits_from_proto
 from autopack_orchestrator.core.checks import MAX_RUNS, MAX_STEPS
+from autopack_orchestrator.core.isolation import Isolation
 from autopack_orchestrator.core.model import (
     AgentPreset,
     Batch,
@@ -85,7 +87,10 @@ def batch_spec_from_proto(message: batch_pb2.BatchSpec) -> tuple[BatchSpec, list
     """
     reader = _Reader()
     default = BatchSpec(path="", runs=())
-    runs = tuple(_run(reader, run, f"runs[{index}]") for index, run in enumerate(message.runs[: MAX_RUNS + 1]))
+    isolation = reader.read(Isolation(), isolation_from_proto, message.isolation, "isolation")
+    runs = tuple(
+        _run(reader, run, f"runs[{index}]", isolation) for index, run in enumerate(message.runs[: MAX_RUNS + 1])
+    )
     spec = BatchSpec(
         path=message.path,
         runs=runs,
@@ -105,7 +110,7 @@ def spec_hash_input(message: batch_pb2.BatchSpec) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
-def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str) -> RunSpec:
+def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str, isolation: Isolation) -> RunSpec:
     default = RunSpec(name="", intention=Intention(title=""))
     kinds = [
         kind
@@ -151,6 +156,10 @@ def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str) -> RunSpec:
         else None,
         max_attempts=message.max_attempts or default.max_attempts,
         pass_env=tuple(message.pass_env),
+        limits=reader.read(default.limits, limits_from_proto, message.limits, f"{field}.limits"),
+        idle_timeout=_duration(reader, message, "idle_timeout", field, None),
+        prepare_timeout=_duration(reader, message, "prepare_timeout", field, default.prepare_timeout),
+        isolation=isolation,
         needs=tuple(message.needs[: MAX_NEEDS + 1]),
     )
 

@@ -11,6 +11,8 @@ from autopack_kit.errors import FieldViolation
 from autopack_kit.globs import MalformedGlob, check_globs
 
 from autopack_orchestrator.core.admission import MAX_PRIORITY
+from autopack_orchestrator.core.agents import GENERIC
+from autopack_orchestrator.core.isolation import check_limits
 from autopack_orchestrator.core.model import BatchSpec, Budget, RetryPolicy, RunSpec, StepKind
 from autopack_orchestrator.core.names import problem_with_batch_name, problem_with_run_name
 from autopack_orchestrator.core.needs import problems_with_needs
@@ -29,6 +31,7 @@ MAX_GLOB_BYTES = 1 << 10
 MAX_PASSED = 100
 MAX_PATH_BYTES = 4096  # PATH_MAX
 MIN_DRIFT_INTERVAL = timedelta(seconds=1)
+MIN_IDLE = timedelta(seconds=1)
 MAX_TIMEOUT = timedelta(hours=24)
 MAX_ATTEMPTS = 5
 MAX_DOCTOR_CALLS = 5
@@ -102,6 +105,8 @@ def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> 
     if run.agent is not None:
         if run.agent.name not in agents:
             yield "agent.name", f"{run.agent.name[:64]!r} is not known; known are {', '.join(sorted(agents))}"
+        if run.agent.name == GENERIC and not run.agent.arguments:
+            yield "agent.arguments", f"are required for {GENERIC!r}: the words of the command, for example ['my-agent']"
         yield from _words("agent.arguments", run.agent.arguments)
     if run.command is not None:
         yield from _command("command", run.command)
@@ -137,7 +142,11 @@ def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> 
 def _limits(run: RunSpec) -> Problems:
     if run.drift_interval < MIN_DRIFT_INTERVAL:
         yield "drift_interval", "must be at least 1 s"
-    for field, value in (("timeout", run.timeout), ("step_timeout", run.step_timeout)):
+    yield from check_limits(run.limits)
+    if run.idle_timeout is not None and not MIN_IDLE <= run.idle_timeout <= MAX_TIMEOUT:
+        yield "idle_timeout", "must be from 1 s to 24 h; leave it out to allow any silence"
+    timeouts = (("timeout", run.timeout), ("step_timeout", run.step_timeout), ("prepare_timeout", run.prepare_timeout))
+    for field, value in timeouts:
         if not timedelta(0) < value <= MAX_TIMEOUT:
             yield field, "must be more than zero and at most 24 h"
     if run.max_attempts is not None and not 1 <= run.max_attempts <= MAX_ATTEMPTS:

@@ -5,11 +5,13 @@ All are frozen; a change is a new value (``dataclasses.replace``). They are stor
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 
 from autopack_kit.commands import Command
+
+from autopack_orchestrator.core.isolation import Isolation, Limits
 
 __all__ = [
     "TERMINAL",
@@ -216,6 +218,10 @@ class RunSpec:
     doctor: Doctor | None = None
     max_attempts: int | None = None
     pass_env: tuple[str, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    idle_timeout: timedelta | None = None
+    prepare_timeout: timedelta = timedelta(hours=1)
+    isolation: Isolation = field(default_factory=Isolation)
     needs: tuple[str, ...] = ()
 
 
