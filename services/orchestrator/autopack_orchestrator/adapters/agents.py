@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from types import MappingProxyType
+from typing import Any
+
+from autopack_orchestrator.core.agents import Agent
 
 __all__ = ["Agent", "known_agents"]
 
-
-@dataclass(frozen=True, slots=True)
-class Agent:
-    """How an agent is started.
-
-    Attributes:
-        command: its argument vector; ``{context}``, ``{goal}`` and ``{context_file}`` stand for what the run was given.
-        pass_env: variables of the server's environment that it needs, passed where they are set and allowed.
-    """
-
-    command: tuple[str, ...]
-    pass_env: tuple[str, ...]
+_LISTS = ("command", "pass_env", "own_files", "overload_exit_codes", "overload_patterns", "telemetry_arguments")
 
 
 @cache
 def known_agents() -> Mapping[str, Agent]:
     """Every agent by its name."""
     text = (resources.files("autopack_orchestrator") / "data" / "agents.toml").read_text()
-    return {
-        name: Agent(command=tuple(entry["command"]), pass_env=tuple(entry.get("pass_env", ())))
-        for name, entry in tomllib.loads(text).items()
-    }
+    return MappingProxyType({name: _agent(entry) for name, entry in tomllib.loads(text).items()})
+
+
+def _agent(entry: dict[str, Any]) -> Agent:
+    """One agent; a key that is not known is an error, so that a mistyped one is not silently without effect."""
+    values: dict[str, Any] = {key: tuple(value) if key in _LISTS else value for key, value in entry.items()}
+    values["exit_codes"] = {int(code): meaning for code, meaning in values.get("exit_codes", {}).items()}
+    return Agent(**values)

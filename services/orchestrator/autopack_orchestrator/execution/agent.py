@@ -16,9 +16,12 @@ from autopack_kit.errors import AutopackError
 from autopack_orchestrator.adapters import supervisor
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
+from autopack_orchestrator.core.agents import overloaded
 from autopack_orchestrator.core.judge import Usage, over_budget
 from autopack_orchestrator.core.model import EventKind, MockExecutor, OnDrift, RunState
-from autopack_orchestrator.execution.commands import Finished, finish_or_leave, launch, log_header
+from autopack_orchestrator.core.retry import OVERLOADED
+from autopack_orchestrator.execution.capture import has_changes
+from autopack_orchestrator.execution.commands import Finished, finish_or_leave, launch, log_header, read_tail
 from autopack_orchestrator.execution.context import RunContext, make_event
 from autopack_orchestrator.execution.drift import DriftWatch
 
@@ -38,7 +41,8 @@ def agent_command(ctx: RunContext, context: str, context_file: Path) -> Command:
     """The command of the run's agent, with its placeholders filled in; words stay words."""
     spec = ctx.run.spec
     if spec.agent is not None:
-        command = Command(argv=(*known_agents()[spec.agent.name].command, *spec.agent.arguments))
+        preset = known_agents()[spec.agent.name]
+        command = Command(argv=(*preset.command, *spec.agent.arguments), env=preset.env)
     elif spec.command is not None:
         command = spec.command
     else:
@@ -147,6 +151,27 @@ async def report_agent(ctx: RunContext, outcome: Outcome) -> None:
             ),
         ),
     )
+
+
+async def check_overload(ctx: RunContext, outcome: Outcome) -> None:
+    """End the attempt if the agent ended because its provider takes no more requests now.
+
+    Some agents end with 0 even then: for these it counts only if nothing was changed.
+
+    Raises:
+        RunFailed: OVERLOADED.
+    """
+    agent = ctx.run.spec.agent
+    if agent is None or outcome.reason is not Reason.EXITED:
+        return
+    tail = await asyncio.to_thread(read_tail, ctx, Finished(Command.of(AGENT), outcome, 0))
+    if not overloaded(known_agents()[agent.name], tail, outcome.exit_code):
+        return
+    if outcome.exit_code == 0 and await has_changes(ctx):
+        return
+    message = f"The provider of {agent.name} is overloaded: it takes no more requests now."
+    await ctx.event(EventKind.WARNING, message, about="overloaded", agent=agent.name)
+    raise ctx.fail(OVERLOADED, message, "Run fewer of these agents at once, or try again later.")
 
 
 def check_agent(ctx: RunContext, outcome: Outcome) -> None:

@@ -8,12 +8,22 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.core.judge import out_of_scope
 from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViolation
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, make_event
 
-__all__ = ["Captured", "added_paths", "capture", "environment_paths", "keep_patch", "pathspecs", "restore_captured"]
+__all__ = [
+    "Captured",
+    "added_paths",
+    "capture",
+    "environment_paths",
+    "has_changes",
+    "keep_patch",
+    "pathspecs",
+    "restore_captured",
+]
 
 MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
 MAX_PATHS_SHOWN = 20
@@ -65,6 +75,11 @@ async def restore_captured(ctx: RunContext) -> None:
         )
 
 
+async def has_changes(ctx: RunContext) -> bool:
+    """Whether anything differs from the base commit now."""
+    return bool((await _look(ctx)).changes)
+
+
 async def _look(ctx: RunContext) -> Captured:
     tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
     found = await git.changes(ctx.worktree.mirror, ctx.run.base_commit, tree)
@@ -72,7 +87,8 @@ async def _look(ctx: RunContext) -> Captured:
 
 
 async def environment_paths(ctx: RunContext) -> tuple[str, ...]:
-    """What preparing added to the worktree beside the usual environments, as few paths as possible.
+    """What preparing added to the worktree beside the usual environments, as few paths as possible, and what its agent
+    keeps in it for itself.
 
     Tracked files that it changed are put back: the agent starts from the base commit.
     """
@@ -83,7 +99,8 @@ async def environment_paths(ctx: RunContext) -> tuple[str, ...]:
         await git.restore_paths(ctx.worktree, changed)
         shown = ", ".join(map(clean, changed[:MAX_PATHS_SHOWN]))
         await ctx.warn("prepare", f"Preparing the environment changed tracked files, which were put back: {shown}.")
-    return await _patterns(ctx, added)
+    agent = ctx.run.spec.agent
+    return (*await _patterns(ctx, added), *(known_agents()[agent.name].own_files if agent is not None else ()))
 
 
 async def added_paths(ctx: RunContext, before: str, after: str) -> tuple[str, ...]:

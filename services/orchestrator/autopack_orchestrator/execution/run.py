@@ -248,6 +248,7 @@ class Worker:
             verdict = await watch.look(ctx, final=True)
             record.drift_verdict = verdict or None
             record.drift_z = ctx.result.drift_z[-1] if ctx.result.drift_z else None
+            await agents.check_overload(ctx, outcome)
             agents.check_agent(ctx, outcome)
             if verdict == "drift" and ctx.run.spec.on_drift is OnDrift.STOP:
                 raise ctx.fail(
