@@ -22,7 +22,9 @@ from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
 
 __all__ = ["BatchFile", "GoalFile", "load"]
 
-BATCH_KEYS = ("name", "repo", "ref", "max_concurrent_runs", "budget", "defaults", "runs")
+BATCH_KEYS = (
+    "name", "repo", "ref", "max_concurrent_runs", "budget", "priority", "retry", "queue_timeout", "defaults", "runs",
+)  # fmt: skip
 EXECUTORS = ("command", "agent", "mock")
 INTENTION_LISTS = ("constraints", "acceptance", "scope", "non_goals", "non_goal_globs", "notes")
 DURATIONS = ("drift_interval", "timeout", "step_timeout")
@@ -38,7 +40,7 @@ STEP_KINDS: Mapping[str, int] = {
 }
 RUN_KEYS = (
     "name", "goal", "goal_file", *INTENTION_LISTS, *EXECUTORS, *CHOICES, *DURATIONS, "install", "validate",
-    "validate_kinds", "max_attempts", "budget", "doctor", "pass_env", "mitigate", "fail_on_pre_existing",
+    "validate_kinds", "max_attempts", "budget", "doctor", "pass_env", "needs", "mitigate", "fail_on_pre_existing",
 )  # fmt: skip
 
 # "install[2].argv[0]" -> "install[2].argv" -> "install[2]" -> "install" -> ""
@@ -129,6 +131,13 @@ class _BatchReader:
                     self.spec.max_concurrent_runs = values.integer(node, key, low=1, high=MAX_INT32) or 0
                 case "budget":
                     values.budget(node, self.spec.budget)
+                case "priority":
+                    self.spec.priority = values.integer(node, key, low=-MAX_INT32, high=MAX_INT32) or 0
+                case "retry":
+                    values.retry(node, self.spec.retry)
+                case "queue_timeout":
+                    if (duration := values.duration(node, key)) is not None:
+                        self.spec.queue_timeout.CopyFrom(duration)
                 case _:
                     values.fail(key_node, _unknown(key, "the file", BATCH_KEYS, RUN_KEYS))
         if runs is None:
@@ -286,6 +295,9 @@ class _RunWriter:
     def _pass_env(self, node: yaml.Node, what: str) -> None:
         self._extend(self._run.pass_env, "pass_env", node, what)
 
+    def _needs(self, node: yaml.Node, what: str) -> None:
+        self._extend(self._run.needs, "needs", node, what)
+
     def _mitigate(self, node: yaml.Node, what: str) -> None:
         self._run.no_mitigation = self._values.boolean(node, what) is False
 
@@ -297,7 +309,7 @@ _WRITERS: Mapping[str, Callable[[_RunWriter, yaml.Node, str], None]] = {
     key: getattr(_RunWriter, f"_{key}")
     for key in (
         "name", "goal", "command", "agent", "mock", "validate_kinds", "max_attempts", "budget", "doctor", "pass_env",
-        "mitigate", "fail_on_pre_existing",
+        "needs", "mitigate", "fail_on_pre_existing",
     )
 }  # fmt: skip
 

@@ -21,6 +21,10 @@ MAX_COST_USD = 1e9
 """A typing error beyond doubt, and far below what 64 bits hold in millionths."""
 MICRO = 1_000_000
 
+RETRY_ON: Mapping[str, int] = {
+    name.removeprefix("RETRY_ON_").lower(): number for name, number in pb.RetryOn.items() if number
+}
+
 _SHELL_WORDS = frozenset({"&&", "||", "|", ";", ">", ">>", "<", "<<", "&", "2>", "2>&1"})
 
 
@@ -154,6 +158,22 @@ class Values(Reader):
                     target.max_wall_time.CopyFrom(duration)
             else:
                 known = "max_tokens, max_cost_usd, max_wall_time"
+                self.fail(key_node, f"{key[:60]!r} is not a key of {what}; known are {known}")
+
+    def retry(self, node: yaml.Node, target: pb.RetryPolicy, what: str = "retry") -> None:
+        """``max_attempts``, ``on``, ``initial_backoff``, ``max_backoff``."""
+        for key, key_node, value in self.entries(node, what):
+            if key == "max_attempts":
+                target.max_attempts = self.integer(value, f"{what}.max_attempts", low=1, high=MAX_INT32) or 0
+            elif key == "on":
+                for item in [value] if isinstance(value, yaml.ScalarNode) else self.items(value, f"{what}.on"):
+                    if (kind := self.choice(item, f"{what}.on", RETRY_ON)) is not None:
+                        target.on.append(pb.RetryOn.ValueType(kind))
+            elif key in ("initial_backoff", "max_backoff"):
+                if (duration := self.duration(value, f"{what}.{key}")) is not None:
+                    getattr(target, key).CopyFrom(duration)
+            else:
+                known = "max_attempts, on, initial_backoff, max_backoff"
                 self.fail(key_node, f"{key[:60]!r} is not a key of {what}; known are {known}")
 
     def doctor(self, node: yaml.Node, what: str, target: pb.Doctor) -> None:

@@ -46,10 +46,10 @@ _STATES = {name.removeprefix("RUN_STATE_").lower(): number for name, number in p
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
     group = typer.Typer(
-        help="What was run: list, show, log, patch, watch, cancel.", no_args_is_help=True, rich_markup_mode=None
+        help="What was run: list, show, log, patch, watch, retry, cancel.", no_args_is_help=True, rich_markup_mode=None
     )
     group.command("list")(list_runs)
-    for command in (show, log, patch, watch, cancel):
+    for command in (show, log, patch, watch, retry, cancel):
         group.command(command.__name__)(command)
     app.add_typer(group, name="runs")
 
@@ -174,6 +174,38 @@ def watch(
             return INTERRUPTED if interrupted else int(not all_succeeded(found))
 
     raise typer.Exit(sessions.run(work))
+
+
+def retry(
+    run_id: RunId,
+    request_id: Annotated[str, typer.Option(metavar="ID", help="Sent again, it is still one retry.")] = "",
+    address: Address = None,
+    as_json: Json = False,
+) -> None:
+    """Queue a run that ended without success again. Returns at once if a server runs, else when its batch has ended.
+
+    \b
+    autopack runs retry nightly-7k2q9d.fix-login
+    """
+    own = address is None and running_address() is None
+    request = pb.RetryRunRequest(run_id=run_id, request_id=request_id)
+
+    async def work() -> tuple[pb.Run, int]:
+        async with session(address, Needs(carry_out=True)) as client:
+            run = (await client.orchestrator.RetryRun(request)).run
+            if not own:
+                return run, 0
+            interrupted = await run_batches(client, [run.batch_id], err_console())
+            run = (await client.orchestrator.GetRun(pb.GetRunRequest(run_id=run_id))).run
+            return run, INTERRUPTED if interrupted else int(not all_succeeded([run]))
+
+    run, code = sessions.run(work)
+    if as_json:
+        print_json(pb.RetryRunResponse(run=run))
+    else:
+        console().print(f"{run.run_id}: {state_word(run).replace('_', ' ')}, attempt {run.attempt}")
+        print_problems(console(), [run])
+    raise typer.Exit(code)
 
 
 def cancel(

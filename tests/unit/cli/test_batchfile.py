@@ -38,6 +38,9 @@ repo: ../shop
 ref: main
 max_concurrent_runs: 4
 budget: {max_tokens: 1_000_000, max_cost_usd: 12.5, max_wall_time: 2h}
+priority: -2
+retry: {max_attempts: 3, on: [lost, validation_failed], initial_backoff: 10s, max_backoff: 1m}
+queue_timeout: 6h
 defaults:
   agent: claude
   prepare: none
@@ -73,6 +76,7 @@ runs:
     mitigate: false
     fail_on_pre_existing: true
   - name: b
+    needs: [fix-login]
     goal: {title: T, description: D}
     goal_file: goal.md
     command: sh -c 'echo {context}'
@@ -88,7 +92,11 @@ def test_full_file_becomes_the_spec(tmp_path: Path) -> None:
     assert (spec.name, spec.ref, spec.max_concurrent_runs) == ("nightly", "main", 4)
     assert spec.path == str(tmp_path.parent / "shop")
     assert (spec.budget.max_tokens, spec.budget.max_cost_microusd) == (1_000_000, 12_500_000)
+    assert (spec.priority, spec.queue_timeout.seconds, spec.retry.max_attempts) == (-2, 6 * 3600, 3)
+    assert list(spec.retry.on) == [pb.RETRY_ON_LOST, pb.RETRY_ON_VALIDATION_FAILED]
+    assert (spec.retry.initial_backoff.seconds, spec.retry.max_backoff.seconds) == (10, 60)
     first, second, third = spec.runs
+    assert (list(first.needs), list(second.needs)) == ([], ["fix-login"])
     assert (first.intention.title, first.intention.description) == (
         "Fix the login",
         "It loops when the cookie is gone.",
@@ -347,6 +355,13 @@ def test_field_of_the_server_is_found_in_the_file(tmp_path: Path) -> None:
     assert line("path") == "repo: ../shop"
     assert line("ref") == "ref: main"
     assert file.place_of("something.else") == Place()
+
+
+def test_bad_retry_is_told_with_what_is_known(tmp_path: Path) -> None:
+    text = "retry: {on: [cancelled], attempts: 2}\nruns: [{name: a, goal: g, command: x}]\n"
+    first, second = told(tmp_path, text)
+    assert "validation_failed" in first
+    assert "'attempts' is not a key of retry" in second
 
 
 def test_every_key_of_a_run_is_in_the_full_example() -> None:

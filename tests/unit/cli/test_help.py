@@ -10,7 +10,7 @@ COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
     ("serve",), ("health",),
     ("config",), ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
-    ("runs", "cancel"), ("certs", "init"),
+    ("runs", "retry"), ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip
 WITHOUT_SERVER = {"serve", "config", "certs", "demo"}
 WITHOUT_RESPONSE = {("runs", "log"), ("runs", "patch")}
