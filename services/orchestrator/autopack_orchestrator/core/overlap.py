@@ -1,7 +1,9 @@
 """Which runs of a batch may change the same files although they work at the same time.
 
 Decided from their scopes alone, and in doubt for a warning: whether two globs can match one path is asked segment by
-segment, and of a segment with wildcards only the plain text at its two ends counts.
+segment, and of a segment with wildcards only the plain text at its two ends counts. But a warning that is always there
+is read by nobody, so two things are taken for what they mostly mean: a plain name (``docs/``) for the one in the root,
+and a pattern with an ending (``*.py``) for files.
 """
 
 from __future__ import annotations
@@ -75,9 +77,11 @@ def can_overlap(own: str, other: str) -> bool:
 
 def _segments(glob: str) -> tuple[str, ...]:
     """The glob as the segments of whole paths: what it matches may be a directory, and then all below it counts."""
-    anchored = "/" in glob.rstrip("/")
     parts = [part for part in glob.strip("/").split("/") if part]
-    return (*(() if anchored else (_ANY,)), *parts, _ANY)
+    anywhere = "/" not in glob.rstrip("/") and _WILD.search(glob) is not None
+    ends = _ends(parts[-1]) if parts and not glob.endswith("/") else None
+    files = ends is not None and "." in ends[1]
+    return (*((_ANY,) if anywhere else ()), *parts, *(() if files else (_ANY,)))
 
 
 def _meet(own: tuple[str, ...], other: tuple[str, ...]) -> bool:
