@@ -59,5 +59,16 @@ def create(
         signing_key=ensure_signing_key(kit.signing_key_path),
         environment=os.environ,
         carry_out=carry_out,
+        secrets=[
+            path
+            for path in (
+                kit.data_dir,
+                kit.tokens_path,
+                kit.signing_key_path,
+                kit.tls_key_file,
+                settings.peer_key_file,
+            )
+            if path is not None
+        ],
     )
     return OrchestratorService(orchestrator)

@@ -149,3 +149,30 @@ def not_a_plain_file(name: str) -> FailedPrecondition:
         remedy="Find out what replaced it: the agent can write into the data directory. Then retry the run.",
         metadata={"file": name},
     )
+
+
+def sandbox_unavailable(problem: str) -> FailedPrecondition:
+    """A batch insists on the sandbox, and there is none."""
+    return FailedPrecondition(
+        f"The batch requires the sandbox, which is not available here: {problem}",
+        reason="SANDBOX_UNAVAILABLE",
+        remedy="Install bubblewrap (apt install bubblewrap) and see `autopack capabilities`, or use sandbox: auto.",
+    )
+
+
+def sandbox_required() -> FailedPrecondition:
+    """A batch wants no sandbox, and the orchestrator insists on it."""
+    return FailedPrecondition(
+        "The batch asks for no sandbox, and this orchestrator runs nothing without one.",
+        reason="SANDBOX_REQUIRED",
+        remedy="Leave `isolation.sandbox` out, or ask the operator to change AUTOPACK_ORCHESTRATOR_SANDBOX.",
+    )
+
+
+def network_needs_sandbox(why: str) -> FailedPrecondition:
+    """The network can only be taken away in the sandbox."""
+    return FailedPrecondition(
+        f"The network can only be switched off in the sandbox: {why}",
+        reason="NETWORK_NEEDS_SANDBOX",
+        remedy="Install bubblewrap (apt install bubblewrap) and leave `isolation.sandbox` out, or use network: on.",
+    )

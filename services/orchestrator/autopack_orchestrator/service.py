@@ -12,7 +12,7 @@ from autopack_api.orchestrator.v1 import orchestrator_pb2_grpc
 from autopack_kit.identity import Scope, require
 from autopack_kit.server import ServiceContext
 
-from autopack_orchestrator import convert
+from autopack_orchestrator import convert, convert_isolation
 from autopack_orchestrator.execution.orchestrator import Orchestrator
 
 __all__ = ["OrchestratorService"]
@@ -93,6 +93,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         """Queues an ended run again."""
         run = await self._own.retry_run(require(Scope.RUN).tenant, request.run_id, request.request_id)
         return pb.RetryRunResponse(run=convert.run_to_proto(run))
+
+    async def GetCapabilities(self, request: pb.GetCapabilitiesRequest, context: Context) -> pb.GetCapabilitiesResponse:
+        """What the host offers."""
+        require(Scope.READ)
+        return convert_isolation.capabilities_to_proto(await self._own.get_capabilities())
 
     async def WatchBatch(self, request: pb.WatchBatchRequest, context: Context) -> AsyncIterator[pb.WatchBatchResponse]:
         """The events of a batch, from a number on, until it ends."""

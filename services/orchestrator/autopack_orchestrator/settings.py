@@ -12,6 +12,7 @@ from typing import ClassVar
 from autopack_kit.settings import setting
 
 from autopack_orchestrator.adapters.agents import known_agents
+from autopack_orchestrator.core.isolation import SandboxMode
 
 __all__ = ["OrchestratorSettings"]
 
@@ -58,6 +59,17 @@ class OrchestratorSettings:
     )
     fence_grace: timedelta = setting(
         timedelta(seconds=120), help="How long an agent works on without its orchestrator before it is ended."
+    )
+    sandbox: SandboxMode = setting(
+        SandboxMode.AUTO,
+        help="What batches get that do not say: auto, none, or required: then no batch runs without one.",
+    )
+    sandbox_hidden: tuple[str, ...] = setting(
+        (),
+        help="Further paths that commands in the sandbox do not see, absolute or in the home directory; ',' between.",
+    )
+    sandbox_writable: tuple[str, ...] = setting(
+        (), help="Paths in the home directory that commands in the sandbox see as they are and may change; ',' between."
     )
     output_cap_bytes: int = setting(64 << 20, help="Bytes kept of what one command prints.")
     passable_env: tuple[str, ...] = setting(

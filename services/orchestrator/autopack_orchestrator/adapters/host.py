@@ -63,10 +63,10 @@ def look(
     relative, absolute = _split(hidden, place)
     rules = home_rules()
     rules = replace(rules, hidden=rules.hidden - set(writable) | relative, writable=tuple(writable))
-    covered = [*secrets, *absolute]
+    covered = [path for path in secrets if not _needed(path.resolve(), place)] + absolute
     for path in sockets:
         directory = path.parent.resolve()
-        covered.append(path if directory in _SHARED or directory == place else directory)
+        covered.append(path if _needed(directory, place) else directory)
     if place is not None:
         covered += [place / name for name in sorted(rules.hidden) if _leads_elsewhere(place, name)]
     return Host(
@@ -78,6 +78,11 @@ def look(
         hidden=tuple(dict.fromkeys(covered)),
         shown=tuple(dict.fromkeys(path.parent / "runs" for path in sockets)),
     )
+
+
+def _needed(directory: Path, home: Path | None) -> bool:
+    """Whether a directory holds so much else that it cannot be hidden as a whole."""
+    return directory in _SHARED or (home is not None and home.is_relative_to(directory))
 
 
 def _split(hidden: tuple[str, ...], home: Path | None) -> tuple[frozenset[str], list[Path]]:

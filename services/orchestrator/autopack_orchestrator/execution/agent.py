@@ -65,7 +65,8 @@ async def start_agent(ctx: RunContext, command: Command, batch_start: datetime) 
     """
     await asyncio.to_thread(log_header, ctx, AGENT, command)
     seconds = _time_left(ctx, command, batch_start)
-    return await launch(ctx, AGENT, replace(command, timeout=None), timeout_s=seconds)
+    idle = ctx.run.spec.idle_timeout.total_seconds() if ctx.run.spec.idle_timeout is not None else 0.0
+    return await launch(ctx, AGENT, replace(command, timeout=None), timeout_s=seconds, idle_timeout_s=idle)
 
 
 def _time_left(ctx: RunContext, command: Command, batch_start: datetime) -> float:
@@ -148,6 +149,7 @@ async def report_agent(ctx: RunContext, outcome: Outcome) -> None:
                 seconds=f"{outcome.duration_s:.3f}",
                 leftover=outcome.leftover,
                 output_bytes=outcome.output_bytes,
+                limits=",".join(outcome.limits),
             ),
         ),
     )
@@ -190,6 +192,19 @@ def check_agent(ctx: RunContext, outcome: Outcome) -> None:
                 f"The agent {words}, with everything it had started.",
                 "Give it more time with `timeout`, or a smaller goal. What it had changed is in the patch.",
                 state=RunState.TIMED_OUT,
+            )
+        case Reason.IDLE:
+            raise ctx.fail(
+                "IDLE",
+                f"The agent {words}, with everything it had started.",
+                "Allow a longer silence with `idle_timeout`. What it had changed is in the patch.",
+                state=RunState.TIMED_OUT,
+            )
+        case Reason.EXITED if outcome.limits:
+            raise ctx.fail(
+                "LIMIT_EXCEEDED",
+                f"The agent {words}.",
+                "Raise `limits.max_memory_bytes` or `limits.max_processes`, or give it a smaller task.",
             )
         case Reason.SPAWN_FAILED:
             raise ctx.fail(

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.core.judge import out_of_scope
-from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViolation
+from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViolation, RunState
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, make_event
 
@@ -25,6 +25,7 @@ __all__ = [
     "restore_captured",
 ]
 
+CAPTURE_LIMIT_S = 1800.0  # each git command has a limit of its own; there are many in an unlucky capture
 MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
 MAX_PATHS_SHOWN = 20
 
@@ -81,8 +82,17 @@ async def has_changes(ctx: RunContext) -> bool:
 
 
 async def _look(ctx: RunContext) -> Captured:
-    tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
-    found = await git.changes(ctx.worktree.mirror, ctx.run.base_commit, tree)
+    try:
+        async with asyncio.timeout(CAPTURE_LIMIT_S):
+            tree = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
+            found = await git.changes(ctx.worktree.mirror, ctx.run.base_commit, tree)
+    except TimeoutError as error:
+        raise ctx.fail(
+            "CAPTURE_TIMEOUT",
+            f"What the run changed could not be captured in {CAPTURE_LIMIT_S / 60:.0f} min.",
+            "Let .gitignore name what is generated: each file that is not ignored is read.",
+            state=RunState.TIMED_OUT,
+        ) from error
     return Captured(tree, tuple(FileChange(c.kind.value, c.path, c.old_path or "") for c in found))
 
 

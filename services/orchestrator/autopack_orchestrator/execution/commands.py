@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,12 +16,18 @@ from autopack_orchestrator.core.environment import with_tools
 from autopack_orchestrator.core.model import EventKind
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, Stop
+from autopack_orchestrator.execution.isolate import confine, confined_environment
 from autopack_orchestrator.execution.logs import open_plain
 
 __all__ = ["Finished", "execute", "finish_or_leave", "launch", "log_header", "log_path", "read_tail", "shown"]
 
 TAIL_BYTES = 1 << 20  # what Diagnose takes at most
 MAX_LINE = 500
+SHELL_SIGNAL = 128  # added to the number of a signal (POSIX)
+_SIGNALS: dict[int, str] = {
+    signal.SIGXCPU: ": its CPU time was used up (limits.max_cpu_time)",
+    signal.SIGXFSZ: ": it wrote a larger file than it may (limits.max_file_bytes)",
+}
 TERM_GRACE_S = 5.0  # agents save their session when asked to end; more would only delay a cancel
 
 
@@ -45,10 +52,12 @@ class Finished:
     def words(self) -> str:
         """How it ended, for a person."""
         match self.outcome.reason:
-            case Reason.EXITED if self.outcome.signal is not None:
-                return f"was ended by signal {self.outcome.signal}"
+            case Reason.EXITED if self.outcome.limits and not self.ok:
+                return f"went over its limit of {' and '.join(self.outcome.limits)}, and {self._end()}"
             case Reason.EXITED:
-                return f"exited with code {self.outcome.exit_code}"
+                return self._end()
+            case Reason.IDLE:
+                return f"printed nothing for too long and was stopped after {self.outcome.duration_s:.0f} s"
             case Reason.TIMEOUT:
                 return f"did not end in time and was stopped after {self.outcome.duration_s:.0f} s"
             case Reason.SPAWN_FAILED:
@@ -59,6 +68,12 @@ class Finished:
                 return "was cancelled"
             case Reason.LOST:
                 return "was lost: its supervisor was killed"
+
+    def _end(self) -> str:
+        code, number = self.outcome.exit_code, self.outcome.signal
+        # In the sandbox a signal is an exit code, as in a shell.
+        why = _SIGNALS.get(number if number is not None else (code or 0) - SHELL_SIGNAL, "")
+        return (f"was ended by signal {number}" if number is not None else f"exited with code {code}") + why
 
 
 async def execute(ctx: RunContext, name: str, command: Command, *, timeout_s: float) -> Finished:
@@ -82,34 +97,44 @@ async def execute(ctx: RunContext, name: str, command: Command, *, timeout_s: fl
         exit_code="" if outcome.exit_code is None else outcome.exit_code,
         seconds=f"{outcome.duration_s:.3f}",
         leftover=outcome.leftover,
+        limits=",".join(outcome.limits),
     )
     return finished
 
 
-async def launch(ctx: RunContext, name: str, command: Command, *, timeout_s: float) -> Handle:
-    """Start ``command`` under a new supervisor."""
+async def launch(
+    ctx: RunContext, name: str, command: Command, *, timeout_s: float, idle_timeout_s: float = 0.0
+) -> Handle:
+    """Start ``command`` under a new supervisor, confined as its batch asks for."""
     number = await asyncio.to_thread(_next_number, ctx.directory)
     exec_dir = supervisor.execution_dir(ctx.directory, number, name)
     cwd = ctx.workspace / command.cwd
-    environment = {**environment_at(ctx, command.cwd), **command.env}
-    argv = command.argv
+    argv, files = command.argv, tuple[Path, ...]()
     if command.script is not None:
         script = exec_dir.parent / f"{number}-{name}.script"
         await asyncio.to_thread(_write, script, command.script.text)
-        argv = (*command.script.interpreter, str(script))
+        argv, files = (*command.script.interpreter, str(script)), (script,)
+    confined = await confine(ctx, cwd, files)
+    environment = environment_at(ctx, command.cwd)
+    if confined.sandbox:
+        environment = confined_environment(ctx.host, environment)
     timeout = command.timeout.total_seconds() if command.timeout is not None else timeout_s
     return await supervisor.start(
         exec_dir,
         ExecutionSpec(
             argv=argv,
             cwd=cwd,
-            env=environment,
+            env={**environment, **command.env},
             output=log_path(ctx),
             marker=ctx.directory,
             timeout_s=timeout,
             term_grace_s=TERM_GRACE_S,
             fence_grace_s=ctx.settings.fence_grace.total_seconds(),
             output_cap=ctx.settings.output_cap_bytes,
+            idle_timeout_s=idle_timeout_s,
+            sandbox=confined.sandbox,
+            cgroups=confined.cgroups,
+            rlimits=confined.rlimits,
         ),
     )
 

@@ -15,6 +15,7 @@ import structlog
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.host import Host
 from autopack_orchestrator.adapters.peers import Peers
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.core.model import Batch, EventKind, NewEvent, Run, RunError, RunResult, RunState
@@ -62,6 +63,7 @@ class RunContext:
     layout: Layout
     settings: OrchestratorSettings
     server_environment: Mapping[str, str]
+    host: Host
     stop: Stop | None = None
     ending: bool = False
     keep_branch: bool = False

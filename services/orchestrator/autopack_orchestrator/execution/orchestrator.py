@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from autopack_kit.bind import runs_address
 from autopack_kit.errors import AutopackError, FailedPrecondition, FieldViolation, invalid_field
 from autopack_kit.paging import decode_token, encode_token, page_size
 
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.agents import known_agents
+from autopack_orchestrator.adapters.capabilities import Capabilities, capabilities
+from autopack_orchestrator.adapters.host import Host, look
 from autopack_orchestrator.adapters.peers import PeerAddresses, Peers
 from autopack_orchestrator.adapters.rows import to_micros
 from autopack_orchestrator.adapters.store import Store
@@ -40,6 +44,7 @@ from autopack_orchestrator.errors import (
     spec_invalid,
 )
 from autopack_orchestrator.execution.engine import LocalEngine
+from autopack_orchestrator.execution.isolate import check_isolation
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.logs import read_file, tail_file
 from autopack_orchestrator.execution.run import Worker
@@ -71,6 +76,7 @@ class Orchestrator:
         signing_key: for the tokens inside runs and those for the other services; empty = there are none.
         environment: of this server, of which runs see an allow-listed part.
         carry_out: False to answer only: what is queued or was left behind is for another server.
+        secrets: files and directories, besides ``root``, that no command in the sandbox may see.
     """
 
     def __init__(
@@ -82,6 +88,7 @@ class Orchestrator:
         signing_key: bytes,
         environment: Mapping[str, str],
         carry_out: bool = True,
+        secrets: Sequence[Path] = (),
     ) -> None:
         self._settings = settings
         self._layout = Layout(root)
@@ -89,6 +96,7 @@ class Orchestrator:
         self._signing_key = signing_key
         self._environment = environment
         self._carry_out = carry_out
+        self._secrets = (root, *secrets)
         self._stack = contextlib.AsyncExitStack()
         self._mirrors = git.Mirrors(self._layout.mirrors, git.RepositoryLocks())
 
@@ -115,6 +123,7 @@ class Orchestrator:
             intention=at.intention or here.get("intention", ""),
             telemetry=at.telemetry or here.get("telemetry", ""),
         )
+        self._host = await self._look(address, known)
         peers = Peers(known, self._signing_key)
         self._stack.push_async_callback(peers.close)
         worker = Worker(
@@ -125,12 +134,33 @@ class Orchestrator:
             settings=self._settings,
             environment=self._environment,
             signing_key=self._signing_key,
-            telemetry_address=known.telemetry,
+            telemetry_address=runs_address(known.telemetry),
+            host=self._host,
         )
         self._engine = LocalEngine(self._store, worker, root, self._settings)
         self._stack.push_async_callback(self._engine.stop)
         if self._carry_out:
             self._engine.start()
+
+    async def _look(self, address: str, peers: PeerAddresses) -> Host:
+        """What this host offers; the sockets at which the owner needs no token are no business of a run."""
+        addresses = (address, peers.toolchain, peers.hardening, peers.intention, peers.telemetry)
+        database = self._settings.database_url.partition("sqlite:///")[2]
+        return await asyncio.to_thread(
+            look,
+            mode=self._settings.sandbox,
+            home=self._environment.get("HOME", ""),
+            secrets=(*self._secrets, *([Path(database)] if database else ())),
+            sockets=tuple(Path(item.removeprefix("unix:")) for item in addresses if item.startswith("unix:")),
+            hidden=self._settings.sandbox_hidden,
+            writable=self._settings.sandbox_writable,
+        )
+
+    async def get_capabilities(self) -> Capabilities:
+        """What this host offers to run commands with."""
+        programs = {name: agent.command[0] for name, agent in known_agents().items() if agent.command}
+        path = self._environment.get("PATH", os.defpath)
+        return await asyncio.to_thread(capabilities, self._host, self._layout.root, programs, path)
 
     async def stop(self) -> None:
         """Hand runs off and close everything."""
@@ -172,6 +202,8 @@ class Orchestrator:
         violations += [*problems, *found]
         if violations:
             raise spec_invalid(violations)
+        for isolation in {run.isolation for run in spec.runs}:
+            check_isolation(self._host, isolation)
         source = await git.open_source(Path(spec.path), self._settings.allowed_roots)
         base_commit = await git.resolve(source, spec.ref)
         warnings = (*await _uncommitted(source), *await asyncio.to_thread(overlap_warnings, spec.runs))

@@ -8,8 +8,8 @@ import random
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters import git, supervisor
+from autopack_orchestrator.adapters.host import Host
 from autopack_orchestrator.adapters.peers import Peers
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
@@ -38,6 +39,7 @@ from autopack_orchestrator.execution.commands import execute, shown
 from autopack_orchestrator.execution.context import RunContext, Stop, make_event
 from autopack_orchestrator.execution.drift import DriftWatch, Profiles
 from autopack_orchestrator.execution.heal import Healer
+from autopack_orchestrator.execution.isolate import clean_up
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
 from autopack_orchestrator.execution.validate import Validation
@@ -84,6 +86,7 @@ class Worker:
     environment: Mapping[str, str]
     signing_key: bytes
     telemetry_address: str
+    host: Host
     profiles: Profiles = field(default_factory=Profiles)
     workspaces: git.Workspaces = field(init=False)
     base_commits: BaseCommits = field(init=False)
@@ -102,6 +105,7 @@ class Worker:
             layout=self.layout,
             settings=self.settings,
             server_environment=self.environment,
+            host=self.host,
         )
 
     async def carry_out(self, ctx: RunContext, *, adopted: bool) -> None:
@@ -188,16 +192,27 @@ class Worker:
             steps = await plan(ctx, detection)
             await make_virtualenvs(ctx, detection.projects if detection else ())
         if should_install(ctx):
+            until = time.monotonic() + ctx.run.spec.prepare_timeout.total_seconds()
             for command in steps.install:
-                await self._install(ctx, command)
+                await self._install(ctx, command, until)
         ctx.environment_paths = await environment_paths(ctx)
         prepared = _Prepared(steps, ctx.environment_paths)
         await asyncio.to_thread((ctx.directory / "prepared.json").write_text, dumps(prepared))
         return prepared
 
-    async def _install(self, ctx: RunContext, command: Command) -> None:
+    async def _install(self, ctx: RunContext, command: Command, until: float) -> None:
         async with ctx.phase("install"):
-            finished = await execute(ctx, "install", command, timeout_s=ctx.run.spec.step_timeout.total_seconds())
+            own = command.timeout or ctx.run.spec.step_timeout
+            left = timedelta(seconds=max(until - time.monotonic(), 0))
+            finished = await execute(ctx, "install", replace(command, timeout=min(own, left)), timeout_s=0)
+            if finished.outcome.reason is Reason.TIMEOUT and left < own:
+                raise ctx.fail(
+                    "PREPARE_TIMEOUT",
+                    f"The dependencies could not be installed in {ctx.run.spec.prepare_timeout}: "
+                    f"{shown(command)} {finished.words()}.",
+                    "Give it more time with `prepare_timeout`, or fewer `install` steps.",
+                    state=RunState.TIMED_OUT,
+                )
             if not finished.ok:
                 raise ctx.fail(
                     "PREPARE_FAILED",
@@ -379,6 +394,7 @@ class Worker:
         await self._remove(ctx, keep_branch=state is RunState.SUCCEEDED or ctx.keep_branch)
 
     async def _remove(self, ctx: RunContext, *, keep_branch: bool) -> None:
+        await clean_up(ctx)
         if ctx.tree is None:
             return
         try:

@@ -7,17 +7,18 @@ cache. So each run has its own.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-__all__ = ["HomeRules", "Mount", "home_rules", "prepare_home"]
+__all__ = ["HomeRules", "Mount", "discard", "home_rules", "prepare_home"]
 
 MAX_ENTRIES = 2000  # each is one mount; of a home with more, only what begins with a dot is shown
 MAX_COPY_BYTES = 1 << 20  # settings and logins; histories are larger and of no use to a run
@@ -120,3 +121,14 @@ def _copy(source: Path, target: Path) -> None:
         to = target if path == source else target / path.name
         to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.copy2(path, to)
+
+
+def discard(path: Path) -> None:
+    """Remove a directory of a run, also what lies in read-only directories. Blocks. Never fails: a rest is harmless."""
+
+    def again(function: Callable[[str], object], name: str, error: object) -> None:
+        with contextlib.suppress(OSError):
+            os.chmod(os.path.dirname(name), stat.S_IRWXU)
+            function(name)
+
+    shutil.rmtree(path, onerror=again)
