@@ -36,15 +36,16 @@ class GitView:
 
     def mounts(self) -> Iterator[Mount]:
         """Blocks for a moment: looks at what exists."""
-        heads = (self.repository / "refs" / "heads" / self.branch).parent
-        heads.mkdir(parents=True, exist_ok=True)  # after git has packed its references there may be none
+        heads = [(self.repository / above / "refs/heads" / self.branch).parent for above in (".", "logs")]
+        for path in heads:
+            path.mkdir(parents=True, exist_ok=True)  # nothing is there once git has packed its references
         yield _shown(self.repository)
         yield _bound(self.repository / "objects")
         # Packs are hard links to those of the user's repository, and what lies in info could name other repositories.
         for name in ("pack", "info"):
             if (self.repository / "objects" / name).is_dir():
                 yield _shown(self.repository / "objects" / name)
-        yield _bound(heads)
+        yield from map(_bound, heads)
         yield _bound(self.git_dir)
         for name in ("commondir", "gitdir", "locked"):
             if (self.git_dir / name).exists():
