@@ -18,16 +18,18 @@ from autopack_api.orchestrator.v1 import batch_pb2 as pb
 from autopack_api.toolchain.v1 import toolchain_pb2
 
 from autopack_cli.batchvalues import MAX_INT32, Values
+from autopack_cli.isolation import read_isolation, read_limits
 from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
 
 __all__ = ["BatchFile", "GoalFile", "load"]
 
 BATCH_KEYS = (
-    "name", "repo", "ref", "max_concurrent_runs", "budget", "priority", "retry", "queue_timeout", "defaults", "runs",
+    "name", "repo", "ref", "max_concurrent_runs", "isolation", "budget", "priority", "retry", "queue_timeout", "defaults",
+    "runs",
 )  # fmt: skip
 EXECUTORS = ("command", "agent", "mock")
 INTENTION_LISTS = ("constraints", "acceptance", "scope", "non_goals", "non_goal_globs", "notes")
-DURATIONS = ("drift_interval", "timeout", "step_timeout")
+DURATIONS = ("drift_interval", "timeout", "step_timeout", "idle_timeout", "prepare_timeout")
 CHOICES: Mapping[str, Mapping[str, int]] = {
     "prepare": {"auto": pb.PREPARE_AUTO, "none": pb.PREPARE_NONE},
     "on_drift": {"warn": pb.ON_DRIFT_WARN, "stop": pb.ON_DRIFT_STOP},
@@ -40,7 +42,8 @@ STEP_KINDS: Mapping[str, int] = {
 }
 RUN_KEYS = (
     "name", "goal", "goal_file", *INTENTION_LISTS, *EXECUTORS, *CHOICES, *DURATIONS, "install", "validate",
-    "validate_kinds", "max_attempts", "budget", "doctor", "pass_env", "needs", "mitigate", "fail_on_pre_existing",
+    "validate_kinds", "max_attempts", "limits", "budget", "doctor", "pass_env", "needs", "mitigate",
+    "fail_on_pre_existing",
 )  # fmt: skip
 
 # "install[2].argv[0]" -> "install[2].argv" -> "install[2]" -> "install" -> ""
@@ -129,6 +132,8 @@ class _BatchReader:
                     self._repo(node)
                 case "max_concurrent_runs":
                     self.spec.max_concurrent_runs = values.integer(node, key, low=1, high=MAX_INT32) or 0
+                case "isolation":
+                    read_isolation(values, node, self.spec.isolation)
                 case "budget":
                     values.budget(node, self.spec.budget)
                 case "priority":
@@ -289,6 +294,9 @@ class _RunWriter:
     def _budget(self, node: yaml.Node, what: str) -> None:
         self._values.budget(node, self._run.budget, what)
 
+    def _limits(self, node: yaml.Node, what: str) -> None:
+        read_limits(self._values, node, what, self._run.limits)
+
     def _doctor(self, node: yaml.Node, what: str) -> None:
         self._values.doctor(node, what, self._run.doctor)
 
@@ -308,8 +316,8 @@ class _RunWriter:
 _WRITERS: Mapping[str, Callable[[_RunWriter, yaml.Node, str], None]] = {
     key: getattr(_RunWriter, f"_{key}")
     for key in (
-        "name", "goal", "command", "agent", "mock", "validate_kinds", "max_attempts", "budget", "doctor", "pass_env",
-        "needs", "mitigate", "fail_on_pre_existing",
+        "name", "goal", "command", "agent", "mock", "validate_kinds", "max_attempts", "limits", "budget", "doctor",
+        "pass_env", "needs", "mitigate", "fail_on_pre_existing",
     )
 }  # fmt: skip
 

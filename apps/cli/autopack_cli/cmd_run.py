@@ -24,6 +24,7 @@ from autopack_cli import session as sessions
 from autopack_cli.batchfile import BatchFile, load
 from autopack_cli.batchvalues import parse_line, split_goal
 from autopack_cli.goals import add_to, fill_goals, parse, read_text
+from autopack_cli.isolation import NetworkOption, SandboxOption, set_isolation
 from autopack_cli.options import Address, Json, Scope
 from autopack_cli.progress import Board, fetch_runs, follow
 from autopack_cli.refusals import refuse
@@ -74,6 +75,10 @@ def run(
         list[str] | None, typer.Option(metavar="LINE", help="Validation instead of the detected one; repeatable.")
     ] = None,
     at_once: Annotated[int, typer.Option("--max-concurrent-runs", "-j", min=0, help="Runs at once; 0 = default.")] = 0,
+    sandbox: Annotated[
+        SandboxOption | None, typer.Option(help="Whether commands run in one; see `autopack capabilities`.")
+    ] = None,
+    network: Annotated[NetworkOption | None, typer.Option(help="Whether commands reach the network.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Only check the batch; start nothing.")] = False,
     address: Address = None,
     as_json: Json = False,
@@ -105,6 +110,7 @@ def run(
         spec.ref = ref
     if at_once:
         spec.max_concurrent_runs = at_once
+    set_isolation(spec, sandbox, network)
     if file is not None and file.problems and not spec.runs:
         refuse(file, file.problems)
     named = (str(goal_file), text) if text is not None else None

@@ -12,6 +12,7 @@ from autopack_client import ClientTls
 from autopack_kit.errors import AutopackError, InvalidArgument
 
 from autopack_cli import (
+    cmd_capabilities,
     cmd_certs,
     cmd_config,
     cmd_demo,
@@ -82,6 +83,7 @@ for module in (
     cmd_stats,
     cmd_serve,
     cmd_health,
+    cmd_capabilities,
     cmd_config,
     cmd_certs,
 ):

@@ -75,7 +75,7 @@ def look(
         mode=mode,
         rules=rules,
         home=place,
-        hidden=tuple(dict.fromkeys(covered)),
+        hidden=_outermost(covered),
         shown=tuple(dict.fromkeys(path.parent / "runs" for path in sockets)),
     )
 
@@ -95,6 +95,12 @@ def _split(hidden: tuple[str, ...], home: Path | None) -> tuple[frozenset[str], 
         elif home is not None:
             relative.add(str(path.relative_to(home)) if path.is_absolute() else str(path))
     return frozenset(relative), absolute
+
+
+def _outermost(paths: list[Path]) -> tuple[Path, ...]:
+    """Without what lies in another of them."""
+    places = dict.fromkeys(path.resolve() for path in paths)
+    return tuple(path for path in places if not any(other in places for other in path.parents))
 
 
 def _leads_elsewhere(home: Path, name: str) -> bool:
