@@ -24,8 +24,8 @@ from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
 __all__ = ["BatchFile", "GoalFile", "load"]
 
 BATCH_KEYS = (
-    "name", "repo", "ref", "max_concurrent_runs", "isolation", "budget", "priority", "retry", "queue_timeout", "defaults",
-    "runs",
+    "name", "repo", "ref", "max_concurrent_runs", "isolation", "budget", "priority", "retry", "queue_timeout",
+    "defaults", "runs",
 )  # fmt: skip
 EXECUTORS = ("command", "agent", "mock")
 INTENTION_LISTS = ("constraints", "acceptance", "scope", "non_goals", "non_goal_globs", "notes")
