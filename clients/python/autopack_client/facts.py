@@ -59,18 +59,28 @@ class Declared:
     at_base: bool
 
 
-def project_facts(detected: DetectResponse, workspace: Path, base_commit: str | None) -> list[ProjectFacts]:
+def project_facts(
+    detected: DetectResponse, workspace: Path, base_commit: str | None, *, git_dir: Path | None = None
+) -> list[ProjectFacts]:
     """The facts of every detected project.
 
     Args:
         detected: the toolchain service's answer for this workspace.
         workspace: its root.
         base_commit: what is trusted; None = nothing, and then no install is ever automatic.
+        git_dir: a git directory for this workspace that no agent writes; default: what its ``.git`` names.
     """
-    return [_facts(project, workspace, base_commit) for project in detected.projects]
+    return [_facts(project, workspace, base_commit, git_dir) for project in detected.projects]
 
 
-def declared(workspace: Path, workdir: str, base_commit: str | None, extra: Sequence[str] = ()) -> list[Declared]:
+def declared(
+    workspace: Path,
+    workdir: str,
+    base_commit: str | None,
+    extra: Sequence[str] = (),
+    *,
+    git_dir: Path | None = None,
+) -> list[Declared]:
     """Everything that the files of one project declare; entries that were only at the base are left out.
 
     Args:
@@ -79,8 +89,9 @@ def declared(workspace: Path, workdir: str, base_commit: str | None, extra: Sequ
             an installer's configuration stand there.
         base_commit: what is trusted.
         extra: further requirement files, for example those named by an install command.
+        git_dir: a git directory for this workspace that no agent writes; default: what its ``.git`` names.
     """
-    git = Git(workspace)
+    git = Git(workspace, git_dir=git_dir)
     commit = git.commit(base_commit) if base_commit else None
     found: list[Declared] = []
     for path in _files(workspace, workdir, extra):
@@ -113,7 +124,7 @@ def workspace_paths(workspace: Path) -> list[str]:
     return sorted(path for path in found[:MAX_PATHS] if path.isprintable())
 
 
-def _facts(project: Project, workspace: Path, base_commit: str | None) -> ProjectFacts:
+def _facts(project: Project, workspace: Path, base_commit: str | None, git_dir: Path | None) -> ProjectFacts:
     install = [step.command for step in project.steps if step.kind == STEP_KIND_INSTALL]
     workdir = project.workdir or "."
     extra = [
@@ -122,7 +133,7 @@ def _facts(project: Project, workspace: Path, base_commit: str | None) -> Projec
         for word in command.argv.words
         if word.endswith((".txt", ".in"))
     ]
-    found = declared(workspace, workdir, base_commit, extra)
+    found = declared(workspace, workdir, base_commit, extra, git_dir=git_dir)
     # First what matters most: what was added decides about consent, what is declared by a manifest about the rest.
     found.sort(key=lambda one: (one.at_base, is_lock(one.path)))
     return ProjectFacts(

@@ -100,6 +100,7 @@ class Applier:
         scope: Sequence[str] = (),
         consent: bool = False,
         interactive: bool = False,
+        git_dir: Path | None = None,
     ) -> None:
         """Args:
         workspace: its root. Paths of a mitigation are relative to it.
@@ -109,6 +110,7 @@ class Applier:
         scope: globs in which the run may change files; what they cover is never restored.
         consent: a person or a policy agreed to what is not automatic.
         interactive: the workspace is a person's own checkout: files that they modified are not touched.
+        git_dir: a git directory for this workspace that no agent writes; default: what its ``.git`` names.
         """
         self._workspace = workspace
         self._runner = runner
@@ -117,7 +119,8 @@ class Applier:
         self._scope = tuple(scope)
         self._consent = consent
         self._interactive = interactive
-        self._git = Git(workspace, trusted=interactive)
+        self._git_dir = git_dir
+        self._git = Git(workspace, trusted=interactive, git_dir=git_dir)
 
     def check(self, mitigation: Mitigation, command: Command) -> tuple[str, ...]:
         """Why the mitigation may not be applied here and now; empty = it may. Changes nothing. Blocking."""
@@ -289,7 +292,7 @@ class Applier:
         extra = [
             posixpath.normpath(posixpath.join(command.cwd, word)) for word in words if word.endswith((".txt", ".in"))
         ]
-        found = declared(self._workspace, project.workdir, self._base, extra)
+        found = declared(self._workspace, project.workdir, self._base, extra, git_dir=self._git_dir)
         added = added_since(found)
         if added and not self._consent:
             shown = ", ".join(f"{one.entry.name} in {one.path}" for one in added[:5])

@@ -41,14 +41,19 @@ class Git:
         workspace: a directory in a work tree, its root or below.
     """
 
-    def __init__(self, workspace: Path, *, trusted: bool = False) -> None:
+    def __init__(self, workspace: Path, *, trusted: bool = False, git_dir: Path | None = None) -> None:
         """Args:
-        workspace: a directory in a work tree, its root or below.
+        workspace: a directory in a work tree, its root or below; with ``git_dir`` its root.
+        git_dir: a git directory that no agent writes, with ``HEAD`` and index of this work tree, to use instead of what
+            the ``.git`` in it names.
         trusted: the repository's own configuration is the user's. Else an agent may have written it, and the filter
             programs that it names (``filter.<name>.clean``) never run; those of the user's own configuration do.
         """
         self.workspace = workspace
         self._trusted = trusted
+        self._place: dict[str, str] = {}
+        if git_dir is not None:
+            self._place = {"GIT_DIR": os.fspath(git_dir), "GIT_WORK_TREE": os.fspath(workspace)}
 
     def is_work_tree(self) -> bool:
         """Whether the workspace is in a work tree, and git is there to say so."""
@@ -138,12 +143,12 @@ class Git:
         variables = {} if self._trusted or arguments[0] in _NO_FILTERS else self._without_filters()
         if index is not None:
             variables["GIT_INDEX_FILE"] = os.fspath(index)
-        return _bounded(self.workspace, arguments, limit, variables, cut=cut)
+        return _bounded(self.workspace, arguments, limit, variables | self._place, cut=cut)
 
     def _without_filters(self) -> dict[str, str]:
         """Variables that take the program from every filter that the repository's own configuration defines."""
         asked = ["config", "--show-scope", "-z", "--name-only", "--get-regexp", _FILTERS]
-        listed = _bounded(self.workspace, asked, MAX_CONFIG_BYTES, cut=True) or b""
+        listed = _bounded(self.workspace, asked, MAX_CONFIG_BYTES, self._place, cut=True) or b""
         if len(listed) >= MAX_CONFIG_BYTES:
             raise FailedPrecondition(
                 f"The configuration of the repository at {self.workspace} defines more filters than are read.",

@@ -34,6 +34,7 @@ from autopack_orchestrator.core.model import (
     Budget,
     Doctor,
     Event,
+    HttpExecutor,
     Intention,
     MockExecutor,
     OnDrift,
@@ -48,6 +49,14 @@ from autopack_orchestrator.core.model import (
     StepResult,
 )
 from autopack_orchestrator.core.needs import MAX_NEEDS
+from autopack_orchestrator.core.sources import (
+    MAX_COPIED_GLOBS,
+    MAX_SPARSE_PATHS,
+    Checkout,
+    Publish,
+    RemoteSource,
+    Workplace,
+)
 
 __all__ = [
     "batch_spec_from_proto",
@@ -101,8 +110,26 @@ def batch_spec_from_proto(message: batch_pb2.BatchSpec) -> tuple[BatchSpec, list
         priority=message.priority,
         retry=_retry(reader, message.retry),
         queue_timeout=_duration(reader, message, "queue_timeout", "", None),
+        workplace=_workplace(reader, message),
     )
     return spec, reader.violations
+
+
+def _workplace(reader: _Reader, message: batch_pb2.BatchSpec) -> Workplace:
+    checkout, source = message.checkout, message.WhichOneof("source")
+    publish = reader.read(None, _enum, Publish, batch_pb2.Publish, message.publish, "publish")
+    return Workplace(
+        remote=RemoteSource(message.remote.url, message.remote.credential) if source == "remote" else None,
+        upload_id=message.upload_id,
+        publish=publish or (Publish.LOCAL if source in (None, "path") else Publish.NONE),
+        checkout=Checkout(
+            sparse_paths=tuple(checkout.sparse_paths[: MAX_SPARSE_PATHS + 1]),
+            submodules=checkout.submodules,
+            lfs=checkout.lfs,
+            copy_untracked=tuple(checkout.copy_untracked[: MAX_COPIED_GLOBS + 1]),
+            worktreeinclude=checkout.worktreeinclude,
+        ),
+    )
 
 
 def spec_hash_input(message: batch_pb2.BatchSpec) -> bytes:
@@ -126,6 +153,7 @@ def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str, isolation: Iso
         else None,
         agent=AgentPreset(message.agent.name, tuple(message.agent.arguments)) if executor == "agent" else None,
         mock=_mock(reader, message.mock, f"{field}.mock") if executor == "mock" else None,
+        http=_http(reader, message.http, f"{field}.http") if executor == "http" else None,
         prepare=reader.read(None, _enum, Prepare, batch_pb2.Prepare, message.prepare, f"{field}.prepare")
         or default.prepare,
         install=_commands(reader, message.install, f"{field}.install"),
@@ -196,6 +224,17 @@ def _intention(message: intention_pb2.Intention) -> Intention:
 def _mock(reader: _Reader, message: batch_pb2.MockExecutor, field: str) -> MockExecutor:
     duration = _duration(reader, message, "duration", field, timedelta(0))
     return MockExecutor(message.seed, message.failure_rate, duration)
+
+
+def _http(reader: _Reader, message: batch_pb2.HttpExecutor, field: str) -> HttpExecutor:
+    default = HttpExecutor(url="")
+    return HttpExecutor(
+        url=message.url,
+        headers=dict(message.headers),
+        poll_interval=_duration(reader, message, "poll_interval", field, default.poll_interval),
+        max_poll_interval=_duration(reader, message, "max_poll_interval", field, default.max_poll_interval),
+        request_timeout=_duration(reader, message, "request_timeout", field, default.request_timeout),
+    )
 
 
 def _budget(reader: _Reader, message: batch_pb2.Budget, field: str) -> Budget:

@@ -13,6 +13,7 @@ from autopack_kit.identity import Scope, require
 from autopack_kit.server import ServiceContext
 
 from autopack_orchestrator import convert, convert_isolation
+from autopack_orchestrator.convert_upload import upload_from_proto, upload_to_proto
 from autopack_orchestrator.execution.orchestrator import Orchestrator
 
 __all__ = ["OrchestratorService"]
@@ -55,6 +56,14 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         )
         batch = None if created.batch is None else convert.batch_to_proto(created.batch)
         return pb.CreateBatchResponse(batch=batch, warnings=created.warnings)
+
+    async def UploadSource(
+        self, request_iterator: AsyncIterator[pb.UploadSourceRequest], context: Context
+    ) -> pb.UploadSourceResponse:
+        """Takes a git bundle."""
+        tenant = require(Scope.RUN).tenant
+        size, sha256, pieces = await upload_from_proto(request_iterator)
+        return upload_to_proto(await self._own.uploads.take(tenant, size, sha256, pieces))
 
     async def GetBatch(self, request: pb.GetBatchRequest, context: Context) -> pb.GetBatchResponse:
         """One batch."""

@@ -16,6 +16,7 @@ from autopack_orchestrator.core.isolation import check_limits
 from autopack_orchestrator.core.model import BatchSpec, Budget, RetryPolicy, RunSpec, StepKind
 from autopack_orchestrator.core.names import problem_with_batch_name, problem_with_run_name
 from autopack_orchestrator.core.needs import problems_with_needs
+from autopack_orchestrator.core.sources import problems_with_workplace
 
 __all__ = ["MAX_RUNS", "MAX_STEPS", "check_batch"]
 
@@ -42,27 +43,42 @@ MAX_QUEUE_TIMEOUT = timedelta(days=30)  # a batch that waits longer was forgotte
 VALIDATING = (StepKind.BUILD, StepKind.TEST, StepKind.LINT, StepKind.TYPECHECK, StepKind.FORMAT)
 
 
-def check_batch(spec: BatchSpec, *, agents: frozenset[str], passable_env: frozenset[str]) -> list[FieldViolation]:
+def check_batch(
+    spec: BatchSpec,
+    *,
+    agents: frozenset[str],
+    passable_env: frozenset[str],
+    remote_hosts: frozenset[str] = frozenset(),
+) -> list[FieldViolation]:
     """Every problem of ``spec`` that needs no disk.
 
     Args:
         spec: the batch.
         agents: names of the known presets.
         passable_env: names of variables that a run may be given.
+        remote_hosts: hosts whose repositories may be used.
     """
-    return [FieldViolation(field, problem) for field, problem in _batch(spec, agents, passable_env)]
+    found = [*problems_with_workplace(spec.workplace, remote_hosts)]
+    found += _batch(spec, agents, passable_env)
+    return [FieldViolation(field, problem) for field, problem in found]
 
 
 Problems = Iterator[tuple[str, str]]
 
 
-def _batch(spec: BatchSpec, agents: frozenset[str], passable_env: frozenset[str]) -> Problems:
-    if problem := problem_with_batch_name(spec.name):
-        yield "name", problem
+def _source(spec: BatchSpec) -> Problems:
+    if not spec.workplace.local:
+        return
     if not spec.path:
         yield "path", "is required; give the absolute path of a git repository"
     elif not PurePosixPath(spec.path).is_absolute() or "\0" in spec.path or len(spec.path.encode()) > MAX_PATH_BYTES:
         yield "path", f"{spec.path[:200]!r} is not an absolute path of at most {MAX_PATH_BYTES} bytes"
+
+
+def _batch(spec: BatchSpec, agents: frozenset[str], passable_env: frozenset[str]) -> Problems:
+    if problem := problem_with_batch_name(spec.name):
+        yield "name", problem
+    yield from _source(spec)
     if not 1 <= spec.max_concurrent_runs <= MAX_CONCURRENT:
         yield "max_concurrent_runs", f"must be from 1 to {MAX_CONCURRENT}"
     if not -MAX_PRIORITY <= spec.priority <= MAX_PRIORITY:
@@ -99,9 +115,9 @@ def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> 
     if problem := problem_with_run_name(run.name):
         yield "name", f"{run.name[:80]!r} {problem}"
     yield from _intention(run)
-    chosen = [item for item in (run.command, run.agent, run.mock) if item is not None]
+    chosen = [item for item in (run.command, run.agent, run.mock, run.http) if item is not None]
     if len(chosen) != 1:
-        yield "executor", "needs exactly one of command, agent and mock"
+        yield "executor", "needs exactly one of command, agent, http and mock"
     if run.agent is not None:
         if run.agent.name not in agents:
             yield "agent.name", f"{run.agent.name[:64]!r} is not known; known are {', '.join(sorted(agents))}"

@@ -12,6 +12,7 @@ from enum import Enum
 from autopack_kit.commands import Command
 
 from autopack_orchestrator.core.isolation import Isolation, Limits
+from autopack_orchestrator.core.sources import Workplace
 
 __all__ = [
     "TERMINAL",
@@ -24,6 +25,7 @@ __all__ = [
     "Event",
     "EventKind",
     "FileChange",
+    "HttpExecutor",
     "Intention",
     "MitigationResult",
     "MockExecutor",
@@ -164,6 +166,23 @@ class AgentPreset:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpExecutor:
+    """An agent on a server elsewhere: see :mod:`.http`.
+
+    Attributes:
+        headers: name of a header -> name of a credential, never a value.
+        poll_interval, max_poll_interval: the first pause between two questions, and the longest.
+        request_timeout: of one question with its answer.
+    """
+
+    url: str
+    headers: dict[str, str] = field(default_factory=dict)
+    poll_interval: timedelta = timedelta(seconds=2)
+    max_poll_interval: timedelta = timedelta(seconds=30)
+    request_timeout: timedelta = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
 class MockExecutor:
     """A seeded imitation of an agent: it waits, then writes a file or fails."""
 
@@ -203,6 +222,7 @@ class RunSpec:
     command: Command | None = None
     agent: AgentPreset | None = None
     mock: MockExecutor | None = None
+    http: HttpExecutor | None = None
     prepare: Prepare = Prepare.AUTO
     install: tuple[Command, ...] = ()
     validate: tuple[Command, ...] = ()
@@ -223,6 +243,7 @@ class RunSpec:
     prepare_timeout: timedelta = timedelta(hours=1)
     isolation: Isolation = field(default_factory=Isolation)
     needs: tuple[str, ...] = ()
+    workplace: Workplace = field(default_factory=Workplace)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +269,7 @@ class BatchSpec:
     priority: int = 0
     retry: RetryPolicy = RetryPolicy()
     queue_timeout: timedelta | None = None
+    workplace: Workplace = field(default_factory=Workplace)
 
 
 @dataclass(frozen=True, slots=True)

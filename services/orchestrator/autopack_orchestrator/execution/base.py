@@ -16,6 +16,7 @@ from autopack_orchestrator.errors import RunFailed
 from autopack_orchestrator.execution.commands import execute, shown
 from autopack_orchestrator.execution.context import RunContext
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs
+from autopack_orchestrator.execution.sources import Sources
 
 __all__ = ["BaseCommits"]
 
@@ -37,6 +38,7 @@ class BaseCommits:
     """
 
     workspaces: git.Workspaces
+    sources: Sources
     _batches: OrderedDict[str, _Batch] = field(default_factory=OrderedDict)
 
     async def passes(self, ctx: RunContext, command: Command, plan: StepPlan) -> bool:
@@ -58,9 +60,9 @@ class BaseCommits:
     async def _try(self, ctx: RunContext, command: Command, plan: StepPlan) -> bool:
         # With the epoch: whoever takes the run up must not wait until what a killed orchestrator left is removed.
         name = f"{ctx.layout.workspace_id(ctx.run)}.base.{ctx.run.lease_epoch}"
-        tree = await self.workspaces.create(
-            ctx.worktree.mirror, ctx.run.base_commit, f"autopack-base/{name}", ctx.layout.workspaces / name, name
-        )
+        at = (f"autopack-base/{name}", ctx.layout.workspaces / name, name)
+        mirror = ctx.worktree.mirror
+        tree, _ = await self.sources.worktree(self.workspaces, mirror, ctx.run, ctx.batch.repository, at)
         try:
             with ctx.at(tree):
                 return await self._validate(ctx, command, plan)

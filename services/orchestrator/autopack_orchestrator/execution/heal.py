@@ -14,6 +14,7 @@ from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator import convert_peers as convert
+from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.peers import Detection
 from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.model import EventKind, MitigationResult
@@ -132,12 +133,15 @@ class Healer:
         return Remedy(outcome.rerun, pattern, is_mitigation=True)
 
     async def _apply(self, ctx: RunContext, mitigation: convert.Mitigation, command: Command) -> Outcome:
+        head = await git.branch_tip(ctx.worktree) or ctx.worktree.base
+        trusted = await git.open_view(ctx.worktree, head)
         applier = Applier(
             ctx.workspace,
             _Runner(ctx),
             facts=await asyncio.to_thread(self._facts, ctx),
             base_commit=ctx.run.base_commit,
             scope=ctx.run.spec.intention.scope,
+            git_dir=trusted,
         )
         return await applier.apply(mitigation, command)
 
@@ -190,7 +194,9 @@ class Healer:
     def _facts(self, ctx: RunContext) -> Sequence[convert.ProjectFacts]:
         if self.detection is None:
             return ()
-        facts = project_facts(self.detection.response, ctx.workspace, ctx.run.base_commit)
+        facts = project_facts(
+            self.detection.response, ctx.workspace, ctx.run.base_commit, git_dir=ctx.worktree.mirror.trusted
+        )
         return convert.with_own_install(facts, ctx.run.spec.install)
 
 

@@ -30,6 +30,11 @@ class Layout:
         """Worktrees; whatever is in here belongs to a run."""
         return self.root / "workspaces"
 
+    @property
+    def uploads(self) -> Path:
+        """Uploaded bundles, until they expire."""
+        return self.root / "uploads"
+
     def workspace_id(self, run: Run) -> str:
         """The name of the worktree of the run's attempt."""
         return f"{run.run_id}-{run.attempt}"

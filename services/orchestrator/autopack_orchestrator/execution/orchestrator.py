@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from autopack_kit.bind import runs_address
-from autopack_kit.errors import AutopackError, FailedPrecondition, FieldViolation, invalid_field
+from autopack_kit.errors import FailedPrecondition, FieldViolation, invalid_field
 from autopack_kit.paging import decode_token, encode_token, page_size
 
 from autopack_orchestrator.adapters import git
@@ -22,7 +22,9 @@ from autopack_orchestrator.adapters.host import Host, look
 from autopack_orchestrator.adapters.peers import PeerAddresses, Peers
 from autopack_orchestrator.adapters.rows import to_micros
 from autopack_orchestrator.adapters.store import Store
+from autopack_orchestrator.adapters.uploads import Uploads
 from autopack_orchestrator.core.checks import check_batch
+from autopack_orchestrator.core.http_checks import check_http
 from autopack_orchestrator.core.model import (
     TERMINAL,
     Batch,
@@ -48,6 +50,7 @@ from autopack_orchestrator.execution.isolate import check_isolation
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.logs import read_file, tail_file
 from autopack_orchestrator.execution.run import Worker
+from autopack_orchestrator.execution.sources import Sources, with_mirror
 from autopack_orchestrator.settings import OrchestratorSettings
 
 __all__ = ["Created", "Orchestrator"]
@@ -98,7 +101,11 @@ class Orchestrator:
         self._carry_out = carry_out
         self._secrets = (root, *secrets)
         self._stack = contextlib.AsyncExitStack()
-        self._mirrors = git.Mirrors(self._layout.mirrors, git.RepositoryLocks())
+        locks = git.RepositoryLocks()
+        self._mirrors = git.Mirrors(self._layout.mirrors, locks)
+        self.uploads = Uploads(self._layout.uploads, settings.max_upload_bytes, settings.upload_keep)
+        remotes = git.Remotes(self._mirrors, locks, git.Credentials(settings.credentials_dir))
+        self._sources = Sources(settings, self._mirrors, remotes, self.uploads)
 
     async def start(self, address: str, services: Collection[str]) -> None:
         """Open the store and begin to work on what is queued.
@@ -111,7 +118,8 @@ class Orchestrator:
             FailedPrecondition, Unavailable: the directory or the database cannot be used.
         """
         root = self._layout.root
-        _make_directories(root, self._layout.mirrors, self._layout.workspaces)
+        _make_directories(root, self._layout.mirrors, self._layout.workspaces, self._layout.uploads)
+        await asyncio.to_thread(self.uploads.sweep)
         url = self._settings.database_url or f"sqlite:///{root / 'orchestrator.sqlite3'}"
         self._store = await asyncio.to_thread(Store.open, url)
         self._stack.push_async_callback(self._store.close)
@@ -130,6 +138,7 @@ class Orchestrator:
             store=self._store,
             peers=peers,
             mirrors=self._mirrors,
+            sources=self._sources,
             layout=self._layout,
             settings=self._settings,
             environment=self._environment,
@@ -198,19 +207,21 @@ class Orchestrator:
         if request_id and not violations and (existing := await self._store.find_request(tenant, request_id, digest)):
             return Created(existing, ())
         agents, passable = frozenset(known_agents()), frozenset(self._settings.passable_env)
-        found = await asyncio.to_thread(check_batch, spec, agents=agents, passable_env=passable)
+        hosts = frozenset(self._settings.remote_hosts)
+        found = await asyncio.to_thread(check_batch, spec, agents=agents, passable_env=passable, remote_hosts=hosts)
+        found += check_http(spec.runs, frozenset(self._settings.http_hosts))
         violations += [*problems, *found]
         if violations:
             raise spec_invalid(violations)
         for isolation in {run.isolation for run in spec.runs}:
             check_isolation(self._host, isolation)
-        source = await git.open_source(Path(spec.path), self._settings.allowed_roots)
-        base_commit = await git.resolve(source, spec.ref)
-        warnings = (*await _uncommitted(source), *await asyncio.to_thread(overlap_warnings, spec.runs))
+        located = await self._sources.locate(tenant, spec)
+        warnings = (*located.warnings, *await asyncio.to_thread(overlap_warnings, spec.runs))
         if validate_only:
             return Created(None, warnings)
-        await self._mirrors.ensure(source, base_commit)
-        stored = await self._store_batch(tenant, spec, str(source.path), base_commit, request_id, digest)
+        mirror, base_commit = await self._sources.copy(located)
+        spec = with_mirror(spec, mirror)
+        stored = await self._store_batch(tenant, spec, located.repository, base_commit, request_id, digest)
         self._engine.wake()
         return Created(stored, warnings)
 
@@ -361,14 +372,6 @@ def _check_request_id(request_id: str) -> list[FieldViolation]:
     if len(request_id) > MAX_REQUEST_ID or (request_id and not request_id.isprintable()):
         return [FieldViolation("request_id", f"must have at most {MAX_REQUEST_ID} printable characters")]
     return []
-
-
-async def _uncommitted(source: git.Source) -> tuple[str, ...]:
-    """What no run will see; not worth failing a batch for."""
-    try:
-        return await git.uncommitted(source)
-    except AutopackError as error:
-        return (f"Whether there are uncommitted changes could not be found out: {error.message}",)
 
 
 def _new_batch(tenant: str, spec: BatchSpec, repository: str, base_commit: str) -> Batch:

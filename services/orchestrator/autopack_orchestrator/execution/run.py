@@ -25,7 +25,7 @@ from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
 from autopack_orchestrator.core.codec import dumps, loads
 from autopack_orchestrator.core.judge import Usage, over_budget, over_wall_time
-from autopack_orchestrator.core.model import TERMINAL, EventKind, OnDrift, Run, RunError, RunState
+from autopack_orchestrator.core.model import TERMINAL, EventKind, HttpExecutor, OnDrift, Run, RunError, RunState
 from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.plan import StepPlan
 from autopack_orchestrator.core.retry import OVERLOADED, Again, attempts, excused_again
@@ -42,6 +42,8 @@ from autopack_orchestrator.execution.heal import Healer
 from autopack_orchestrator.execution.isolate import clean_up
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
+from autopack_orchestrator.execution.sources import Sources
+from autopack_orchestrator.execution.remote import open_remote, take_result
 from autopack_orchestrator.execution.validate import Validation
 from autopack_orchestrator.settings import OrchestratorSettings
 
@@ -51,9 +53,6 @@ CANCELLED = RunError("CANCELLED", "The run was cancelled on request.")
 IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
-#: The repository was allowed when its batch was created. The settings of whoever carries the run out, perhaps after a
-#: restart with other roots, must not take that back when the work is done.
-APPROVED = (Path("/"),)
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -81,6 +80,7 @@ class Worker:
     store: Store
     peers: Peers
     mirrors: git.Mirrors
+    sources: Sources
     layout: Layout
     settings: OrchestratorSettings
     environment: Mapping[str, str]
@@ -93,7 +93,7 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.workspaces = git.Workspaces(self.layout.workspaces, git.RepositoryLocks())
-        self.base_commits = BaseCommits(self.workspaces)
+        self.base_commits = BaseCommits(self.workspaces, self.sources)
 
     async def context(self, run: Run) -> RunContext:
         """What a run is worked on with."""
@@ -113,15 +113,14 @@ class Worker:
         try:
             await self._attempt(ctx, adopted=adopted)
         except LeaseLost as lost:
-            _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+            await self._refused(ctx, lost)
         except StoreFailed as failure:
             # Nothing is lost: the run keeps its lease, its agent works on, and the engine takes it up again.
             _log.error("a run could not be stored", run_id=ctx.run.run_id, error=str(failure))
         except asyncio.CancelledError:
-            if ctx.stop is Stop.CANCEL:
-                await self._end(ctx, RunState.CANCELLED, CANCELLED)
+            await self._interrupted(ctx)
         except _Lost as lost:
-            await self._lost(ctx, str(lost), excused=lost.excused)
+            await self.lose(ctx, str(lost), excused=lost.excused)
         except RunFailed as failed:
             await self._end(ctx, failed.state, failed.error)
         except AutopackError as error:
@@ -164,29 +163,26 @@ class Worker:
                 "BUDGET", f"The budget of the batch is used up: {over}. The run did not begin.", "Raise it, and retry."
             )
 
-    async def _start_from_needed(self, ctx: RunContext, source: git.Source, mirror: git.Mirror) -> None:
+    async def _start_from_needed(self, ctx: RunContext, mirror: git.Mirror) -> None:
         """A run that needs others starts from their commits."""
         if not ctx.run.spec.needs:
             return
         heads = await self.store.heads(ctx.run.batch_id, ctx.run.spec.needs)
         commits = [heads[name] for name in ctx.run.spec.needs]
         for commit in commits:
-            await self.mirrors.ensure(source, commit)
+            await self.sources.mirror_of(ctx.run, ctx.batch.repository, commit)
         message = f"Merge {', '.join(ctx.run.spec.needs)} for {ctx.run.name}"
         await ctx.move_base(await git.join_commits(mirror, commits, message, IDENTITY))
 
     async def _prepare(self, ctx: RunContext) -> _Prepared:
         async with ctx.phase("prepare"):
-            source = await git.open_source(Path(ctx.batch.repository), APPROVED)
-            mirror = await self.mirrors.ensure(source, ctx.batch.base_commit)
-            await self._start_from_needed(ctx, source, mirror)
-            ctx.tree = await self.workspaces.create(
-                mirror,
-                ctx.run.base_commit,
-                ctx.run.branch,
-                self.layout.workspace(ctx.run),
-                self.layout.workspace_id(ctx.run),
-            )
+            mirror = await self.sources.mirror_of(ctx.run, ctx.batch.repository, ctx.batch.base_commit)
+            await self._start_from_needed(ctx, mirror)
+            at = (ctx.run.branch, self.layout.workspace(ctx.run), self.layout.workspace_id(ctx.run))
+            made = await self.sources.worktree(self.workspaces, mirror, ctx.run, ctx.batch.repository, at)
+            ctx.tree, warnings = made
+            for warning in warnings:
+                await ctx.warn("checkout", warning)
             await self._variables(ctx)
             detection = await detect(ctx)
             steps = await plan(ctx, detection)
@@ -276,12 +272,23 @@ class Worker:
         if isinstance(found, Outcome):
             await agents.report_agent(ctx, found)
             return found
+        if ctx.run.spec.http is not None:
+            return await self._remote(ctx, ctx.run.spec.http, watch)
         if found is None:
             context_file = Path(ctx.variables["AUTOPACK_CONTEXT_FILE"])
             command = agents.agent_command(ctx, ctx.variables["AUTOPACK_CONTEXT"], context_file)
             starts = await self.store.started(ctx.run.batch_id)
             found = await agents.start_agent(ctx, command, min(starts.values(), default=ctx.batch.create_time))
         return await agents.attend(ctx, found, watch, functools.partial(self._batch_usage, ctx))
+
+    async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
+        """An agent elsewhere; what it changed is then in the worktree. Begun by an earlier process, it is only asked."""
+        starts = await self.store.started(ctx.run.batch_id)
+        seconds = agents.time_left(ctx, None, min(starts.values(), default=ctx.batch.create_time))
+        remote = await open_remote(ctx, http, seconds)
+        outcome = await agents.attend(ctx, remote, watch, functools.partial(self._batch_usage, ctx))
+        await take_result(ctx, remote, outcome)
+        return outcome
 
     async def _batch_usage(self, ctx: RunContext) -> Usage:
         """What all runs of the batch have used so far."""
@@ -317,8 +324,7 @@ class Worker:
 
     async def _publish(self, ctx: RunContext) -> None:
         try:
-            source = await git.open_source(Path(ctx.batch.repository), APPROVED)
-            await self.mirrors.publish(ctx.worktree.mirror, ctx.run.branch, source)
+            await self.sources.publish(ctx.worktree.mirror, ctx.run, ctx.batch.repository)
         except AutopackError:
             ctx.keep_branch = True  # the work is done: whoever reads the error can still fetch it
             raise
@@ -343,9 +349,21 @@ class Worker:
             else:
                 await self._queue_again(ctx, error, again)
         except LeaseLost as lost:
-            _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+            await self._refused(ctx, lost)
         except (AutopackError, StoreFailed) as failure:
             _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
+
+    async def _refused(self, ctx: RunContext, lost: LeaseLost) -> None:
+        """What an attempt found out after somebody else had taken its run is not stored; that it came is."""
+        _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+        words = f"a late result of attempt {ctx.run.attempt} was refused: the run is not its any more"
+        event = make_event(
+            EventKind.WARNING, words, about="late", attempt=ctx.run.attempt, epoch=ctx.run.lease_epoch
+        )
+        try:
+            await self.store.note(ctx.run, event)
+        except AutopackError as error:
+            _log.warning("a late result could not be noted", run_id=ctx.run.run_id, error=str(error))
 
     @staticmethod
     def _may_repeat(ctx: RunContext, state: RunState) -> bool:
@@ -416,7 +434,9 @@ class Worker:
         ctx.environment_paths = prepared.environment_paths
         await self._variables(ctx)
         agent = None
-        if ctx.run.state is RunState.RUNNING and ctx.run.spec.mock is None:
+        if ctx.run.state is RunState.RUNNING and ctx.run.spec.http is not None:
+            await supervisor.end_all(ctx.directory)
+        elif ctx.run.state is RunState.RUNNING and ctx.run.spec.mock is None:
             agent = await agents.find_agent(ctx)
             if agent is None:
                 raise _Lost("The orchestrator ended, and the agent with it.")
@@ -427,8 +447,22 @@ class Worker:
         await ctx.event(EventKind.STATE, f"taken up after a restart: {what}", attempt=ctx.run.attempt)
         return prepared, agent
 
-    async def _lost(self, ctx: RunContext, why: str, *, excused: bool) -> None:
-        """Queue the next attempt of a run whose process is gone, or end it."""
+    async def _interrupted(self, ctx: RunContext) -> None:
+        match ctx.stop:
+            case Stop.CANCEL:
+                await self._end(ctx, RunState.CANCELLED, CANCELLED)
+            case Stop.RELEASE:
+                await self.lose(ctx, "Its worker was shut down.", excused=True)
+            case Stop.FENCED:  # whatever it would write is refused, or must be
+                await supervisor.end_all(ctx.directory)
+                await self._remove(ctx, keep_branch=False)
+
+    async def lose(self, ctx: RunContext, why: str, *, excused: bool = False) -> None:
+        """Queue the next attempt of a run whose process is gone, or end it.
+
+        Args:
+            excused: the attempt does not count against ``max_attempts``.
+        """
         ctx.ending = True
         if ctx.run.cancel_requested:
             await self._end(ctx, RunState.CANCELLED, CANCELLED)

@@ -1,5 +1,8 @@
 """Git for runs: sources, private mirrors, worktrees, and what a run changed."""
 
+from .access import Access, Credentials
+from .bundle import bundle_origin, bundle_refs, check_bundle
+from .apply import apply_patch
 from .capture import (
     Change,
     ChangeKind,
@@ -13,41 +16,62 @@ from .capture import (
     restore_paths,
     worktree_tree,
 )
+from .checkout import open_view
 from .command import GitError, GitResult, run_git
 from .history import commit_message, directories, own_commits, uncommitted
 from .join import join_commits
 from .lock import RepositoryLocks
 from .mirror import Mirror, Mirrors
 from .names import check_ref, worktree_name_problem
+from .origin import Origin
 from .records import Workspace
+from .remotes import Remote, Remotes, choose_ref, ref_not_found
 from .source import Source, open_source, resolve
+from .submodules import Fetch, Submodule, fill_submodules
+from .untracked import copy_untracked
 from .workspace import GcReport, Workspaces
 
 __all__ = [
+    "Access",
     "Change",
     "ChangeKind",
+    "Credentials",
+    "Fetch",
     "GcReport",
     "GitError",
     "GitResult",
     "Identity",
     "Mirror",
     "Mirrors",
+    "Origin",
+    "Remote",
+    "Remotes",
     "RepositoryLocks",
     "Source",
+    "Submodule",
     "Workspace",
     "Workspaces",
+    "apply_patch",
     "branch_tip",
+    "bundle_origin",
+    "bundle_refs",
     "changes",
+    "check_bundle",
     "check_ref",
+    "choose_ref",
     "commit",
     "commit_message",
     "commit_tree",
+    "copy_untracked",
     "directories",
+    "fill_submodules",
     "join_commits",
     "move_branch",
     "open_source",
+    "open_view",
     "own_commits",
     "patch",
+    "ref_not_found",
     "resolve",
     "restore_paths",
     "run_git",

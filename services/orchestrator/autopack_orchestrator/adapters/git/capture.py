@@ -20,6 +20,7 @@ from pathlib import Path
 
 from autopack_kit.errors import Aborted, FailedPrecondition
 
+from . import checkout
 from .command import GitError, GitResult, run_git
 from .mirror import Mirror
 from .records import Workspace
@@ -108,11 +109,16 @@ async def worktree_tree(workspace: Workspace, exclude: Sequence[str] = ()) -> st
     omitted = [f":(top,exclude){pattern}" for pattern in exclude]
     async with _private_index(workspace) as index:
         await _on_tree(workspace, index, "read-tree", "--reset", head)
+        if workspace.private:  # whatever the agent did with them, also in commits of its own
+            omitted += [f":(top,exclude,literal){name}" for name in workspace.private]
+            names = b"\0".join(map(os.fsencode, workspace.private)) + b"\0"
+            await _on_tree(workspace, index, "update-index", "--force-remove", "-z", "--stdin", stdin=names)
+        sparse = ("--sparse",) if workspace.checkout.sparse_paths else ()
         for attempt in range(1, ADD_ATTEMPTS + 1):
             try:
                 # On stdin: what preparing has left can be more names than a command line holds.
                 paths = b"\0".join(map(os.fsencode, (":/", *omitted)))
-                words = ("add", "--all", "--pathspec-from-file=-", "--pathspec-file-nul")
+                words = ("add", "--all", *sparse, "--pathspec-from-file=-", "--pathspec-file-nul")
                 await _on_tree(workspace, index, *words, stdin=paths)
                 break
             except GitError as error:
@@ -184,8 +190,9 @@ async def branch_tip(workspace: Workspace) -> str | None:
 async def commit(workspace: Workspace, tree: str, message: str, identity: Identity) -> str:
     """Commit ``tree`` on the run's branch and return the new tip.
 
-    The agent's own commits stay as history as long as they grow from the base commit; a history that it rewrote is
-    replaced by one commit on the base. A tip that already has this tree is left as it is.
+    The agent's own commits stay as history as long as they grow from the base commit; a history that it rewrote, or in
+    which it committed a private file, is replaced by one commit on the base. A tip that already has this tree is left
+    as it is.
 
     Raises:
         Aborted: BRANCH_MOVED.
@@ -194,13 +201,23 @@ async def commit(workspace: Workspace, tree: str, message: str, identity: Identi
     parent = workspace.base
     if tip is not None:
         words = ("merge-base", "--is-ancestor", workspace.base, tip)
-        if (await run_git(*words, git_dir=mirror.path, check=False)).returncode == 0:
+        grown = (await run_git(*words, git_dir=mirror.path, check=False)).returncode == 0
+        if grown and not await _touched(workspace, tip):
             parent = tip
     if parent == tip and (await run_git("rev-parse", f"{tip}^{{tree}}", git_dir=mirror.trusted)).text == tree:
         return parent
     sha = await commit_tree(mirror, tree, [parent], message, identity)
     await move_branch(mirror, workspace.branch, sha, tip)
     return sha
+
+
+async def _touched(workspace: Workspace, tip: str) -> bool:
+    """Whether a commit since the base has a private file."""
+    if not workspace.private:
+        return False
+    literal = [f":(top,literal){name}" for name in workspace.private]
+    words = ("rev-list", "--max-count=1", "--full-history", tip, f"^{workspace.base}", "--", *literal)
+    return bool((await run_git(*words, git_dir=workspace.mirror.path)).text)
 
 
 async def restore_paths(workspace: Workspace, paths: Iterable[str], to: str = "") -> None:
@@ -218,7 +235,8 @@ async def restore_paths(workspace: Workspace, paths: Iterable[str], to: str = ""
         await asyncio.to_thread(_delete, workspace.path, gone)
         back = [os.fsencode(path) for path in wanted if os.fsencode(path) in known]
         if back:
-            words = ("checkout-index", "--force", "-z", "--stdin")
+            also = ("--ignore-skip-worktree-bits",) if workspace.checkout.sparse_paths else ()
+            words = ("checkout-index", "--force", *also, "-z", "--stdin")
             await _on_tree(workspace, index, *words, stdin=b"\0".join(back) + b"\0")
 
 
@@ -269,9 +287,10 @@ async def _private_index(workspace: Workspace, keep: bool = True) -> AsyncIterat
 async def _on_tree(workspace: Workspace, index: Path, *words: str, stdin: bytes = b"") -> GitResult:
     return await run_git(
         *words,
-        git_dir=workspace.mirror.trusted,
+        git_dir=checkout.git_dir(workspace),
         work_tree=workspace.path,
         env={"GIT_INDEX_FILE": str(index)},
+        config=checkout.config(workspace),
         stdin=stdin,
         timeout_s=CAPTURE_TIMEOUT_S,
     )

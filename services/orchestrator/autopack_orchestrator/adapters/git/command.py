@@ -105,6 +105,7 @@ async def run_git(
     timeout_s: float = DEFAULT_TIMEOUT_S,
     max_output: int = DEFAULT_MAX_OUTPUT,
     pass_fd: int | None = None,
+    config: Sequence[str] = (),
 ) -> GitResult:
     """Run ``git <safe flags> <args>`` and return what it answered.
 
@@ -117,13 +118,14 @@ async def run_git(
             is where credentials and ``safe.directory`` are needed.
         check: raise :class:`GitError` unless the exit code is 0.
         pass_fd: a lock that the command inherits, so that it stays held until git has ended even if we are killed.
+        config: further ``name=value`` of configuration, which beat every file.
 
     Raises:
         GitError: see ``check``.
         DeadlineExceeded: GIT_TIMEOUT. ResourceExhausted: GIT_OUTPUT_TOO_LARGE. In both cases git and its helpers are
         dead.
     """
-    command = ["git", *_CONFIG]
+    command = ["git", *_CONFIG, *(word for flag in config for word in ("-c", flag))]
     command += [f"--git-dir={git_dir}"] if git_dir else []
     command += [f"--work-tree={work_tree}"] if work_tree else []
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}

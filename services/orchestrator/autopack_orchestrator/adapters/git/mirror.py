@@ -20,17 +20,19 @@ from pathlib import Path
 import structlog
 from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, NotFound
 
-from .command import run_git
+from .command import GitError, run_git
 from .lock import RepositoryLocks
+from .origin import Origin
 from .source import Source
 
-__all__ = ["Mirror", "Mirrors", "excludes"]
+__all__ = ["Mirror", "Mirrors", "excludes", "write_config"]
 
 TRANSFER_TIMEOUT_S = 3600.0  # a first copy of tens of gigabytes from a slow disk
 _TRANSFER = ("--quiet", "--no-write-fetch-head", "--no-tags", "--no-auto-maintenance", "--no-recurse-submodules")
 # An agent may have written `[remote "<path>"] uploadpack` or `[url] insteadOf` into the mirror's configuration.
 _UPLOAD_PACK = "--upload-pack=git-upload-pack"
 _ONLY_LOCAL = {"GIT_ALLOW_PROTOCOL": "file"}
+_REMOTE_NAMES = ("refs/remotes/origin", "refs/tags")
 _UNBORN = "refs/heads/autopack-none"  # HEAD of the mirror itself: no branch is ever "checked out" there
 _CONFIG = """[core]
 \trepositoryformatversion = {version}
@@ -60,6 +62,11 @@ class Mirror:
     lock: Path
 
     @property
+    def name(self) -> str:
+        """Its name below the directory of all mirrors."""
+        return self.path.stem
+
+    @property
     def records(self) -> Path:
         """Directory of what we know about each worktree."""
         return self.trusted / "records"
@@ -83,23 +90,30 @@ class Mirrors:
         self._root = root.resolve()
         self._locks = locks
 
-    def of(self, source: Source) -> Mirror:
+    def of(self, source: Source | Origin) -> Mirror:
         """Where the mirror of ``source`` is or will be; the path of its git directory is its identity."""
-        key = hashlib.sha256(os.fsencode(source.git_dir)).hexdigest()[:32]
-        return self._mirror(key)
+        return self._mirror(hashlib.sha256(_origin(source).identity).hexdigest()[:32])
+
+    async def find(self, name: str, sha: str) -> Mirror | None:
+        """The mirror of this name if it is here and has ``sha``: then its source is not needed any more."""
+        if not name:
+            return None
+        mirror = self._mirror(name)
+        return mirror if mirror.path.exists() and await mirror.sha(sha) else None
 
     def all(self) -> list[Mirror]:
         """Every mirror that exists."""
         return [self._mirror(path.stem) for path in sorted(self._root.glob("*.git"))]
 
-    async def ensure(self, source: Source, sha: str) -> Mirror:
+    async def ensure(self, source: Source | Origin, sha: str) -> Mirror:
         """The mirror of ``source`` with commit ``sha`` in it, pinned by ``refs/autopack/base/<sha>``; made or updated
         as needed.
 
         Raises:
-            GitError: the copy or fetch failed. Unavailable: REPOSITORY_BUSY.
+            GitError: the copy or fetch failed. Unavailable: REPOSITORY_BUSY. NotFound: COMMIT_NOT_FOUND.
         """
         mirror, pin = self.of(source), f"refs/autopack/base/{sha}"
+        source = _origin(source)
         if mirror.path.exists() and await mirror.sha(pin):
             return mirror
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -111,8 +125,7 @@ class Mirrors:
             if await mirror.sha(sha):
                 await run_git("update-ref", pin, sha, git_dir=mirror.path, pass_fd=lock)
                 return mirror
-            await self._fetch(source, mirror, lock, f"+{sha}:{pin}")
-            await self._refresh_names(source, mirror, lock)
+            await (self._fetch_remote if source.remote else self._fetch_local)(source, mirror, lock, sha)
         return mirror
 
     async def publish(self, mirror: Mirror, branch: str, source: Source) -> str:
@@ -154,18 +167,63 @@ class Mirrors:
             raise _branch_error(FailedPrecondition, branch, message, "PUBLISH_FAILED", remedy)
         return ours
 
+    async def _fetch_local(self, source: Origin, mirror: Mirror, lock: int, sha: str) -> None:
+        await self._fetch(source, mirror, lock, f"+{sha}:refs/autopack/base/{sha}")
+        await self._refresh_names(source, mirror, lock)
+
+    async def _fetch_remote(self, source: Origin, mirror: Mirror, lock: int, sha: str) -> None:
+        """Through the trusted directory: what an agent wrote into the mirror's configuration (``core.sshCommand``,
+        ``credential.helper``, ``http.proxy``) would otherwise run, or be told our secret."""
+        names = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+        try:
+            await self._transfer(source, mirror.trusted, lock, f"+{sha}:refs/autopack/fetched")
+        except GitError:  # a server need not give out commits by their id; where it does, names are a convenience
+            await self._transfer(source, mirror.trusted, lock, *names, options=("--prune",))
+        if await mirror.sha(sha) is None:
+            raise NotFound(
+                f"The commit {sha} is not on any branch or tag of {source.location}.",
+                reason="COMMIT_NOT_FOUND",
+                remedy="Push it to a branch there first, or name another one.",
+                metadata={"commit": sha},
+            )
+        await run_git("update-ref", f"refs/autopack/base/{sha}", sha, git_dir=mirror.path, pass_fd=lock)
+        try:
+            await self._transfer(source, mirror.trusted, lock, *names, options=("--prune",))
+            await _copy_names(mirror, lock)
+        except AutopackError as error:
+            _log.warning("mirror_names_not_refreshed", mirror=str(mirror.path), error=str(error))
+
+    async def _transfer(
+        self, source: Origin, git_dir: Path, lock: int, *refspecs: str, options: tuple[str, ...] = ()
+    ) -> None:
+        await run_git(
+            *("fetch", *_TRANSFER, *options, "--end-of-options", source.location, *refspecs),
+            git_dir=git_dir,
+            env=source.env,
+            config=source.config,
+            timeout_s=TRANSFER_TIMEOUT_S,
+            pass_fd=lock,
+        )
+
     def _mirror(self, key: str) -> Mirror:
         return Mirror(self._root / f"{key}.git", self._root / f"{key}.trusted", self._root / f"{key}.lock")
 
-    async def _clone(self, source: Source, mirror: Mirror, lock: int) -> None:
-        """Copy with hard-linked objects; it appears under its name only when complete."""
+    async def _clone(self, source: Origin, mirror: Mirror, lock: int) -> None:
+        """Copy, on one file system with hard-linked objects; it appears under its name only when complete."""
         for leftover in self._root.glob(f"{mirror.path.stem}.tmp-*"):  # of a clone that was killed: we hold the lock
             await asyncio.to_thread(shutil.rmtree, leftover)
         temporary = self._root / f"{mirror.path.stem}.tmp-{secrets.token_hex(4)}"
-        words = ("clone", "--quiet", "--bare", "--template=", _UPLOAD_PACK, str(source.git_dir), str(temporary))
-        await run_git(*words, env=_ONLY_LOCAL, user_config=True, timeout_s=TRANSFER_TIMEOUT_S, pass_fd=lock)
+        options = ("--quiet", "--bare", "--template=", _UPLOAD_PACK, "--end-of-options")
+        await run_git(
+            *("clone", *options, source.location, str(temporary)),
+            env=source.env,
+            config=source.config,
+            user_config=source.user_config,
+            timeout_s=TRANSFER_TIMEOUT_S,
+            pass_fd=lock,
+        )
         object_format = (await run_git("rev-parse", "--show-object-format", git_dir=temporary)).text
-        await asyncio.to_thread(_write_config, temporary, object_format, bare=True)
+        await asyncio.to_thread(write_config, temporary, object_format, bare=True)
         await self._set_names_aside(temporary)
         await asyncio.to_thread(_make_trusted, mirror, object_format)
         temporary.rename(mirror.path)
@@ -186,18 +244,18 @@ class Mirrors:
         if commands:
             await run_git("update-ref", "--stdin", git_dir=repository, stdin=commands)
 
-    async def _fetch(self, source: Source, mirror: Mirror, lock: int, *refspecs: str, prune: bool = False) -> None:
+    async def _fetch(self, source: Origin, mirror: Mirror, lock: int, *refspecs: str, prune: bool = False) -> None:
         options = (*_TRANSFER, _UPLOAD_PACK, "--update-shallow", *(["--prune"] if prune else []))
         await run_git(
-            *("fetch", *options, str(source.git_dir), *refspecs),
+            *("fetch", *options, source.location, *refspecs),
             git_dir=mirror.path,
-            env=_ONLY_LOCAL,
-            user_config=True,
+            env=source.env,
+            user_config=source.user_config,
             timeout_s=TRANSFER_TIMEOUT_S,
             pass_fd=lock,
         )
 
-    async def _refresh_names(self, source: Source, mirror: Mirror, lock: int) -> None:
+    async def _refresh_names(self, source: Origin, mirror: Mirror, lock: int) -> None:
         """Tags (version tools read them) and the user's branches. A convenience: the base commit is there already."""
         try:
             names = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
@@ -206,7 +264,26 @@ class Mirrors:
             _log.warning("mirror_names_not_refreshed", mirror=str(mirror.path), error=str(error))
 
 
-def _write_config(repository: Path, object_format: str, *, bare: bool) -> None:
+def _origin(source: Source | Origin) -> Origin:
+    if isinstance(source, Origin):
+        return source
+    return Origin(os.fsencode(source.git_dir), str(source.git_dir), _ONLY_LOCAL, user_config=True)
+
+
+async def _copy_names(mirror: Mirror, lock: int) -> None:
+    """The remote's branches and tags from the trusted directory to the mirror, where agents see them."""
+    words = ("for-each-ref", "--format=%(objectname) %(refname)", *_REMOTE_NAMES)
+    there, here = [
+        dict(line.split(b" ", 1)[::-1] for line in (await run_git(*words, git_dir=git_dir)).stdout.splitlines())
+        for git_dir in (mirror.trusted, mirror.path)
+    ]
+    commands = [b"update %s %s\n" % (name, sha) for name, sha in there.items() if here.get(name) != sha]
+    commands += [b"delete %s\n" % name for name in here if name not in there]
+    if commands:
+        await run_git("update-ref", "--stdin", git_dir=mirror.path, stdin=b"".join(commands), pass_fd=lock)
+
+
+def write_config(repository: Path, object_format: str, *, bare: bool) -> None:
     extensions = "" if object_format == "sha1" else f"[extensions]\n\tobjectFormat = {object_format}\n"
     text = _CONFIG.format(version=1 if extensions else 0, bare=str(bare).lower(), extensions=extensions)
     (repository / "config").write_text(text)
@@ -218,7 +295,7 @@ def _make_trusted(mirror: Mirror, object_format: str) -> None:
     mirror.records.mkdir(mode=0o700, parents=True, exist_ok=True)
     (mirror.trusted / "refs").mkdir(exist_ok=True)
     (mirror.trusted / "HEAD").write_text(f"ref: {_UNBORN}\n")
-    _write_config(mirror.trusted, object_format, bare=False)
+    write_config(mirror.trusted, object_format, bare=False)
     objects = mirror.trusted / "objects"
     if not objects.is_symlink():
         objects.symlink_to(mirror.path / "objects")

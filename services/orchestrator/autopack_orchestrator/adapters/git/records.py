@@ -9,12 +9,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import structlog
 from autopack_kit.errors import invalid_field
+
+from autopack_orchestrator.core.sources import WHOLE, Checkout
 
 from .mirror import Mirror
 from .names import worktree_name_problem
@@ -37,6 +40,8 @@ class Workspace:
         run_id: unique per worktree (a second attempt has its own).
         git_dir: its administrative directory below the mirror; None until git made it.
         ready: the checkout is complete; before that no agent has ever been in it.
+        checkout: what of the commit was checked out.
+        private: paths from the top that are never part of a result: untracked files of the user's that were copied.
     """
 
     mirror: Mirror
@@ -46,6 +51,8 @@ class Workspace:
     path: Path
     git_dir: Path | None = None
     ready: bool = False
+    checkout: Checkout = WHOLE
+    private: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if problem := worktree_name_problem(self.run_id):
@@ -61,6 +68,12 @@ class Workspace:
         return self.mirror.records / f"{self.run_id}.index"
 
     @property
+    def view(self) -> Path:
+        """A git directory of our own for this worktree alone: objects and configuration of the trusted one, and its own
+        HEAD, index and sparse patterns."""
+        return self.mirror.records / f"{self.run_id}.git"
+
+    @property
     def reason(self) -> str:
         """The reason with which git's worktree lock is held: our marker."""
         return f"{MARKER}{self.run_id}"
@@ -73,7 +86,7 @@ class Workspace:
         return 0.0
 
 
-def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
+def save(workspace: Workspace, **changes: Path | bool | tuple[str, ...]) -> Workspace:
     """Write the record atomically, with ``changes`` applied; returns the changed workspace.
 
     Not forced to disk, which would hold the event loop: a record that a power failure tore is set aside with a warning.
@@ -86,6 +99,9 @@ def save(workspace: Workspace, **changes: Path | bool) -> Workspace:
         "path": str(workspace.path),
         "git_dir": str(workspace.git_dir) if workspace.git_dir else None,
         "ready": workspace.ready,
+        "sparse_paths": workspace.checkout.sparse_paths,
+        "lfs": workspace.checkout.lfs,
+        "private": workspace.private,
     }
     temporary = workspace.record.with_suffix(f".tmp{os.getpid()}")
     temporary.write_text(json.dumps(content))
@@ -97,6 +113,7 @@ def forget(workspace: Workspace) -> None:
     """Delete the record and our index; the last step of a removal."""
     for path in workspace.mirror.records.glob(f"{workspace.run_id}.index*"):
         path.unlink(missing_ok=True)
+    shutil.rmtree(workspace.view, ignore_errors=True)
     workspace.record.unlink(missing_ok=True)
 
 
@@ -128,7 +145,12 @@ def _read(mirror: Mirror, record: Path) -> Workspace:
     content = json.loads(record.read_bytes())
     git_dir = Path(content["git_dir"]) if content["git_dir"] else None
     path = Path(content["path"])
-    return Workspace(mirror, record.stem, content["branch"], content["base"], path, git_dir, content["ready"])
+    checkout = Checkout(tuple(content.get("sparse_paths", ())), lfs=content.get("lfs", False))
+    return Workspace(
+        *(mirror, record.stem, content["branch"], content["base"], path, git_dir, content["ready"]),
+        checkout=checkout,
+        private=tuple(content.get("private", ())),
+    )
 
 
 def _set_aside(record: Path, error: Exception) -> None:

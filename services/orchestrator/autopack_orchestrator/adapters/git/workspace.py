@@ -18,15 +18,17 @@ from pathlib import Path
 import structlog
 from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, invalid_field
 
-from . import capture
+from autopack_orchestrator.core.sources import WHOLE, Checkout
+
+from . import capture, checkout
 from .command import GitError, run_git
 from .lock import RepositoryLocks
 from .mirror import Mirror
+from .origin import Origin
 from .records import Workspace, discard_torn, forget, list_workspaces, save
 
 __all__ = ["GcReport", "Workspaces"]
 
-CHECKOUT_TIMEOUT_S = 1800.0  # 100,000 files on a slow and busy disk
 ADD_ATTEMPTS = 4  # an agent may run `git worktree` itself beside us, outside of our lock
 REMOVE_ATTEMPTS = 50
 REMOVE_PAUSE_S = (
@@ -57,19 +59,30 @@ class Workspaces:
         self._locks = locks
         self._checkouts = asyncio.Semaphore(checkouts or os.cpu_count() or 1)
 
-    async def create(self, mirror: Mirror, sha: str, branch: str, path: Path, run_id: str) -> Workspace:
+    async def create(
+        self,
+        mirror: Mirror,
+        sha: str,
+        branch: str,
+        path: Path,
+        run_id: str,
+        options: Checkout = WHOLE,
+        lfs: Origin | None = None,
+    ) -> Workspace:
         """A worktree of commit ``sha`` at ``path`` (below our root, not existing) on the new ``branch``.
 
         When it fails, nothing is left: no directory, no branch, no record.
 
         Args:
             run_id: unique per worktree, valid as a name (see :func:`~.names.worktree_name_problem`).
+            options: sparse directories, and whether files in Git LFS are fetched; the rest is done by others.
+            lfs: where such files come from.
 
         Raises:
             AlreadyExists: BRANCH_EXISTS, WORKSPACE_EXISTS. InvalidArgument. GitError. Unavailable: REPOSITORY_BUSY.
         """
         path = self._inside(path)
-        workspace = Workspace(mirror, run_id, branch, sha, path)
+        workspace = Workspace(mirror, run_id, branch, sha, path, checkout=options)
         ours = False
         try:
             async with self._locks.hold(mirror.lock) as lock:
@@ -77,8 +90,9 @@ class Workspaces:
                 ours = True
                 workspace = save(workspace)
                 workspace = save(workspace, git_dir=await self._add(workspace, lock))
+                await checkout.prepare(workspace, lock)
             async with self._checkouts:
-                await self._checkout(workspace)
+                await checkout.write(workspace, lfs)
             return save(workspace, ready=True)
         except BaseException:
             if ours:
@@ -189,18 +203,6 @@ class Workspaces:
             await run_git(*words_delete, git_dir=workspace.mirror.path, pass_fd=lock)
         link = (workspace.path / ".git").read_text()
         return Path(link.removeprefix("gitdir: ").strip())
-
-    async def _checkout(self, workspace: Workspace) -> None:
-        assert workspace.git_dir is not None
-        index = workspace.git_dir / "index"
-        await run_git(
-            *("read-tree", "-m", "-u", workspace.base),
-            git_dir=workspace.mirror.trusted,
-            work_tree=workspace.path,
-            env={"GIT_INDEX_FILE": str(index)},
-            timeout_s=CHECKOUT_TIMEOUT_S,
-        )
-        await asyncio.to_thread(shutil.copy2, index, workspace.index)
 
     def _inside(self, path: Path) -> Path:
         """``path`` if it lies below our root: the only place where directories are made and deleted."""
