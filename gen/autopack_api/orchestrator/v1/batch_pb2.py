@@ -28,7 +28,7 @@ from autopack_api.toolchain.v1 import toolchain_pb2 as autopack_dot_toolchain_do
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$autopack/orchestrator/v1/batch.proto\x12\x18\x61utopack.orchestrator.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a%autopack/intention/v1/intention.proto\x1a%autopack/toolchain/v1/toolchain.proto\x1a\x1egoogle/protobuf/duration.proto\"\xab\x04\n\tBatchSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x04path\x18\x02 \x01(\tH\x00\x12\x38\n\x06remote\x18\x08 \x01(\x0b\x32&.autopack.orchestrator.v1.RemoteSourceH\x00\x12\x13\n\tupload_id\x18\t \x01(\tH\x00\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12/\n\x04runs\x18\x04 \x03(\x0b\x32!.autopack.orchestrator.v1.RunSpec\x12\x1b\n\x13max_concurrent_runs\x18\x05 \x01(\x05\x12\x30\n\x06\x62udget\x18\x06 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x36\n\tisolation\x18\x07 \x01(\x0b\x32#.autopack.orchestrator.v1.Isolation\x12\x32\n\x07publish\x18\n \x01(\x0e\x32!.autopack.orchestrator.v1.Publish\x12\x34\n\x08\x63heckout\x18\x0b \x01(\x0b\x32\".autopack.orchestrator.v1.Checkout\x12\x10\n\x08priority\x18\x0c \x01(\x05\x12\x34\n\x05retry\x18\r \x01(\x0b\x32%.autopack.orchestrator.v1.RetryPolicy\x12\x30\n\rqueue_timeout\x18\x0e \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06source\"/\n\x0cRemoteSource\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\"r\n\x08\x43heckout\x12\x14\n\x0csparse_paths\x18\x01 \x03(\t\x12\x12\n\nsubmodules\x18\x02 \x01(\x08\x12\x0b\n\x03lfs\x18\x03 \x01(\x08\x12\x16\n\x0e\x63opy_untracked\x18\x04 \x03(\t\x12\x17\n\x0fworktreeinclude\x18\x05 \x01(\x08\"\xb6\x08\n\x07RunSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\tintention\x18\x02 \x01(\x0b\x32 .autopack.intention.v1.Intention\x12.\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\x1b.autopack.common.v1.CommandH\x00\x12\x36\n\x05\x61gent\x18\x04 \x01(\x0b\x32%.autopack.orchestrator.v1.AgentPresetH\x00\x12\x36\n\x04mock\x18\x05 \x01(\x0b\x32&.autopack.orchestrator.v1.MockExecutorH\x00\x12\x32\n\x07prepare\x18\x06 \x01(\x0e\x32!.autopack.orchestrator.v1.Prepare\x12,\n\x07install\x18\x07 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12-\n\x08validate\x18\x08 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12\x37\n\x0evalidate_kinds\x18\t \x03(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12\x1c\n\x14\x66\x61il_on_pre_existing\x18\n \x01(\x08\x12\x15\n\rno_mitigation\x18\x0b \x01(\x08\x12\x46\n\x12on_scope_violation\x18\x0c \x01(\x0e\x32*.autopack.orchestrator.v1.OnScopeViolation\x12\x33\n\x08on_drift\x18\r \x01(\x0e\x32!.autopack.orchestrator.v1.OnDrift\x12\x31\n\x0e\x64rift_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cstep_timeout\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x06\x62udget\x18\x11 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x30\n\x06\x64octor\x18\x12 \x01(\x0b\x32 .autopack.orchestrator.v1.Doctor\x12\x14\n\x0cmax_attempts\x18\x13 \x01(\x05\x12\x10\n\x08pass_env\x18\x14 \x03(\t\x12\x30\n\x06limits\x18\x15 \x01(\x0b\x32 .autopack.orchestrator.v1.Limits\x12/\n\x0cidle_timeout\x18\x16 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fprepare_timeout\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05needs\x18\x18 \x03(\tB\n\n\x08\x65xecutor\"\xb6\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12-\n\x02on\x18\x02 \x03(\x0e\x32!.autopack.orchestrator.v1.RetryOn\x12\x32\n\x0finitial_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\".\n\x0b\x41gentPreset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x03(\t\"_\n\x0cMockExecutor\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x14\n\x0c\x66\x61ilure_rate\x18\x02 \x01(\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x06\x42udget\x12\x17\n\nmax_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11max_cost_microusd\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x30\n\rmax_wall_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_max_tokensB\x14\n\x12_max_cost_microusd\"I\n\x06\x44octor\x12,\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x11\n\tmax_calls\x18\x02 \x01(\x05\"s\n\tIsolation\x12\x32\n\x07sandbox\x18\x01 \x01(\x0e\x32!.autopack.orchestrator.v1.Sandbox\x12\x32\n\x07network\x18\x02 \x01(\x0e\x32!.autopack.orchestrator.v1.Network\"\xfb\x01\n\x06Limits\x12\x1d\n\x10max_memory_bytes\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmax_processes\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0emax_file_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0emax_open_files\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12/\n\x0cmax_cpu_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x13\n\x11_max_memory_bytesB\x10\n\x0e_max_processesB\x11\n\x0f_max_file_bytesB\x11\n\x0f_max_open_files*Y\n\x07Publish\x12\x17\n\x13PUBLISH_UNSPECIFIED\x10\x00\x12\x10\n\x0cPUBLISH_NONE\x10\x01\x12\x11\n\rPUBLISH_LOCAL\x10\x02\x12\x10\n\x0cPUBLISH_PUSH\x10\x03*\\\n\x07Sandbox\x12\x17\n\x13SANDBOX_UNSPECIFIED\x10\x00\x12\x10\n\x0cSANDBOX_AUTO\x10\x01\x12\x14\n\x10SANDBOX_REQUIRED\x10\x02\x12\x10\n\x0cSANDBOX_NONE\x10\x03*C\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x0e\n\nNETWORK_ON\x10\x01\x12\x0f\n\x0bNETWORK_OFF\x10\x02*F\n\x07Prepare\x12\x17\n\x13PREPARE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPREPARE_AUTO\x10\x01\x12\x10\n\x0cPREPARE_NONE\x10\x02*\xbb\x01\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x11\n\rRETRY_ON_LOST\x10\x01\x12\x16\n\x12RETRY_ON_TIMED_OUT\x10\x02\x12\x13\n\x0fRETRY_ON_FAILED\x10\x03\x12\x19\n\x15RETRY_ON_AGENT_FAILED\x10\x04\x12\x1b\n\x17RETRY_ON_PREPARE_FAILED\x10\x05\x12\x1e\n\x1aRETRY_ON_VALIDATION_FAILED\x10\x06*r\n\x10OnScopeViolation\x12\"\n\x1eON_SCOPE_VIOLATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19ON_SCOPE_VIOLATION_REVERT\x10\x01\x12\x1b\n\x17ON_SCOPE_VIOLATION_FAIL\x10\x02*I\n\x07OnDrift\x12\x18\n\x14ON_DRIFT_UNSPECIFIED\x10\x00\x12\x11\n\rON_DRIFT_WARN\x10\x01\x12\x11\n\rON_DRIFT_STOP\x10\x02\x42Q\n\x1c\x64\x65v.autopack.orchestrator.v1P\x01Z/autopack.dev/api/orchestrator/v1;orchestratorv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$autopack/orchestrator/v1/batch.proto\x12\x18\x61utopack.orchestrator.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a%autopack/intention/v1/intention.proto\x1a%autopack/toolchain/v1/toolchain.proto\x1a\x1egoogle/protobuf/duration.proto\"\xab\x04\n\tBatchSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x04path\x18\x02 \x01(\tH\x00\x12\x38\n\x06remote\x18\x08 \x01(\x0b\x32&.autopack.orchestrator.v1.RemoteSourceH\x00\x12\x13\n\tupload_id\x18\t \x01(\tH\x00\x12\x0b\n\x03ref\x18\x03 \x01(\t\x12/\n\x04runs\x18\x04 \x03(\x0b\x32!.autopack.orchestrator.v1.RunSpec\x12\x1b\n\x13max_concurrent_runs\x18\x05 \x01(\x05\x12\x30\n\x06\x62udget\x18\x06 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x36\n\tisolation\x18\x07 \x01(\x0b\x32#.autopack.orchestrator.v1.Isolation\x12\x32\n\x07publish\x18\n \x01(\x0e\x32!.autopack.orchestrator.v1.Publish\x12\x34\n\x08\x63heckout\x18\x0b \x01(\x0b\x32\".autopack.orchestrator.v1.Checkout\x12\x10\n\x08priority\x18\x0c \x01(\x05\x12\x34\n\x05retry\x18\r \x01(\x0b\x32%.autopack.orchestrator.v1.RetryPolicy\x12\x30\n\rqueue_timeout\x18\x0e \x01(\x0b\x32\x19.google.protobuf.DurationB\x08\n\x06source\"/\n\x0cRemoteSource\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x12\n\ncredential\x18\x02 \x01(\t\"r\n\x08\x43heckout\x12\x14\n\x0csparse_paths\x18\x01 \x03(\t\x12\x12\n\nsubmodules\x18\x02 \x01(\x08\x12\x0b\n\x03lfs\x18\x03 \x01(\x08\x12\x16\n\x0e\x63opy_untracked\x18\x04 \x03(\t\x12\x17\n\x0fworktreeinclude\x18\x05 \x01(\x08\"\xee\x08\n\x07RunSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x33\n\tintention\x18\x02 \x01(\x0b\x32 .autopack.intention.v1.Intention\x12.\n\x07\x63ommand\x18\x03 \x01(\x0b\x32\x1b.autopack.common.v1.CommandH\x00\x12\x36\n\x05\x61gent\x18\x04 \x01(\x0b\x32%.autopack.orchestrator.v1.AgentPresetH\x00\x12\x36\n\x04mock\x18\x05 \x01(\x0b\x32&.autopack.orchestrator.v1.MockExecutorH\x00\x12\x36\n\x04http\x18\x19 \x01(\x0b\x32&.autopack.orchestrator.v1.HttpExecutorH\x00\x12\x32\n\x07prepare\x18\x06 \x01(\x0e\x32!.autopack.orchestrator.v1.Prepare\x12,\n\x07install\x18\x07 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12-\n\x08validate\x18\x08 \x03(\x0b\x32\x1b.autopack.common.v1.Command\x12\x37\n\x0evalidate_kinds\x18\t \x03(\x0e\x32\x1f.autopack.toolchain.v1.StepKind\x12\x1c\n\x14\x66\x61il_on_pre_existing\x18\n \x01(\x08\x12\x15\n\rno_mitigation\x18\x0b \x01(\x08\x12\x46\n\x12on_scope_violation\x18\x0c \x01(\x0e\x32*.autopack.orchestrator.v1.OnScopeViolation\x12\x33\n\x08on_drift\x18\r \x01(\x0e\x32!.autopack.orchestrator.v1.OnDrift\x12\x31\n\x0e\x64rift_interval\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x07timeout\x18\x0f \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cstep_timeout\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x06\x62udget\x18\x11 \x01(\x0b\x32 .autopack.orchestrator.v1.Budget\x12\x30\n\x06\x64octor\x18\x12 \x01(\x0b\x32 .autopack.orchestrator.v1.Doctor\x12\x14\n\x0cmax_attempts\x18\x13 \x01(\x05\x12\x10\n\x08pass_env\x18\x14 \x03(\t\x12\x30\n\x06limits\x18\x15 \x01(\x0b\x32 .autopack.orchestrator.v1.Limits\x12/\n\x0cidle_timeout\x18\x16 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0fprepare_timeout\x18\x17 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05needs\x18\x18 \x03(\tB\n\n\x08\x65xecutor\"\xb6\x01\n\x0bRetryPolicy\x12\x14\n\x0cmax_attempts\x18\x01 \x01(\x05\x12-\n\x02on\x18\x02 \x03(\x0e\x32!.autopack.orchestrator.v1.RetryOn\x12\x32\n\x0finitial_backoff\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0bmax_backoff\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\".\n\x0b\x41gentPreset\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\targuments\x18\x02 \x03(\t\"\xad\x02\n\x0cHttpExecutor\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x44\n\x07headers\x18\x02 \x03(\x0b\x32\x33.autopack.orchestrator.v1.HttpExecutor.HeadersEntry\x12\x30\n\rpoll_interval\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11max_poll_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x32\n\x0frequest_timeout\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"_\n\x0cMockExecutor\x12\x0c\n\x04seed\x18\x01 \x01(\x03\x12\x14\n\x0c\x66\x61ilure_rate\x18\x02 \x01(\x01\x12+\n\x08\x64uration\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x98\x01\n\x06\x42udget\x12\x17\n\nmax_tokens\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1e\n\x11max_cost_microusd\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x30\n\rmax_wall_time\x18\x03 \x01(\x0b\x32\x19.google.protobuf.DurationB\r\n\x0b_max_tokensB\x14\n\x12_max_cost_microusd\"I\n\x06\x44octor\x12,\n\x07\x63ommand\x18\x01 \x01(\x0b\x32\x1b.autopack.common.v1.Command\x12\x11\n\tmax_calls\x18\x02 \x01(\x05\"s\n\tIsolation\x12\x32\n\x07sandbox\x18\x01 \x01(\x0e\x32!.autopack.orchestrator.v1.Sandbox\x12\x32\n\x07network\x18\x02 \x01(\x0e\x32!.autopack.orchestrator.v1.Network\"\xfb\x01\n\x06Limits\x12\x1d\n\x10max_memory_bytes\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x1a\n\rmax_processes\x18\x02 \x01(\x05H\x01\x88\x01\x01\x12\x1b\n\x0emax_file_bytes\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1b\n\x0emax_open_files\x18\x04 \x01(\x05H\x03\x88\x01\x01\x12/\n\x0cmax_cpu_time\x18\x05 \x01(\x0b\x32\x19.google.protobuf.DurationB\x13\n\x11_max_memory_bytesB\x10\n\x0e_max_processesB\x11\n\x0f_max_file_bytesB\x11\n\x0f_max_open_files*Y\n\x07Publish\x12\x17\n\x13PUBLISH_UNSPECIFIED\x10\x00\x12\x10\n\x0cPUBLISH_NONE\x10\x01\x12\x11\n\rPUBLISH_LOCAL\x10\x02\x12\x10\n\x0cPUBLISH_PUSH\x10\x03*\\\n\x07Sandbox\x12\x17\n\x13SANDBOX_UNSPECIFIED\x10\x00\x12\x10\n\x0cSANDBOX_AUTO\x10\x01\x12\x14\n\x10SANDBOX_REQUIRED\x10\x02\x12\x10\n\x0cSANDBOX_NONE\x10\x03*C\n\x07Network\x12\x17\n\x13NETWORK_UNSPECIFIED\x10\x00\x12\x0e\n\nNETWORK_ON\x10\x01\x12\x0f\n\x0bNETWORK_OFF\x10\x02*F\n\x07Prepare\x12\x17\n\x13PREPARE_UNSPECIFIED\x10\x00\x12\x10\n\x0cPREPARE_AUTO\x10\x01\x12\x10\n\x0cPREPARE_NONE\x10\x02*\xbb\x01\n\x07RetryOn\x12\x18\n\x14RETRY_ON_UNSPECIFIED\x10\x00\x12\x11\n\rRETRY_ON_LOST\x10\x01\x12\x16\n\x12RETRY_ON_TIMED_OUT\x10\x02\x12\x13\n\x0fRETRY_ON_FAILED\x10\x03\x12\x19\n\x15RETRY_ON_AGENT_FAILED\x10\x04\x12\x1b\n\x17RETRY_ON_PREPARE_FAILED\x10\x05\x12\x1e\n\x1aRETRY_ON_VALIDATION_FAILED\x10\x06*r\n\x10OnScopeViolation\x12\"\n\x1eON_SCOPE_VIOLATION_UNSPECIFIED\x10\x00\x12\x1d\n\x19ON_SCOPE_VIOLATION_REVERT\x10\x01\x12\x1b\n\x17ON_SCOPE_VIOLATION_FAIL\x10\x02*I\n\x07OnDrift\x12\x18\n\x14ON_DRIFT_UNSPECIFIED\x10\x00\x12\x11\n\rON_DRIFT_WARN\x10\x01\x12\x11\n\rON_DRIFT_STOP\x10\x02\x42Q\n\x1c\x64\x65v.autopack.orchestrator.v1P\x01Z/autopack.dev/api/orchestrator/v1;orchestratorv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,20 +36,22 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'autopack.orchestrator.v1.ba
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034dev.autopack.orchestrator.v1P\001Z/autopack.dev/api/orchestrator/v1;orchestratorv1'
-  _globals['_PUBLISH']._serialized_start=2944
-  _globals['_PUBLISH']._serialized_end=3033
-  _globals['_SANDBOX']._serialized_start=3035
-  _globals['_SANDBOX']._serialized_end=3127
-  _globals['_NETWORK']._serialized_start=3129
-  _globals['_NETWORK']._serialized_end=3196
-  _globals['_PREPARE']._serialized_start=3198
-  _globals['_PREPARE']._serialized_end=3268
-  _globals['_RETRYON']._serialized_start=3271
-  _globals['_RETRYON']._serialized_end=3458
-  _globals['_ONSCOPEVIOLATION']._serialized_start=3460
-  _globals['_ONSCOPEVIOLATION']._serialized_end=3574
-  _globals['_ONDRIFT']._serialized_start=3576
-  _globals['_ONDRIFT']._serialized_end=3649
+  _globals['_HTTPEXECUTOR_HEADERSENTRY']._loaded_options = None
+  _globals['_HTTPEXECUTOR_HEADERSENTRY']._serialized_options = b'8\001'
+  _globals['_PUBLISH']._serialized_start=3304
+  _globals['_PUBLISH']._serialized_end=3393
+  _globals['_SANDBOX']._serialized_start=3395
+  _globals['_SANDBOX']._serialized_end=3487
+  _globals['_NETWORK']._serialized_start=3489
+  _globals['_NETWORK']._serialized_end=3556
+  _globals['_PREPARE']._serialized_start=3558
+  _globals['_PREPARE']._serialized_end=3628
+  _globals['_RETRYON']._serialized_start=3631
+  _globals['_RETRYON']._serialized_end=3818
+  _globals['_ONSCOPEVIOLATION']._serialized_start=3820
+  _globals['_ONSCOPEVIOLATION']._serialized_end=3934
+  _globals['_ONDRIFT']._serialized_start=3936
+  _globals['_ONDRIFT']._serialized_end=4009
   _globals['_BATCHSPEC']._serialized_start=210
   _globals['_BATCHSPEC']._serialized_end=765
   _globals['_REMOTESOURCE']._serialized_start=767
@@ -57,19 +59,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CHECKOUT']._serialized_start=816
   _globals['_CHECKOUT']._serialized_end=930
   _globals['_RUNSPEC']._serialized_start=933
-  _globals['_RUNSPEC']._serialized_end=2011
-  _globals['_RETRYPOLICY']._serialized_start=2014
-  _globals['_RETRYPOLICY']._serialized_end=2196
-  _globals['_AGENTPRESET']._serialized_start=2198
-  _globals['_AGENTPRESET']._serialized_end=2244
-  _globals['_MOCKEXECUTOR']._serialized_start=2246
-  _globals['_MOCKEXECUTOR']._serialized_end=2341
-  _globals['_BUDGET']._serialized_start=2344
-  _globals['_BUDGET']._serialized_end=2496
-  _globals['_DOCTOR']._serialized_start=2498
-  _globals['_DOCTOR']._serialized_end=2571
-  _globals['_ISOLATION']._serialized_start=2573
-  _globals['_ISOLATION']._serialized_end=2688
-  _globals['_LIMITS']._serialized_start=2691
-  _globals['_LIMITS']._serialized_end=2942
+  _globals['_RUNSPEC']._serialized_end=2067
+  _globals['_RETRYPOLICY']._serialized_start=2070
+  _globals['_RETRYPOLICY']._serialized_end=2252
+  _globals['_AGENTPRESET']._serialized_start=2254
+  _globals['_AGENTPRESET']._serialized_end=2300
+  _globals['_HTTPEXECUTOR']._serialized_start=2303
+  _globals['_HTTPEXECUTOR']._serialized_end=2604
+  _globals['_HTTPEXECUTOR_HEADERSENTRY']._serialized_start=2558
+  _globals['_HTTPEXECUTOR_HEADERSENTRY']._serialized_end=2604
+  _globals['_MOCKEXECUTOR']._serialized_start=2606
+  _globals['_MOCKEXECUTOR']._serialized_end=2701
+  _globals['_BUDGET']._serialized_start=2704
+  _globals['_BUDGET']._serialized_end=2856
+  _globals['_DOCTOR']._serialized_start=2858
+  _globals['_DOCTOR']._serialized_end=2931
+  _globals['_ISOLATION']._serialized_start=2933
+  _globals['_ISOLATION']._serialized_end=3048
+  _globals['_LIMITS']._serialized_start=3051
+  _globals['_LIMITS']._serialized_end=3302
 # @@protoc_insertion_point(module_scope)

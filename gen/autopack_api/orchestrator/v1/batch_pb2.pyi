@@ -400,6 +400,7 @@ class RunSpec(_message.Message):
     COMMAND_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
     MOCK_FIELD_NUMBER: _builtins.int
+    HTTP_FIELD_NUMBER: _builtins.int
     PREPARE_FIELD_NUMBER: _builtins.int
     INSTALL_FIELD_NUMBER: _builtins.int
     VALIDATE_FIELD_NUMBER: _builtins.int
@@ -448,6 +449,10 @@ class RunSpec(_message.Message):
     @_builtins.property
     def mock(self) -> Global___MockExecutor:
         """A seeded imitation, for tests."""
+
+    @_builtins.property
+    def http(self) -> Global___HttpExecutor:
+        """An agent on a server elsewhere."""
 
     @_builtins.property
     def install(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Command]:
@@ -513,6 +518,7 @@ class RunSpec(_message.Message):
         command: _common_pb2.Command | None = ...,
         agent: Global___AgentPreset | None = ...,
         mock: Global___MockExecutor | None = ...,
+        http: Global___HttpExecutor | None = ...,
         prepare: Global___Prepare.ValueType = ...,
         install: _abc.Iterable[_common_pb2.Command] | None = ...,
         validate: _abc.Iterable[_common_pb2.Command] | None = ...,
@@ -533,11 +539,11 @@ class RunSpec(_message.Message):
         prepare_timeout: _duration_pb2.Duration | None = ...,
         needs: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "idle_timeout", b"idle_timeout", "intention", b"intention", "limits", b"limits", "mock", b"mock", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "http", b"http", "idle_timeout", b"idle_timeout", "intention", b"intention", "limits", b"limits", "mock", b"mock", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "idle_timeout", b"idle_timeout", "install", b"install", "intention", b"intention", "limits", b"limits", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "http", b"http", "idle_timeout", b"idle_timeout", "install", b"install", "intention", b"intention", "limits", b"limits", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_executor: _TypeAlias = _typing.Literal["command", "agent", "mock"]  # noqa: Y015
+    _WhichOneofReturnType_executor: _TypeAlias = _typing.Literal["command", "agent", "mock", "http"]  # noqa: Y015
     _WhichOneofArgType_executor: _TypeAlias = _typing.Literal["executor", b"executor"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_executor) -> _WhichOneofReturnType_executor | None: ...
 
@@ -612,6 +618,78 @@ class AgentPreset(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AgentPreset: _TypeAlias = AgentPreset  # noqa: Y015
+
+@_typing.final
+class HttpExecutor(_message.Message):
+    """An agent behind HTTP: POST {url}/runs/{id}/execute begins it, GET {url}/runs/{id}/status tells how it is and at the end what it
+    changed, DELETE {url}/runs/{id} ends it. The orchestrator's README has the contract. `timeout` of the run holds for it too.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class HeadersEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    URL_FIELD_NUMBER: _builtins.int
+    HEADERS_FIELD_NUMBER: _builtins.int
+    POLL_INTERVAL_FIELD_NUMBER: _builtins.int
+    MAX_POLL_INTERVAL_FIELD_NUMBER: _builtins.int
+    REQUEST_TIMEOUT_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """"https://host/path", of a host that the orchestrator allows (AUTOPACK_ORCHESTRATOR_HTTP_HOSTS); http:// to its own machine only.
+    Without user, password, query. At most 2,048 bytes. Redirects are not followed.
+    """
+    @_builtins.property
+    def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Headers of every request: name -> name of a credential of the orchestrator's, whose file holds the whole value, for example
+        "Bearer ...". Values themselves are never part of a batch. At most 20.
+        """
+
+    @_builtins.property
+    def poll_interval(self) -> _duration_pb2.Duration:
+        """Pause before the second question; doubled each time. Default: 2 s. Minimum: 100 ms. Maximum: 1 h. All pauses +-20 %."""
+
+    @_builtins.property
+    def max_poll_interval(self) -> _duration_pb2.Duration:
+        """Longest pause. Default: 30 s. Maximum: 1 h. What Retry-After asks for is waited in any case."""
+
+    @_builtins.property
+    def request_timeout(self) -> _duration_pb2.Duration:
+        """Time of one request and its answer; one that takes longer is repeated. Default: 30 s. Minimum: 100 ms. Maximum: 10 min."""
+
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+        headers: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        poll_interval: _duration_pb2.Duration | None = ...,
+        max_poll_interval: _duration_pb2.Duration | None = ...,
+        request_timeout: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["max_poll_interval", b"max_poll_interval", "poll_interval", b"poll_interval", "request_timeout", b"request_timeout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["headers", b"headers", "max_poll_interval", b"max_poll_interval", "poll_interval", b"poll_interval", "request_timeout", b"request_timeout", "url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HttpExecutor: _TypeAlias = HttpExecutor  # noqa: Y015
 
 @_typing.final
 class MockExecutor(_message.Message):

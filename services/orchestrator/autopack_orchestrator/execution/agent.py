@@ -20,8 +20,16 @@ from autopack_orchestrator.core.agents import overloaded
 from autopack_orchestrator.core.judge import Usage, over_budget
 from autopack_orchestrator.core.model import EventKind, MockExecutor, OnDrift, RunState
 from autopack_orchestrator.core.retry import OVERLOADED
+from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.capture import has_changes
-from autopack_orchestrator.execution.commands import Finished, finish_or_leave, launch, log_header, read_tail
+from autopack_orchestrator.execution.commands import (
+    AtWork,
+    Finished,
+    finish_or_leave,
+    launch,
+    log_header,
+    read_tail,
+)
 from autopack_orchestrator.execution.context import RunContext, make_event
 from autopack_orchestrator.execution.drift import DriftWatch
 
@@ -64,15 +72,15 @@ async def start_agent(ctx: RunContext, command: Command, batch_start: datetime) 
         batch_start: when the first run of the batch began.
     """
     await asyncio.to_thread(log_header, ctx, AGENT, command)
-    seconds = _time_left(ctx, command, batch_start)
+    seconds = time_left(ctx, command, batch_start)
     idle = ctx.run.spec.idle_timeout.total_seconds() if ctx.run.spec.idle_timeout is not None else 0.0
     return await launch(ctx, AGENT, replace(command, timeout=None), timeout_s=seconds, idle_timeout_s=idle)
 
 
-def _time_left(ctx: RunContext, command: Command, batch_start: datetime) -> float:
+def time_left(ctx: RunContext, command: Command | None, batch_start: datetime) -> float:
     """Seconds that the agent may take: the shortest of its own timeout, the run's, and what is left of wall times."""
     limits = [ctx.run.spec.timeout]
-    if command.timeout is not None:
+    if command is not None and command.timeout is not None:
         limits.append(command.timeout)
     for budget, start in ((ctx.run.spec.budget, ctx.run.start_time), (ctx.batch.budget, batch_start)):
         if budget.max_wall_time is not None and start is not None:
@@ -108,7 +116,7 @@ class _Ending:
             self.reason, self.message = reason, message
 
 
-async def attend(ctx: RunContext, handle: Handle, watch: DriftWatch, batch_usage: BatchUsage) -> Outcome:
+async def attend(ctx: RunContext, handle: AtWork, watch: DriftWatch, batch_usage: BatchUsage) -> Outcome:
     """Wait for the agent while its drift and its budget are watched; report how it ended.
 
     Raises:
@@ -213,7 +221,8 @@ def check_agent(ctx: RunContext, outcome: Outcome) -> None:
                 "Check that the program is installed and on the PATH of the orchestrator.",
             )
         case _:
-            raise ctx.fail("AGENT_FAILED", f"The agent {words}.", f"See `autopack runs log {ctx.run.run_id}`.")
+            why = f": {clean(outcome.error)}" if outcome.error and outcome.reason is Reason.EXITED else ""
+            raise ctx.fail("AGENT_FAILED", f"The agent {words}{why}.", f"See `autopack runs log {ctx.run.run_id}`.")
 
 
 async def run_mock(ctx: RunContext, mock: MockExecutor) -> Outcome:
@@ -230,7 +239,7 @@ async def run_mock(ctx: RunContext, mock: MockExecutor) -> Outcome:
     return Outcome(Reason.EXITED, exit_code=0, duration_s=seconds)
 
 
-async def _watch_drift(ctx: RunContext, handle: Handle, watch: DriftWatch, ending: _Ending) -> None:
+async def _watch_drift(ctx: RunContext, handle: AtWork, watch: DriftWatch, ending: _Ending) -> None:
     while True:
         await asyncio.sleep(ctx.run.spec.drift_interval.total_seconds())
         verdict = await watch.look(ctx, final=False)
@@ -240,7 +249,7 @@ async def _watch_drift(ctx: RunContext, handle: Handle, watch: DriftWatch, endin
             return
 
 
-async def _watch_budget(ctx: RunContext, handle: Handle, batch_usage: BatchUsage, ending: _Ending) -> None:
+async def _watch_budget(ctx: RunContext, handle: AtWork, batch_usage: BatchUsage, ending: _Ending) -> None:
     while True:
         try:
             used = await ctx.peers.usage(ctx.run.run_id)

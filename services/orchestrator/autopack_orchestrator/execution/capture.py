@@ -17,6 +17,7 @@ from autopack_orchestrator.execution.context import RunContext, make_event
 __all__ = [
     "Captured",
     "added_paths",
+    "back_to_base",
     "capture",
     "environment_paths",
     "has_changes",
@@ -64,6 +65,14 @@ async def capture(ctx: RunContext) -> Captured:
     changes = tuple(FileChange(c.status, clean(c.path), clean(c.old_path)) for c in captured.changes)
     await ctx.write(changes=changes[:MAX_CHANGES_STORED], tree_id=captured.tree)
     return captured
+
+
+async def back_to_base(ctx: RunContext) -> None:
+    """Put the worktree back to the base commit; the environments in it stay."""
+    found = (await _look(ctx)).changes
+    await git.restore_paths(
+        ctx.worktree, [path for change in found for path in (change.path, change.old_path) if path]
+    )
 
 
 async def restore_captured(ctx: RunContext) -> None:

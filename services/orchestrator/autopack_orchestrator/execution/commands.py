@@ -7,6 +7,7 @@ import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from autopack_kit.commands import Command
 
@@ -19,7 +20,19 @@ from autopack_orchestrator.execution.context import RunContext, Stop
 from autopack_orchestrator.execution.isolate import confine, confined_environment
 from autopack_orchestrator.execution.logs import open_plain
 
-__all__ = ["Finished", "execute", "finish_or_leave", "launch", "log_header", "log_path", "read_tail", "shown"]
+__all__ = [
+    "AtWork",
+    "Finished",
+    "execute",
+    "finish_or_leave",
+    "launch",
+    "log_header",
+    "log_line",
+    "log_path",
+    "log_text",
+    "read_tail",
+    "shown",
+]
 
 TAIL_BYTES = 1 << 20  # what Diagnose takes at most
 MAX_LINE = 500
@@ -149,7 +162,20 @@ async def finish(handle: Handle) -> Outcome:
         raise
 
 
-async def finish_or_leave(ctx: RunContext, handle: Handle) -> Outcome:
+class AtWork(Protocol):
+    """What is attended: a supervised command, or an agent elsewhere."""
+
+    async def wait(self) -> Outcome:
+        """Until it has ended; may be cancelled and called again."""
+
+    async def cancel(self) -> None:
+        """End it; :meth:`wait` then returns."""
+
+    async def detach(self) -> None:
+        """Leave it to itself, for whoever takes it up."""
+
+
+async def finish_or_leave(ctx: RunContext, handle: AtWork) -> Outcome:
     """As :func:`finish`, but what is interrupted because the run is handed off works on, for whoever takes it up."""
     try:
         return await handle.wait()
@@ -187,6 +213,12 @@ def log_header(ctx: RunContext, name: str, command: Command) -> int:
     """Write a line that announces a command; returns where its output will begin."""
     place = "" if command.cwd in ("", ".") else f" (in {command.cwd})"
     return log_line(ctx, f"{name}: {shown(command)}{place}")
+
+
+def log_text(ctx: RunContext, text: str) -> None:
+    """Write what an agent elsewhere printed. Blocking."""
+    with open_plain(log_path(ctx), append=True) as file:
+        file.write(text.encode(errors="replace") + (b"" if text.endswith("\n") else b"\n"))
 
 
 def log_line(ctx: RunContext, text: str) -> int:

@@ -42,6 +42,7 @@ from autopack_orchestrator.execution.heal import Healer
 from autopack_orchestrator.execution.isolate import clean_up
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
+from autopack_orchestrator.execution.remote import open_remote, take_result
 from autopack_orchestrator.execution.sources import Sources
 from autopack_orchestrator.execution.remote import open_remote, take_result
 from autopack_orchestrator.execution.validate import Validation
@@ -283,6 +284,15 @@ class Worker:
 
     async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
         """An agent elsewhere; what it changed is then in the worktree. Begun by an earlier process, it is only asked."""
+        starts = await self.store.started(ctx.run.batch_id)
+        seconds = agents.time_left(ctx, None, min(starts.values(), default=ctx.batch.create_time))
+        remote = await open_remote(ctx, http, seconds)
+        outcome = await agents.attend(ctx, remote, watch, functools.partial(self._batch_usage, ctx))
+        await take_result(ctx, remote, outcome)
+        return outcome
+
+    async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
+        """An agent elsewhere, whose changes are then in the worktree. One that was begun before is only asked."""
         starts = await self.store.started(ctx.run.batch_id)
         seconds = agents.time_left(ctx, None, min(starts.values(), default=ctx.batch.create_time))
         remote = await open_remote(ctx, http, seconds)
