@@ -84,9 +84,12 @@ class Finished:
 
     def _end(self) -> str:
         code, number = self.outcome.exit_code, self.outcome.signal
-        # In the sandbox a signal is an exit code, as in a shell.
-        why = _SIGNALS.get(number if number is not None else (code or 0) - SHELL_SIGNAL, "")
-        return (f"was ended by signal {number}" if number is not None else f"exited with code {code}") + why
+        if number is None and code is not None and SHELL_SIGNAL < code <= SHELL_SIGNAL + signal.SIGRTMAX:
+            number = code - SHELL_SIGNAL  # in the sandbox a signal is an exit code, as in a shell
+        if number is None:
+            return f"exited with code {code}"
+        how = f"was ended by signal {number}" if code is None else f"exited with code {code}, as after signal {number}"
+        return how + _SIGNALS.get(number, "")
 
 
 async def execute(ctx: RunContext, name: str, command: Command, *, timeout_s: float) -> Finished:

@@ -91,8 +91,8 @@ def confined_environment(host: Host, environment: Mapping[str, str]) -> dict[str
 
 async def clean_up(ctx: RunContext) -> None:
     """Remove the run's private home and temporary files."""
-    for name in ("tmp", "home"):
-        await asyncio.to_thread(discard, ctx.directory / name)
+    for path in (ctx.directory / "tmp", ctx.directory / "home", *ctx.directory.glob("git-*")):
+        await asyncio.to_thread(discard, path)
 
 
 def _words(ctx: RunContext, cwd: Path, files: tuple[Path, ...]) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ def _words(ctx: RunContext, cwd: Path, files: tuple[Path, ...]) -> tuple[str, ..
         home=home or (),
         hidden=host.hidden,
         readable=(*host.shown, *sorted(given), *files),
-        git=GitView(tree.mirror.path, tree.git_dir, tree.branch) if tree.git_dir is not None else None,
+        git=tree.git_dir and GitView(tree.mirror.path, tree.git_dir, tree.branch, directory / f"git-{tree.run_id}"),
         network=ctx.run.spec.isolation.network is Network.ON,
     )
     return words(host.sandbox, view, cwd)

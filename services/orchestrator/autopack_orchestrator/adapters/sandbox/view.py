@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,37 +20,55 @@ RUN_SHOWN = (
     "/run/current-system", "/run/wrappers", "/run/opengl-driver", "/run/host",
 )  # fmt: skip
 
+READ_REFS = ("remotes", "tags", "autopack")
+LINKS = ("commondir", "gitdir", "locked")  # of a worktree: where git looks for the rest, also outside of the sandbox
+MAX_COPY_BYTES = 64 << 20  # packed references of a repository with a million of them
+
 
 @dataclass(frozen=True, slots=True)
 class GitView:
-    """The git data of one worktree: enough to commit on its branch, not enough to change what git runs for others.
+    """The git data of one worktree: enough to commit on its branch, not enough to change what git does for others.
+
+    What the mirror holds beside objects and references (its configuration above all) is a copy for the run: a branch, a
+    stash or a setting that a command makes is there for the run alone, and gone with it.
 
     Attributes:
-        repository: the mirror, read-only but for new objects and the branches of the batch.
+        repository: the mirror.
         git_dir: of the worktree.
         branch: of the worktree, without ``refs/heads/``.
+        private: where the run's copy is.
     """
 
     repository: Path
     git_dir: Path
     branch: str
+    private: Path
 
     def mounts(self) -> Iterator[Mount]:
-        """Blocks for a moment: looks at what exists."""
-        heads = [(self.repository / above / "refs/heads" / self.branch).parent for above in (".", "logs")]
-        for path in heads:
-            path.mkdir(parents=True, exist_ok=True)  # nothing is there once git has packed its references
-        yield _shown(self.repository)
-        yield _bound(self.repository / "objects")
+        """Makes the copy if there is none yet. Blocks."""
+        if not self.private.exists():
+            self._copy()
+        place = self.repository.resolve()
+        yield ("--bind", str(self.private.resolve()), str(place))
+        yield _bound(place / "objects")
         # Packs are hard links to those of the user's repository, and what lies in info could name other repositories.
-        for name in ("pack", "info"):
-            if (self.repository / "objects" / name).is_dir():
-                yield _shown(self.repository / "objects" / name)
-        yield from map(_bound, heads)
+        yield from (_shown(path) for name in ("pack", "info") if (path := place / "objects" / name).is_dir())
+        yield from (_shown(path) for name in READ_REFS if (path := place / "refs" / name).is_dir())
+        heads = (place / "refs" / "heads" / self.branch).parent
+        heads.mkdir(parents=True, exist_ok=True)  # nothing is there once git has packed its references
+        yield _bound(heads)
         yield _bound(self.git_dir)
-        for name in ("commondir", "gitdir", "locked"):
-            if (self.git_dir / name).exists():
-                yield _shown(self.git_dir / name)
+        yield from (_shown(path) for name in LINKS if (path := self.git_dir / name).exists())
+
+    def _copy(self) -> None:
+        new = self.private.with_name(f"{self.private.name}.new")
+        for name in ("refs/heads", "refs/tags", "objects", "info"):
+            (new / name).mkdir(mode=0o700, parents=True, exist_ok=True)
+        files = [path for path in self.repository.iterdir() if path.is_file()]
+        for path in (*files, self.repository / "info" / "exclude"):
+            if path.is_file() and path.stat().st_size <= MAX_COPY_BYTES:
+                shutil.copy2(path, new / path.relative_to(self.repository))
+        new.rename(self.private)
 
 
 @dataclass(frozen=True, slots=True)
