@@ -35,7 +35,8 @@ async def upload_repository(client: AsyncClient, repository: Path, ref: str = "H
     """Upload what ``ref`` of a repository needs, and nothing else of it: no other branch, no uncommitted change.
 
     Raises:
-        NotFound: ``REF_NOT_FOUND``. InvalidArgument: ``SHALLOW_REPOSITORY``, ``BUNDLE_FAILED``. Whatever the server answers.
+        NotFound: ``REF_NOT_FOUND``. InvalidArgument: ``SHALLOW_REPOSITORY``, ``BUNDLE_FAILED``. Whatever the server
+        answers.
     """
     with tempfile.TemporaryDirectory(prefix="autopack-bundle-") as directory:
         bundle = Path(directory) / "source.bundle"

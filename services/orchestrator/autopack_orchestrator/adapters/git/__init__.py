@@ -1,8 +1,8 @@
 """Git for runs: sources, private mirrors, worktrees, and what a run changed."""
 
 from .access import Access, Credentials
-from .bundle import bundle_origin, bundle_refs, check_bundle
 from .apply import apply_patch
+from .bundle import bundle_origin, bundle_refs, check_bundle
 from .capture import (
     Change,
     ChangeKind,
