@@ -44,7 +44,6 @@ from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
 from autopack_orchestrator.execution.remote import open_remote, take_result
 from autopack_orchestrator.execution.sources import Sources
-from autopack_orchestrator.execution.remote import open_remote, take_result
 from autopack_orchestrator.execution.validate import Validation
 from autopack_orchestrator.settings import OrchestratorSettings
 
@@ -281,15 +280,6 @@ class Worker:
             starts = await self.store.started(ctx.run.batch_id)
             found = await agents.start_agent(ctx, command, min(starts.values(), default=ctx.batch.create_time))
         return await agents.attend(ctx, found, watch, functools.partial(self._batch_usage, ctx))
-
-    async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
-        """An agent elsewhere; what it changed is then in the worktree. Begun by an earlier process, it is only asked."""
-        starts = await self.store.started(ctx.run.batch_id)
-        seconds = agents.time_left(ctx, None, min(starts.values(), default=ctx.batch.create_time))
-        remote = await open_remote(ctx, http, seconds)
-        outcome = await agents.attend(ctx, remote, watch, functools.partial(self._batch_usage, ctx))
-        await take_result(ctx, remote, outcome)
-        return outcome
 
     async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
         """An agent elsewhere, whose changes are then in the worktree. One that was begun before is only asked."""
