@@ -28,6 +28,7 @@ from autopack_kit.kit_settings import KitSettings
 from autopack_kit.server import ServerOptions
 from autopack_kit.settings import load
 from autopack_kit.testing import Running, running
+from autopack_orchestrator.core.isolation import SandboxMode
 from autopack_orchestrator.settings import OrchestratorSettings
 from autopack_telemetry.settings import TelemetrySettings
 
@@ -95,7 +96,7 @@ def run(name: str, script: str = "echo '# more' >> src/calc.py", **fields: Any) 
     fields.setdefault("intention", Intention(title="Add a subtract function to the calculator"))
     fields.setdefault("prepare", PREPARE_NONE)
     fields.setdefault("validate", [argv("true")])
-    if not {"command", "agent", "mock"} & fields.keys():
+    if not {"command", "agent", "http", "mock"} & fields.keys():
         fields["command"] = shell(script)
     return RunSpec(name=name, **fields)
 
@@ -165,12 +166,19 @@ async def bench(
         directory: repositories are below it, and the data directory ``data``.
         without: services that are down: nothing listens at their address.
         principal: who the client is.
-        settings: of the orchestrator.
+        settings: of the orchestrator; without them runs are in no sandbox: many tests watch from outside what an agent
+            does there.
     """
     data = directory / "data"
     data.mkdir(exist_ok=True)
     down = {f"{name}_address": f"unix:{directory}/nobody" for name in without}
-    chosen: dict[str, Any] = {"allowed_roots": (directory,), "fence_grace": timedelta(seconds=5), **down, **settings}
+    chosen: dict[str, Any] = {
+        "allowed_roots": (directory,),
+        "fence_grace": timedelta(seconds=5),
+        "sandbox": SandboxMode.NONE,
+        **down,
+        **settings,
+    }
     kit = load(KitSettings, {"AUTOPACK_DATA_DIR": str(data)})
     advisers: dict[str, Callable[[], Any]] = {
         "toolchain": autopack_toolchain.create,

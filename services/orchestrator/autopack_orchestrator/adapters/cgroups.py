@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ DELEGATE = (
     "Run Autopack as root, or give it control groups of its own: "
     "systemd-run --user --scope -p Delegate=yes autopack ..."
 )
+SWEEP_AGE_S = 600.0  # between making a group and entering it lies the start of one supervisor
 SERVER = "autopack-server"  # version 2: a group that hands controllers down has no processes of its own
 
 
@@ -41,7 +43,7 @@ class Cgroups:
 
     def groups(self, limits: Limits, *, sandboxed: bool) -> dict[str, dict[str, str]]:
         """The groups of one more execution with their limits."""
-        name = f"run-{secrets.token_hex(8)}"
+        name = f"run-{int(time.time())}-{secrets.token_hex(8)}"
         found: dict[str, dict[str, str]] = {}
         if self.memory is not None:
             memory = limits.max_memory_bytes or int(self.host_memory * MEMORY_SHARE)
@@ -138,7 +140,12 @@ def _files(version: int, memory: Path | None) -> dict[str, str]:
 
 
 def _sweep(base: Path) -> None:
-    """Remove groups whose supervisor was killed; those in use are not empty and stay."""
-    for group in base.glob("run-*"):
-        with contextlib.suppress(OSError):
-            group.rmdir()
+    """Remove groups whose supervisor was killed.
+
+    Those in use are not empty and stay; a young one may be of another process that is only just about to use it.
+    """
+    for group in base.glob("run-*-*"):
+        made = group.name.split("-")[1]
+        if made.isdigit() and int(made) < time.time() - SWEEP_AGE_S:
+            with contextlib.suppress(OSError):
+                group.rmdir()
