@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,13 @@ from autopack_cli.render import err_console
 from autopack_cli.serve import SERVICES, allowed_roots, check_environment, create
 
 __all__ = ["register"]
+
+
+class Engine(StrEnum):
+    """Who carries runs out."""
+
+    LOCAL = "local"
+    CLUSTER = "cluster"
 
 
 def register(app: typer.Typer) -> None:
@@ -51,12 +59,17 @@ def serve(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Directory that may be read and run on, besides the settings; repeatable."),
     ] = None,
+    engine: Annotated[
+        Engine,
+        typer.Option(help="Who carries runs out: this process, or every `autopack worker` on the same database."),
+    ] = Engine.LOCAL,
 ) -> None:
     """Serve until SIGTERM or Ctrl-C. Certificates and limits are settings: see `autopack config`.
 
     \b
     autopack serve --all --allow-root ~/src
     autopack serve toolchain hardening --address 127.0.0.1:7070
+    autopack serve orchestrator --engine cluster
     """
     chosen = list(dict.fromkeys(names or ()))
     if all_services == bool(chosen):
@@ -67,7 +80,7 @@ def serve(
     settings = load(KitSettings, os.environ)
     # Before anything that may log: standard output is for the address alone.
     configure(settings.log_format, settings.log_level)
-    services = [create(name, os.environ, allowed_roots=roots) for name in chosen]
+    services = [create(name, os.environ, allowed_roots=roots, **_options(name, engine)) for name in chosen]
     bind = Bind.parse(address) if address else default_bind(settings, chosen[0] if len(chosen) == 1 else "autopack")
     options = server_options(
         settings,
@@ -93,3 +106,7 @@ def serve(
             )
 
     asyncio.run(serve_until_signal(services, bind, options, ready=ready))
+
+
+def _options(name: str, engine: Engine) -> dict[str, str]:
+    return {"role": engine.value} if name == "orchestrator" else {}

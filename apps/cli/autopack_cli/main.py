@@ -25,6 +25,7 @@ from autopack_cli import (
     cmd_runs,
     cmd_serve,
     cmd_stats,
+    cmd_worker,
     session,
 )
 from autopack_cli.render import err_console, print_error
@@ -82,6 +83,7 @@ for module in (
     cmd_intention,
     cmd_stats,
     cmd_serve,
+    cmd_worker,
     cmd_health,
     cmd_capabilities,
     cmd_config,

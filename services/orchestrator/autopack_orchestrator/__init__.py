@@ -24,7 +24,11 @@ __all__ = ["BatchSpec", "Budget", "Doctor", "Intention", "RunSpec", "RunState", 
 
 
 def create(
-    settings: OrchestratorSettings | None = None, kit: KitSettings | None = None, *, carry_out: bool = True
+    settings: OrchestratorSettings | None = None,
+    kit: KitSettings | None = None,
+    *,
+    carry_out: bool = True,
+    role: str = "local",
 ) -> OrchestratorService:
     """The service for a server of ``autopack_kit``; what is not given is read from the environment.
 
@@ -32,6 +36,7 @@ def create(
         settings: of the orchestrator.
         kit: of the process: where its data and its signing key are.
         carry_out: False for a server that only answers, such as the one of a command that lists runs.
+        role: ``local`` carries runs out, ``cluster`` says to workers which may start, ``worker`` is one of these.
     """
     # Imported here so that a user of the values alone needs neither grpc nor SQL.
     from autopack_kit.auth import ensure_signing_key
@@ -39,6 +44,7 @@ def create(
     from autopack_kit.settings import load
 
     from autopack_orchestrator.adapters.peers import PeerAddresses, client_tls
+    from autopack_orchestrator.execution.engines import Role
     from autopack_orchestrator.execution.orchestrator import Orchestrator
     from autopack_orchestrator.service import OrchestratorService
     from autopack_orchestrator.settings import OrchestratorSettings
@@ -59,6 +65,7 @@ def create(
         signing_key=ensure_signing_key(kit.signing_key_path),
         environment=os.environ,
         carry_out=carry_out,
+        role=Role(role),
         secrets=[
             path
             for path in (

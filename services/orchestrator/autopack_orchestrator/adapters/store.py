@@ -62,6 +62,11 @@ class Store:
         """Open (and migrate) the database. Blocks."""
         return cls(Database.open(url, name="orchestrator", migrations=MIGRATIONS))
 
+    @property
+    def database(self) -> Database:
+        """Where it keeps everything, for those that keep something beside it."""
+        return self._database
+
     async def close(self) -> None:
         """Write what waits and close."""
         await self._database.close()
@@ -337,6 +342,11 @@ class Store:
         queued = await self._database.write(lambda connection: retries.retry(connection, run, request_id, now))
         self._wake(run.batch_id)
         return queued
+
+    async def note(self, run: Run, event: NewEvent) -> None:
+        """Add an event to a run that somebody else may hold."""
+        await self._database.write(lambda found: writes.add_events(found, run.batch_id, run.run_id, [event]))
+        self._wake(run.batch_id)
 
     async def throttle(self, agent: str, most: int) -> int:
         """Let fewer runs of an agent whose provider is overloaded be at work; returns how many."""

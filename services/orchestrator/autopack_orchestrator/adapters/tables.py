@@ -16,7 +16,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-__all__ = ["BATCHES", "EVENTS", "METADATA", "NEEDS", "PAUSES", "RUNS", "THROTTLES", "TURNS"]
+__all__ = ["BATCHES", "EVENTS", "METADATA", "NEEDS", "OBJECTS", "PAUSES", "RUNS", "THROTTLES", "TURNS", "WORKERS"]
 
 METADATA = MetaData()
 
@@ -114,6 +114,29 @@ PAUSES = Table(
     Column("owner", String(64), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("seen_at", BigInteger, nullable=False),
+)
+
+#: Those processes of a cluster that hold leases. Who is not in it holds none; ``beat`` grows while it is alive.
+WORKERS = Table(
+    "workers",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("host", String(255), nullable=False),
+    Column("capacity", Integer, nullable=False),
+    Column("beat", BigInteger, nullable=False),
+)
+
+#: What an attempt left in the object store. A log is many objects, each with the offset of its first byte.
+OBJECTS = Table(
+    "objects",
+    METADATA,
+    Column("run_id", String(160), ForeignKey("runs.run_id", name="fk_objects_run"), primary_key=True),
+    Column("attempt", Integer, primary_key=True, autoincrement=False),
+    Column("kind", String(16), primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("key", String(512), nullable=False),
 )
 
 EVENTS = Table(

@@ -41,6 +41,10 @@ class Stop(Enum):
     """Cancelled on request: everything it started is ended."""
     HAND_OFF = "hand_off"
     """The server stops: the agent works on under its supervisor until somebody takes it up."""
+    RELEASE = "release"
+    """The worker stops, and its host may be gone with it: what it had started is ended, and the run is queued again."""
+    FENCED = "fenced"
+    """This process may hold the run no more: what it had started is ended, and nothing is written."""
 
 
 @dataclass(slots=True)

@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import os
 import time
-import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,10 +18,10 @@ import structlog
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters.store import Store
-from autopack_orchestrator.core.model import Run
-from autopack_orchestrator.core.states import LEASED
 from autopack_orchestrator.errors import LeaseLost
-from autopack_orchestrator.execution.context import RunContext, Stop
+from autopack_orchestrator.execution.active import ActiveRuns
+from autopack_orchestrator.execution.context import Stop
+from autopack_orchestrator.execution.directory import identity, lock
 from autopack_orchestrator.execution.intake import Intake
 from autopack_orchestrator.execution.run import Worker
 from autopack_orchestrator.settings import OrchestratorSettings
@@ -35,12 +33,6 @@ LOCK_RETRY_S = 1.0
 ADOPT_AGAIN_S = 5.0  # a run whose end cannot be written is not worth more attention than this
 
 _log = structlog.get_logger("autopack.orchestrator")
-
-
-@dataclass(slots=True)
-class _Active:
-    context: RunContext
-    task: asyncio.Task[None]
 
 
 @dataclass(slots=True)
@@ -56,16 +48,16 @@ class LocalEngine:
     root: Path
     settings: OrchestratorSettings
     _intake: Intake = field(init=False)
-    _active: dict[str, _Active] = field(default_factory=dict)
+    _active: ActiveRuns = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _task: asyncio.Task[None] | None = None
     _collecting: asyncio.Task[None] | None = None
     _stopping: bool = False
-    _abandoned: bool = False
     _adopt_after: float = 0.0
 
     def __post_init__(self) -> None:
         self._intake = Intake(self.store, self.root, self.settings)
+        self._active = ActiveRuns(self.worker, self.wake)
 
     def start(self) -> None:
         """Begin to work, in a task of its own."""
@@ -83,18 +75,17 @@ class LocalEngine:
             await self._task
 
     async def _serve(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
         while not self._stopping:
             try:
-                lock = await asyncio.to_thread(_lock, self.root / "engine.lock")
+                locked = await asyncio.to_thread(lock, self.root)
             except OSError as error:  # a disk that is full or read-only for a moment must not end the engine
                 _log.error("the engine's lock cannot be used", path=str(self.root), error=str(error))
-                lock = None
-            if lock is None:
+                locked = None
+            if locked is None:
                 await self._pause(LOCK_RETRY_S)
                 continue
             try:
-                await self._work(await asyncio.to_thread(_identity, self.root))
+                await self._work(await asyncio.to_thread(identity, self.root))
             except AutopackError as error:
                 _log.error("the engine begins anew", error=str(error))
                 await self._pause(LOCK_RETRY_S)
@@ -103,13 +94,13 @@ class LocalEngine:
                 await self._pause(LOCK_RETRY_S)
             finally:
                 await self._end_all(Stop.HAND_OFF)
-                os.close(lock)
+                os.close(locked)
 
     async def _work(self, owner: str) -> None:
         held = await self.store.held_by(owner)
         # What is garbage is decided before anything new is made; removing it must not keep runs waiting.
         leftovers = await asyncio.to_thread(self.worker.leftovers, held)
-        await self._adopt(held, owner)
+        await self._active.adopt(held, owner)
         self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
         self._collecting.add_done_callback(_report_collector)
         while not self._stopping:
@@ -117,18 +108,12 @@ class LocalEngine:
             if await self._intake.is_open(owner):
                 await self._claim(owner)
             await self._pause(TICK_S)
-            self._reap()
-            if self._abandoned and time.monotonic() > self._adopt_after:
-                self._abandoned, self._adopt_after = False, time.monotonic() + ADOPT_AGAIN_S
-                await self._adopt(await self.store.held_by(owner), owner)
-            for run_id in await self.store.cancel_requested(list(self._active)):
-                self._interrupt(self._active[run_id], Stop.CANCEL)
-
-    async def _adopt(self, held: list[Run], owner: str) -> None:
-        for run in held:
-            if run.run_id not in self._active:
-                with contextlib.suppress(LeaseLost):
-                    await self._begin(await self.store.adopt(run, owner), adopted=True)
+            self._active.reap()
+            if self._active.abandoned and time.monotonic() > self._adopt_after:
+                self._active.abandoned, self._adopt_after = False, time.monotonic() + ADOPT_AGAIN_S
+                await self._active.adopt(await self.store.held_by(owner), owner)
+            for run_id in await self.store.cancel_requested(self._active.ids):
+                self._active.interrupt(run_id, Stop.CANCEL)
 
     async def _claim(self, owner: str) -> None:
         limits = self.settings
@@ -144,38 +129,14 @@ class LocalEngine:
                 continue
             if run is None:
                 return
-            await self._begin(run, adopted=False)
-
-    async def _begin(self, run: Run, *, adopted: bool) -> None:
-        context = await self.worker.context(run)
-        task = asyncio.create_task(self.worker.carry_out(context, adopted=adopted), name=f"autopack-run-{run.run_id}")
-        task.add_done_callback(lambda _: self.wake())
-        self._active[run.run_id] = _Active(context, task)
-
-    def _reap(self) -> None:
-        for run_id, active in list(self._active.items()):
-            if active.task.done():
-                del self._active[run_id]
-                # Its end could not be written, for example because the database was read-only for a moment.
-                self._abandoned |= active.context.stop is not Stop.HAND_OFF and active.context.run.state in LEASED
-                if not active.task.cancelled() and (error := active.task.exception()) is not None:
-                    _log.error("a run's task failed", run_id=run_id, exc_info=error)
-
-    def _interrupt(self, active: _Active, why: Stop) -> None:
-        # What is ending only has its work to keep and its worktree to remove: half of that is worse than all of it.
-        if active.context.stop is None and not active.context.ending:
-            active.context.stop = why
-            active.task.cancel()
+            await self._active.begin(run, adopted=False)
 
     async def _end_all(self, why: Stop) -> None:
-        for active in self._active.values():
-            self._interrupt(active, why)
-        tasks = [active.task for active in self._active.values()]
         if self._collecting is not None:
             self._collecting.cancel()
-            tasks.append(self._collecting)
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._reap()
+        await self._active.end_all(why)
+        if self._collecting is not None:
+            await asyncio.gather(self._collecting, return_exceptions=True)
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
@@ -187,24 +148,3 @@ class LocalEngine:
 def _report_collector(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         _log.error("leftovers were not removed; the next start tries again", exc_info=error)
-
-
-def _identity(root: Path) -> str:
-    """Who leases runs: one name per directory, so that the next process knows which runs were this one's."""
-    path = root / "engine.id"
-    if not path.exists():  # the engine's lock is held, so nobody else makes it; renamed, so that it is never half there
-        temporary = path.with_suffix(".new")
-        temporary.write_text(uuid.uuid4().hex)
-        temporary.rename(path)
-    return path.read_text()
-
-
-def _lock(path: Path) -> int | None:
-    """The engine's lock as a descriptor, or None while another process holds it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

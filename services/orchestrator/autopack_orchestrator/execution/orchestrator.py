@@ -45,7 +45,7 @@ from autopack_orchestrator.errors import (
     offset_beyond_end,
     spec_invalid,
 )
-from autopack_orchestrator.execution.engine import LocalEngine
+from autopack_orchestrator.execution.engines import Role, make_engine
 from autopack_orchestrator.execution.isolate import check_isolation
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.logs import read_file, tail_file
@@ -80,6 +80,7 @@ class Orchestrator:
         environment: of this server, of which runs see an allow-listed part.
         carry_out: False to answer only: what is queued or was left behind is for another server.
         secrets: files and directories, besides ``root``, that no command in the sandbox may see.
+        role: what it does with runs.
     """
 
     def __init__(
@@ -92,8 +93,12 @@ class Orchestrator:
         environment: Mapping[str, str],
         carry_out: bool = True,
         secrets: Sequence[Path] = (),
+        role: Role = Role.LOCAL,
     ) -> None:
+        if role is Role.WORKER:
+            settings = replace(settings, fence_grace=settings.cluster_fence_grace)
         self._settings = settings
+        self._role = role
         self._layout = Layout(root)
         self._addresses = peers
         self._signing_key = signing_key
@@ -146,7 +151,7 @@ class Orchestrator:
             telemetry_address=runs_address(known.telemetry),
             host=self._host,
         )
-        self._engine = LocalEngine(self._store, worker, root, self._settings)
+        self._engine = make_engine(self._role, self._store, worker, root, self._settings, url)
         self._stack.push_async_callback(self._engine.stop)
         if self._carry_out:
             self._engine.start()
@@ -159,7 +164,11 @@ class Orchestrator:
             look,
             mode=self._settings.sandbox,
             home=self._environment.get("HOME", ""),
-            secrets=(*self._secrets, *([Path(database)] if database else ())),
+            secrets=(
+                *self._secrets,
+                *([Path(database)] if database else ()),
+                *([self._settings.credentials_dir] if self._settings.credentials_dir else ()),
+            ),
             sockets=tuple(Path(item.removeprefix("unix:")) for item in addresses if item.startswith("unix:")),
             hidden=self._settings.sandbox_hidden,
             writable=self._settings.sandbox_writable,
