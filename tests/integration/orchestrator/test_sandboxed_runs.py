@@ -142,7 +142,7 @@ async def test_an_agent_in_the_sandbox_still_records_its_usage_and_nothing_else(
         summary = await stack.client.telemetry.GetRunSummary(telemetry_pb2.GetRunSummaryRequest(run_id=done.run_id))
     assert found.pop("own usage") == "OK"
     assert "OK" not in found.values()
-    assert summary.summary.tokens.output == 30
+    assert summary.tokens.output == 30
 
 
 @needs_sandbox
