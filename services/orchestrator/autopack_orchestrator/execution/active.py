@@ -13,6 +13,7 @@ from autopack_orchestrator.adapters import supervisor
 from autopack_orchestrator.core.model import Run
 from autopack_orchestrator.core.states import LEASED
 from autopack_orchestrator.errors import LeaseLost
+from autopack_orchestrator.execution.archive import Archive
 from autopack_orchestrator.execution.context import RunContext, Stop
 from autopack_orchestrator.execution.run import Worker
 
@@ -33,12 +34,14 @@ class ActiveRuns:
 
     Attributes:
         ended: called when one is over.
+        archive: where others read what runs leave; None where they read it on this machine.
         abandoned: the end of one could not be written, for example because the database was read-only for a moment;
             its lease is still held. Whoever takes such runs up sets it back.
     """
 
     worker: Worker
     ended: Callable[[], None]
+    archive: Archive | None = None
     abandoned: bool = False
     _runs: dict[str, _Active] = field(default_factory=dict)
 
@@ -55,10 +58,14 @@ class ActiveRuns:
         if (before := self._runs.get(run.run_id)) is not None:  # an earlier attempt still removes its worktree
             await asyncio.wait([before.task])
         context = await self.worker.context(run)
-        task = asyncio.create_task(self.worker.carry_out(context, adopted=adopted), name=f"autopack-run-{run.run_id}")
+        task = asyncio.create_task(self._carry_out(context, adopted), name=f"autopack-run-{run.run_id}")
         task.add_done_callback(lambda _: self.ended())
         self._runs[run.run_id] = _Active(context, task)
         return task
+
+    async def _carry_out(self, context: RunContext, adopted: bool) -> None:
+        async with self.archive.keeping(context) if self.archive is not None else contextlib.nullcontext():
+            await self.worker.carry_out(context, adopted=adopted)
 
     async def adopt(self, held: Sequence[Run], owner: str) -> None:
         """Take up those runs that nobody here is at."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -58,6 +58,7 @@ class RunContext:
         tree: its worktree, once it exists.
         environment_paths: what preparing added to the worktree, which is no part of the change.
         variables: the environment of everything that it starts.
+        keeper: uploads what the attempt leaves for others to read; None where they read it here.
     """
 
     run: Run
@@ -74,6 +75,7 @@ class RunContext:
     tree: git.Workspace | None = None
     environment_paths: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
+    keeper: Callable[[], Awaitable[None]] | None = None
     _phases: int = 0
     _interrupted: PhaseRecord | None = None
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -126,6 +128,11 @@ class RunContext:
                 self.run = await self.store.update(self.run, base_commit=commit)
             except AutopackError as error:
                 raise StoreFailed(str(error)) from error
+
+    async def keep(self) -> None:
+        """Before the end of the attempt is written: whoever sees the end can read its log and its patch."""
+        if self.keeper is not None:
+            await self.keeper()
 
     async def event(self, kind: EventKind, message: str, **attributes: object) -> None:
         """Store one event."""

@@ -45,7 +45,7 @@ from autopack_orchestrator.errors import (
     offset_beyond_end,
     spec_invalid,
 )
-from autopack_orchestrator.execution.engines import Role, make_engine
+from autopack_orchestrator.execution.engines import Role, make_archive, make_engine
 from autopack_orchestrator.execution.isolate import check_isolation
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.logs import read_file, tail_file
@@ -151,7 +151,10 @@ class Orchestrator:
             telemetry_address=runs_address(known.telemetry),
             host=self._host,
         )
-        self._engine = make_engine(self._role, self._store, worker, root, self._settings, url)
+        self._archive = make_archive(self._role, self._store, self._settings)
+        self._engine = make_engine(
+            self._role, self._store, worker, root, self._settings, database_url=url, archive=self._archive
+        )
         self._stack.push_async_callback(self._engine.stop)
         if self._carry_out:
             self._engine.start()
@@ -347,20 +350,28 @@ class Orchestrator:
             now = await self._store.get_run(tenant, run_id)
             return now.state in TERMINAL or now.attempt > number
 
+        archive = self._archive
         if await ended():
-            size = path.stat().st_size if path.exists() else 0
+            if archive is not None:
+                size = await archive.log_size(run_id, number)
+            else:
+                size = path.stat().st_size if path.exists() else 0
             if offset > size:
                 raise offset_beyond_end(run_id, offset, size)
-        async for piece in tail_file(path, offset, ended=ended):
+        pieces = tail_file(path, offset, ended=ended)
+        if archive is not None:
+            pieces = archive.read_log(run_id, number, offset, ended=ended)
+        async for piece in pieces:
             yield piece
 
     async def read_patch(self, tenant: str, run_id: str) -> AsyncIterator[bytes]:
         """Pieces of a run's patch."""
         run = await self._store.get_run(tenant, run_id)
         path = self._layout.patch(run)
-        if not run.result.patch_bytes or not path.exists():
+        there = await self._archive.has_patch(run) if self._archive is not None else path.exists()
+        if not run.result.patch_bytes or not there:
             raise no_patch(run_id, run.state)
-        async for data in read_file(path):
+        async for data in read_file(path) if self._archive is None else self._archive.read_patch(run):
             yield data
 
 

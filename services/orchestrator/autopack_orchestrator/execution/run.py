@@ -388,6 +388,7 @@ class Worker:
             seconds=f"{again.wait.total_seconds():.1f}",
         )
         name = branch(run.batch_id, run.name, number, await self.store.names(run.batch_id))
+        await ctx.keep()
         ctx.run = await self.store.requeue(run, number, name, event, wait=again.wait, counts=again.counts)
         if tree is not None:
             await self._remove(ctx, keep_branch=await git.branch_tip(tree) not in (None, tree.base))
@@ -408,6 +409,7 @@ class Worker:
             return {}
 
     async def _finish(self, ctx: RunContext, state: RunState, **result: Any) -> None:
+        await ctx.keep()
         await ctx.write(to=state, **result)
         await self._remove(ctx, keep_branch=state is RunState.SUCCEEDED or ctx.keep_branch)
 

@@ -21,6 +21,7 @@ from autopack_orchestrator.adapters.fleet import PREFIX, Fleet
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution.active import ActiveRuns
+from autopack_orchestrator.execution.archive import Archive
 from autopack_orchestrator.execution.cluster.jobs import Jobs
 from autopack_orchestrator.execution.cluster.timing import check_timing, host_name
 from autopack_orchestrator.execution.context import Stop
@@ -48,6 +49,7 @@ class WorkerEngine:
     jobs: Jobs
     root: Path
     settings: OrchestratorSettings
+    archive: Archive
     fleet: Fleet = field(init=False)
     _active: ActiveRuns = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
@@ -64,7 +66,7 @@ class WorkerEngine:
     def __post_init__(self) -> None:
         check_timing(self.settings)
         self.fleet = Fleet(self.store.database)
-        self._active = ActiveRuns(self.worker, self.wake)
+        self._active = ActiveRuns(self.worker, self.wake, self.archive)
         self._slots = asyncio.Semaphore(self.settings.max_concurrent_runs)
         self._intake = Intake(self.store, self.root, self.settings)
 
