@@ -224,6 +224,7 @@ class Mirrors:
         )
         object_format = (await run_git("rev-parse", "--show-object-format", git_dir=temporary)).text
         await asyncio.to_thread(write_config, temporary, object_format, bare=True)
+        await _pack_loose(temporary, lock)
         await self._set_names_aside(temporary)
         await asyncio.to_thread(_make_trusted, mirror, object_format)
         temporary.rename(mirror.path)
@@ -289,6 +290,24 @@ def write_config(repository: Path, object_format: str, *, bare: bool) -> None:
     (repository / "config").write_text(text)
     (repository / "info").mkdir(exist_ok=True)
     (repository / "info" / "exclude").write_text(excludes())
+
+
+async def _pack_loose(repository: Path, lock: int) -> None:
+    """Pack the loose objects of a fresh copy.
+
+    They may be hard links to the user's own, and in the sandbox of a run, where new objects must be written, only packs
+    can be read-only. By their names: walking the history to find them takes seconds.
+    """
+    objects = repository / "objects"
+    loose = await asyncio.to_thread(
+        lambda: [path.parent.name + path.name for path in objects.glob("[0-9a-f][0-9a-f]/*")]
+    )
+    if not loose:
+        return
+    words = ("pack-objects", "--quiet", "--window=0", str(objects / "pack" / "pack"))
+    names = "\n".join(loose).encode() + b"\n"
+    await run_git(*words, git_dir=repository, stdin=names, timeout_s=TRANSFER_TIMEOUT_S, pass_fd=lock)
+    await run_git("prune-packed", "--quiet", git_dir=repository, timeout_s=TRANSFER_TIMEOUT_S, pass_fd=lock)
 
 
 def _make_trusted(mirror: Mirror, object_format: str) -> None:
