@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from autopack_kit.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound, OutOfRange
 
-from autopack_orchestrator.core.model import Run, RunError, RunState
+from autopack_orchestrator.core.model import Batch, Run, RunError, RunState
 
 __all__ = [
     "IdTaken",
@@ -16,7 +16,9 @@ __all__ = [
     "no_log",
     "no_patch",
     "not_a_plain_file",
+    "nothing_to_merge",
     "offset_beyond_end",
+    "repository_elsewhere",
     "request_id_reused",
     "run_not_found",
     "run_not_retryable",
@@ -175,4 +177,24 @@ def network_needs_sandbox(why: str) -> FailedPrecondition:
         f"The network can only be switched off in the sandbox: {why}",
         reason="NETWORK_NEEDS_SANDBOX",
         remedy="Install bubblewrap (apt install bubblewrap) and leave `isolation.sandbox` out, or use network: on.",
+    )
+
+
+def nothing_to_merge(batch_id: str) -> FailedPrecondition:
+    """No finished branch of the batch merges without a conflict."""
+    return FailedPrecondition(
+        f"No finished branch of batch {batch_id!r} merges without a conflict.",
+        reason="NOTHING_TO_MERGE",
+        remedy="See with PreviewMerge or `autopack merge` what conflicts; wait for runs that have not ended.",
+        metadata={"batch_id": batch_id},
+    )
+
+
+def repository_elsewhere(batch: Batch) -> FailedPrecondition:
+    """There is no repository on this disk that a branch could be made in."""
+    return FailedPrecondition(
+        f"The repository {batch.repository} of batch {batch.batch_id!r} is not on the orchestrator's disk.",
+        reason="REPOSITORY_ELSEWHERE",
+        remedy="Merge in a clone of it: PreviewMerge and `autopack merge` say with which commands.",
+        metadata={"batch_id": batch.batch_id},
     )

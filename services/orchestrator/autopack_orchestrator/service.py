@@ -12,7 +12,7 @@ from autopack_api.orchestrator.v1 import orchestrator_pb2_grpc
 from autopack_kit.identity import Scope, require
 from autopack_kit.server import ServiceContext
 
-from autopack_orchestrator import convert, convert_isolation
+from autopack_orchestrator import convert, convert_isolation, convert_upkeep
 from autopack_orchestrator.convert_upload import upload_from_proto, upload_to_proto
 from autopack_orchestrator.execution.orchestrator import Orchestrator
 
@@ -107,6 +107,20 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
         """What the host offers."""
         require(Scope.READ)
         return convert_isolation.capabilities_to_proto(await self._own.get_capabilities())
+
+    async def PreviewMerge(self, request: pb.PreviewMergeRequest, context: Context) -> pb.PreviewMergeResponse:
+        """How the finished branches of a batch merge."""
+        tenant = require(Scope.READ).tenant
+        preview = await self._own.merges.preview(tenant, request.batch_id, request.into)
+        return convert_upkeep.preview_to_proto(preview)
+
+    async def MergeBatch(self, request: pb.MergeBatchRequest, context: Context) -> pb.MergeBatchResponse:
+        """Merges the finished branches of a batch into a new branch."""
+        tenant = require(Scope.RUN).tenant
+        preview = await self._own.merges.write(tenant, request.batch_id, request.into, request.branch)
+        return pb.MergeBatchResponse(
+            merge=convert_upkeep.preview_to_proto(preview), branch=request.branch, commit=preview.merged.commit
+        )
 
     async def WatchBatch(self, request: pb.WatchBatchRequest, context: Context) -> AsyncIterator[pb.WatchBatchResponse]:
         """The events of a batch, from a number on, until it ends."""

@@ -170,7 +170,7 @@ async def test_cancelling_a_batch_ends_what_waits_and_what_works(stack: Bench, r
     assert answer.batch.runs_by_state["cancelled"] == 2
     await stack.watch(batch.batch_id)
     ended = (await stack.client.orchestrator.GetBatch(pb.GetBatchRequest(batch_id=batch.batch_id))).batch
-    assert ended.state == pb.BATCH_STATE_FAILED
+    assert ended.state == pb.BATCH_STATE_CANCELLED
     assert dict(ended.runs_by_state) == {"cancelled": 3}
     assert await gone(stack.data) == []
     waited = await stack.get(f"{batch.batch_id}.three")

@@ -137,7 +137,9 @@ def test_every_state_that_has_not_ended_can_be_cancelled_and_none_that_has() -> 
         ({"validating": 1}, BatchState.ACTIVE),
         ({"succeeded": 3}, BatchState.SUCCEEDED),
         ({"succeeded": 3, "lost": 1}, BatchState.FAILED),
-        ({"cancelled": 1}, BatchState.FAILED),
+        ({"cancelled": 1, "succeeded": 2}, BatchState.CANCELLED),
+        ({"cancelled": 1, "failed": 1}, BatchState.FAILED),
+        ({"cancelled": 2, "failed": 0}, BatchState.CANCELLED),
     ],
 )
 def test_a_batch_has_ended_when_all_of_its_runs_have(counts: dict[str, int], state: BatchState) -> None:

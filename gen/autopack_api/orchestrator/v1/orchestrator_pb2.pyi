@@ -37,7 +37,9 @@ class _BatchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_BatchState
     BATCH_STATE_SUCCEEDED: _BatchState.ValueType  # 2
     """All runs ended in SUCCEEDED."""
     BATCH_STATE_FAILED: _BatchState.ValueType  # 3
-    """All runs ended, some in another state."""
+    """All runs ended, some without success for another reason than a cancel."""
+    BATCH_STATE_CANCELLED: _BatchState.ValueType  # 4
+    """All runs ended; those that did not succeed were cancelled."""
 
 class BatchState(_BatchState, metaclass=_BatchStateEnumTypeWrapper):
     """States of a batch."""
@@ -49,7 +51,9 @@ BATCH_STATE_ACTIVE: BatchState.ValueType  # 1
 BATCH_STATE_SUCCEEDED: BatchState.ValueType  # 2
 """All runs ended in SUCCEEDED."""
 BATCH_STATE_FAILED: BatchState.ValueType  # 3
-"""All runs ended, some in another state."""
+"""All runs ended, some without success for another reason than a cancel."""
+BATCH_STATE_CANCELLED: BatchState.ValueType  # 4
+"""All runs ended; those that did not succeed were cancelled."""
 Global___BatchState: _TypeAlias = BatchState  # noqa: Y015
 
 class _RunState:
@@ -199,6 +203,42 @@ EVENT_KIND_RESULT: EventKind.ValueType  # 10
 EVENT_KIND_CANCEL_REQUESTED: EventKind.ValueType  # 11
 """Cancelling was asked for."""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
+
+class _GarbageKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GarbageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GarbageKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GARBAGE_KIND_UNSPECIFIED: _GarbageKind.ValueType  # 0
+    """Not set; never sent."""
+    GARBAGE_KIND_WORKTREE: _GarbageKind.ValueType  # 1
+    """A worktree that belongs to no run. What it has that is not committed is kept as a patch."""
+    GARBAGE_KIND_BATCH: _GarbageKind.ValueType  # 2
+    """A batch with its runs, events, logs and patches."""
+    GARBAGE_KIND_RESULTS: _GarbageKind.ValueType  # 3
+    """Logs and patches alone, of a batch that can still be listed."""
+    GARBAGE_KIND_HARVESTED: _GarbageKind.ValueType  # 4
+    """A patch of a worktree that belonged to no run."""
+    GARBAGE_KIND_MIRROR: _GarbageKind.ValueType  # 5
+    """A private mirror of a repository. It is made again when it is needed."""
+
+class GarbageKind(_GarbageKind, metaclass=_GarbageKindEnumTypeWrapper):
+    """Kinds of things that are kept."""
+
+GARBAGE_KIND_UNSPECIFIED: GarbageKind.ValueType  # 0
+"""Not set; never sent."""
+GARBAGE_KIND_WORKTREE: GarbageKind.ValueType  # 1
+"""A worktree that belongs to no run. What it has that is not committed is kept as a patch."""
+GARBAGE_KIND_BATCH: GarbageKind.ValueType  # 2
+"""A batch with its runs, events, logs and patches."""
+GARBAGE_KIND_RESULTS: GarbageKind.ValueType  # 3
+"""Logs and patches alone, of a batch that can still be listed."""
+GARBAGE_KIND_HARVESTED: GarbageKind.ValueType  # 4
+"""A patch of a worktree that belonged to no run."""
+GARBAGE_KIND_MIRROR: GarbageKind.ValueType  # 5
+"""A private mirror of a repository. It is made again when it is needed."""
+Global___GarbageKind: _TypeAlias = GarbageKind  # noqa: Y015
 
 @_typing.final
 class CreateBatchRequest(_message.Message):
@@ -1518,3 +1558,315 @@ class UploadSourceResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___UploadSourceResponse: _TypeAlias = UploadSourceResponse  # noqa: Y015
+
+@_typing.final
+class PreviewMergeRequest(_message.Message):
+    """Asks how the branches of a batch merge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    INTO_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.str
+    """Its id. Required."""
+    into: _builtins.str
+    """What they are merged into: a branch, a tag or a commit of the repository. Default: the batch's base commit."""
+    def __init__(
+        self,
+        *,
+        batch_id: _builtins.str = ...,
+        into: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "into", b"into"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewMergeRequest: _TypeAlias = PreviewMergeRequest  # noqa: Y015
+
+@_typing.final
+class PreviewMergeResponse(_message.Message):
+    """How the branches of a batch merge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INTO_COMMIT_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    TREE_ID_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    UNFINISHED_RUN_IDS_FIELD_NUMBER: _builtins.int
+    into_commit: _builtins.str
+    """The commit that they are merged into."""
+    tree_id: _builtins.str
+    """The tree of everything that merges."""
+    @_builtins.property
+    def order(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeStep]:
+        """One for each run that succeeded: first those that merge, in the order in which they do, then those that do not."""
+
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.Command]:
+        """The same by hand, on a new branch; empty if nothing merges."""
+
+    @_builtins.property
+    def unfinished_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the runs without a finished branch."""
+
+    def __init__(
+        self,
+        *,
+        into_commit: _builtins.str = ...,
+        order: _abc.Iterable[Global___MergeStep] | None = ...,
+        tree_id: _builtins.str = ...,
+        commands: _abc.Iterable[_common_pb2.Command] | None = ...,
+        unfinished_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["commands", b"commands", "into_commit", b"into_commit", "order", b"order", "tree_id", b"tree_id", "unfinished_run_ids", b"unfinished_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewMergeResponse: _TypeAlias = PreviewMergeResponse  # noqa: Y015
+
+@_typing.final
+class MergeStep(_message.Message):
+    """One branch in a merge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    CLEAN_FIELD_NUMBER: _builtins.int
+    CONFLICTS_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Its run."""
+    branch: _builtins.str
+    """The branch."""
+    commit: _builtins.str
+    """Its commit."""
+    clean: _builtins.bool
+    """Whether it merges with everything before it without a conflict."""
+    problem: _builtins.str
+    """Why it could not be tried at all, for example because its commit is gone; else empty."""
+    @_builtins.property
+    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergeConflict]:
+        """Where it conflicts. The first 100 paths."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        branch: _builtins.str = ...,
+        commit: _builtins.str = ...,
+        clean: _builtins.bool = ...,
+        conflicts: _abc.Iterable[Global___MergeConflict] | None = ...,
+        problem: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "clean", b"clean", "commit", b"commit", "conflicts", b"conflicts", "problem", b"problem", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeStep: _TypeAlias = MergeStep  # noqa: Y015
+
+@_typing.final
+class MergeConflict(_message.Message):
+    """A path that cannot be merged by itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    RUN_IDS_FIELD_NUMBER: _builtins.int
+    WITH_INTO_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The path."""
+    with_into: _builtins.bool
+    """Whether what they are merged into conflicts by itself."""
+    @_builtins.property
+    def run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The runs whose changes of it conflict, among those that merge."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        with_into: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "run_ids", b"run_ids", "with_into", b"with_into"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeConflict: _TypeAlias = MergeConflict  # noqa: Y015
+
+@_typing.final
+class MergeBatchRequest(_message.Message):
+    """Merges the branches of a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    INTO_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    batch_id: _builtins.str
+    """Its id. Required."""
+    into: _builtins.str
+    """As in PreviewMergeRequest."""
+    branch: _builtins.str
+    """The name of the branch that is made. Required. It must not exist, nor begin with "autopack/"."""
+    def __init__(
+        self,
+        *,
+        batch_id: _builtins.str = ...,
+        into: _builtins.str = ...,
+        branch: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_id", b"batch_id", "branch", b"branch", "into", b"into"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeBatchRequest: _TypeAlias = MergeBatchRequest  # noqa: Y015
+
+@_typing.final
+class MergeBatchResponse(_message.Message):
+    """What was merged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MERGE_FIELD_NUMBER: _builtins.int
+    BRANCH_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    branch: _builtins.str
+    """The branch."""
+    commit: _builtins.str
+    """Its commit."""
+    @_builtins.property
+    def merge(self) -> Global___PreviewMergeResponse:
+        """How it merged."""
+
+    def __init__(
+        self,
+        *,
+        merge: Global___PreviewMergeResponse | None = ...,
+        branch: _builtins.str = ...,
+        commit: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["merge", b"merge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["branch", b"branch", "commit", b"commit", "merge", b"merge"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeBatchResponse: _TypeAlias = MergeBatchResponse  # noqa: Y015
+
+@_typing.final
+class CollectGarbageRequest(_message.Message):
+    """Removes what was kept long enough."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    dry_run: _builtins.bool
+    """Only tell what would be removed."""
+    def __init__(
+        self,
+        *,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectGarbageRequest: _TypeAlias = CollectGarbageRequest  # noqa: Y015
+
+@_typing.final
+class CollectGarbageResponse(_message.Message):
+    """What was removed, or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ITEM_COUNT_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    KEPT_BYTES_FIELD_NUMBER: _builtins.int
+    PROBLEMS_FIELD_NUMBER: _builtins.int
+    item_count: _builtins.int
+    """How many there are."""
+    size_bytes: _builtins.int
+    """Their size in bytes."""
+    kept_bytes: _builtins.int
+    """Size in bytes of the results that stay."""
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___GarbageItem]:
+        """The largest 1,000 of them, largest first."""
+
+    @_builtins.property
+    def problems(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Worktrees and results that could not be removed are tried again the next time; here is why."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___GarbageItem] | None = ...,
+        item_count: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+        kept_bytes: _builtins.int = ...,
+        problems: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["item_count", b"item_count", "items", b"items", "kept_bytes", b"kept_bytes", "problems", b"problems", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CollectGarbageResponse: _TypeAlias = CollectGarbageResponse  # noqa: Y015
+
+@_typing.final
+class GarbageItem(_message.Message):
+    """Something that was kept long enough."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    LAST_USED_TIME_FIELD_NUMBER: _builtins.int
+    kind: Global___GarbageKind.ValueType
+    """What it is."""
+    name: _builtins.str
+    """Its name: of a worktree, the id of a batch or a run, the path of a repository's mirror."""
+    size_bytes: _builtins.int
+    """Its size in bytes; objects that a mirror shares with its repository count in full."""
+    reason: _builtins.str
+    """Why it may go, in a few words."""
+    @_builtins.property
+    def last_used_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was last needed."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___GarbageKind.ValueType = ...,
+        name: _builtins.str = ...,
+        size_bytes: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        last_used_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_used_time", b"last_used_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "last_used_time", b"last_used_time", "name", b"name", "reason", b"reason", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GarbageItem: _TypeAlias = GarbageItem  # noqa: Y015

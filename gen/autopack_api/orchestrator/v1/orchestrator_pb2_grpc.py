@@ -96,6 +96,21 @@ class OrchestratorServiceStub(object):
                 request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesRequest.SerializeToString,
                 response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesResponse.FromString,
                 _registered_method=True)
+        self.PreviewMerge = channel.unary_unary(
+                '/autopack.orchestrator.v1.OrchestratorService/PreviewMerge',
+                request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PreviewMergeRequest.SerializeToString,
+                response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PreviewMergeResponse.FromString,
+                _registered_method=True)
+        self.MergeBatch = channel.unary_unary(
+                '/autopack.orchestrator.v1.OrchestratorService/MergeBatch',
+                request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MergeBatchRequest.SerializeToString,
+                response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MergeBatchResponse.FromString,
+                _registered_method=True)
+        self.CollectGarbage = channel.unary_unary(
+                '/autopack.orchestrator.v1.OrchestratorService/CollectGarbage',
+                request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CollectGarbageRequest.SerializeToString,
+                response_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CollectGarbageResponse.FromString,
+                _registered_method=True)
         self.UploadSource = channel.stream_unary(
                 '/autopack.orchestrator.v1.OrchestratorService/UploadSource',
                 request_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.UploadSourceRequest.SerializeToString,
@@ -200,6 +215,33 @@ class OrchestratorServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PreviewMerge(self, request, context):
+        """Tries out in which order the finished branches of a batch merge, and which of them conflict. No branch and no checkout is
+        touched. Errors: NOT_FOUND; FAILED_PRECONDITION where the repository cannot be used, or git here is older than 2.38.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeBatch(self, request, context):
+        """Merges the finished branches of a batch that merge without a conflict, as PreviewMerge orders them, and brings the result into
+        the repository as a new branch. No other branch and no checkout is touched. Errors: as PreviewMerge; INVALID_ARGUMENT for a bad
+        name; ALREADY_EXISTS for a branch that exists; FAILED_PRECONDITION if there is nothing to merge, or the repository is not on the
+        orchestrator's disk.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CollectGarbage(self, request, context):
+        """Removes what was kept long enough: worktrees without a run, results of batches that ended long ago, mirrors that no batch uses.
+        What is at work is not touched, nor is anything that the orchestrator did not make. It does so by itself once a day. Scope ADMIN:
+        it acts for all tenants. Errors: ABORTED while another collection is under way.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def UploadSource(self, request_iterator, context):
         """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
         commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
@@ -271,6 +313,21 @@ def add_OrchestratorServiceServicer_to_server(servicer, server):
                     servicer.GetCapabilities,
                     request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesRequest.FromString,
                     response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesResponse.SerializeToString,
+            ),
+            'PreviewMerge': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewMerge,
+                    request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PreviewMergeRequest.FromString,
+                    response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PreviewMergeResponse.SerializeToString,
+            ),
+            'MergeBatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeBatch,
+                    request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MergeBatchRequest.FromString,
+                    response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MergeBatchResponse.SerializeToString,
+            ),
+            'CollectGarbage': grpc.unary_unary_rpc_method_handler(
+                    servicer.CollectGarbage,
+                    request_deserializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CollectGarbageRequest.FromString,
+                    response_serializer=autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CollectGarbageResponse.SerializeToString,
             ),
             'UploadSource': grpc.stream_unary_rpc_method_handler(
                     servicer.UploadSource,
@@ -604,6 +661,87 @@ class OrchestratorService(object):
             '/autopack.orchestrator.v1.OrchestratorService/GetCapabilities',
             autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesRequest.SerializeToString,
             autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.GetCapabilitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewMerge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.orchestrator.v1.OrchestratorService/PreviewMerge',
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PreviewMergeRequest.SerializeToString,
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.PreviewMergeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeBatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.orchestrator.v1.OrchestratorService/MergeBatch',
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MergeBatchRequest.SerializeToString,
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.MergeBatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CollectGarbage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.orchestrator.v1.OrchestratorService/CollectGarbage',
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CollectGarbageRequest.SerializeToString,
+            autopack_dot_orchestrator_dot_v1_dot_orchestrator__pb2.CollectGarbageResponse.FromString,
             options,
             channel_credentials,
             insecure,

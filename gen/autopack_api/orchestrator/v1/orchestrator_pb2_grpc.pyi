@@ -72,6 +72,21 @@ class OrchestratorServiceStub:
     """
     GetCapabilities: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCapabilitiesRequest, _orchestrator_pb2.GetCapabilitiesResponse]
     """Tells what this host offers to run commands with: found out at the start by trying, not assumed."""
+    PreviewMerge: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.PreviewMergeRequest, _orchestrator_pb2.PreviewMergeResponse]
+    """Tries out in which order the finished branches of a batch merge, and which of them conflict. No branch and no checkout is
+    touched. Errors: NOT_FOUND; FAILED_PRECONDITION where the repository cannot be used, or git here is older than 2.38.
+    """
+    MergeBatch: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.MergeBatchRequest, _orchestrator_pb2.MergeBatchResponse]
+    """Merges the finished branches of a batch that merge without a conflict, as PreviewMerge orders them, and brings the result into
+    the repository as a new branch. No other branch and no checkout is touched. Errors: as PreviewMerge; INVALID_ARGUMENT for a bad
+    name; ALREADY_EXISTS for a branch that exists; FAILED_PRECONDITION if there is nothing to merge, or the repository is not on the
+    orchestrator's disk.
+    """
+    CollectGarbage: _grpc.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectGarbageRequest, _orchestrator_pb2.CollectGarbageResponse]
+    """Removes what was kept long enough: worktrees without a run, results of batches that ended long ago, mirrors that no batch uses.
+    What is at work is not touched, nor is anything that the orchestrator did not make. It does so by itself once a day. Scope ADMIN:
+    it acts for all tenants. Errors: ABORTED while another collection is under way.
+    """
     UploadSource: _grpc.StreamUnaryMultiCallable[_orchestrator_pb2.UploadSourceRequest, _orchestrator_pb2.UploadSourceResponse]
     """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
     commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
@@ -122,6 +137,21 @@ class OrchestratorServiceAsyncStub(OrchestratorServiceStub):
     """
     GetCapabilities: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.GetCapabilitiesRequest, _orchestrator_pb2.GetCapabilitiesResponse]  # type: ignore[assignment]
     """Tells what this host offers to run commands with: found out at the start by trying, not assumed."""
+    PreviewMerge: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.PreviewMergeRequest, _orchestrator_pb2.PreviewMergeResponse]  # type: ignore[assignment]
+    """Tries out in which order the finished branches of a batch merge, and which of them conflict. No branch and no checkout is
+    touched. Errors: NOT_FOUND; FAILED_PRECONDITION where the repository cannot be used, or git here is older than 2.38.
+    """
+    MergeBatch: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.MergeBatchRequest, _orchestrator_pb2.MergeBatchResponse]  # type: ignore[assignment]
+    """Merges the finished branches of a batch that merge without a conflict, as PreviewMerge orders them, and brings the result into
+    the repository as a new branch. No other branch and no checkout is touched. Errors: as PreviewMerge; INVALID_ARGUMENT for a bad
+    name; ALREADY_EXISTS for a branch that exists; FAILED_PRECONDITION if there is nothing to merge, or the repository is not on the
+    orchestrator's disk.
+    """
+    CollectGarbage: _aio.UnaryUnaryMultiCallable[_orchestrator_pb2.CollectGarbageRequest, _orchestrator_pb2.CollectGarbageResponse]  # type: ignore[assignment]
+    """Removes what was kept long enough: worktrees without a run, results of batches that ended long ago, mirrors that no batch uses.
+    What is at work is not touched, nor is anything that the orchestrator did not make. It does so by itself once a day. Scope ADMIN:
+    it acts for all tenants. Errors: ABORTED while another collection is under way.
+    """
     UploadSource: _aio.StreamUnaryMultiCallable[_orchestrator_pb2.UploadSourceRequest, _orchestrator_pb2.UploadSourceResponse]  # type: ignore[assignment]
     """Takes a repository as a git bundle, for a caller that shares no disk with the orchestrator. The bundle must be complete: no
     commit that it lacks may be needed. The same bundle again is the same upload, kept anew. Errors: INVALID_ARGUMENT for
@@ -241,6 +271,39 @@ class OrchestratorServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_orchestrator_pb2.GetCapabilitiesResponse, _abc.Awaitable[_orchestrator_pb2.GetCapabilitiesResponse]]:
         """Tells what this host offers to run commands with: found out at the start by trying, not assumed."""
+
+    @_abc_1.abstractmethod
+    def PreviewMerge(
+        self,
+        request: _orchestrator_pb2.PreviewMergeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.PreviewMergeResponse, _abc.Awaitable[_orchestrator_pb2.PreviewMergeResponse]]:
+        """Tries out in which order the finished branches of a batch merge, and which of them conflict. No branch and no checkout is
+        touched. Errors: NOT_FOUND; FAILED_PRECONDITION where the repository cannot be used, or git here is older than 2.38.
+        """
+
+    @_abc_1.abstractmethod
+    def MergeBatch(
+        self,
+        request: _orchestrator_pb2.MergeBatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.MergeBatchResponse, _abc.Awaitable[_orchestrator_pb2.MergeBatchResponse]]:
+        """Merges the finished branches of a batch that merge without a conflict, as PreviewMerge orders them, and brings the result into
+        the repository as a new branch. No other branch and no checkout is touched. Errors: as PreviewMerge; INVALID_ARGUMENT for a bad
+        name; ALREADY_EXISTS for a branch that exists; FAILED_PRECONDITION if there is nothing to merge, or the repository is not on the
+        orchestrator's disk.
+        """
+
+    @_abc_1.abstractmethod
+    def CollectGarbage(
+        self,
+        request: _orchestrator_pb2.CollectGarbageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_orchestrator_pb2.CollectGarbageResponse, _abc.Awaitable[_orchestrator_pb2.CollectGarbageResponse]]:
+        """Removes what was kept long enough: worktrees without a run, results of batches that ended long ago, mirrors that no batch uses.
+        What is at work is not touched, nor is anything that the orchestrator did not make. It does so by itself once a day. Scope ADMIN:
+        it acts for all tenants. Errors: ABORTED while another collection is under way.
+        """
 
     @_abc_1.abstractmethod
     def UploadSource(

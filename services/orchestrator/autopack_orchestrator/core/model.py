@@ -71,6 +71,7 @@ class BatchState(Enum):
     ACTIVE = "active"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class Prepare(Enum):

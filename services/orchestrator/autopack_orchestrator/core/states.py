@@ -27,5 +27,7 @@ def batch_state(counts: dict[str, int]) -> BatchState:
     ended = {state.value for state in TERMINAL}
     if any(count for state, count in counts.items() if state not in ended):
         return BatchState.ACTIVE
-    succeeded = counts.get(RunState.SUCCEEDED.value, 0)
-    return BatchState.SUCCEEDED if succeeded == sum(counts.values()) else BatchState.FAILED
+    rest = {state for state, count in counts.items() if count} - {RunState.SUCCEEDED.value}
+    if not rest:
+        return BatchState.SUCCEEDED
+    return BatchState.CANCELLED if rest == {RunState.CANCELLED.value} else BatchState.FAILED

@@ -49,6 +49,7 @@ from autopack_orchestrator.execution.engines import Role, make_archive, make_eng
 from autopack_orchestrator.execution.isolate import check_isolation
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.logs import read_file, tail_file
+from autopack_orchestrator.execution.merge import Merges
 from autopack_orchestrator.execution.run import Worker
 from autopack_orchestrator.execution.sources import Sources, with_mirror
 from autopack_orchestrator.settings import OrchestratorSettings
@@ -151,6 +152,7 @@ class Orchestrator:
             telemetry_address=runs_address(known.telemetry),
             host=self._host,
         )
+        self.merges = Merges(self._store, self._mirrors, self._sources)
         self._archive = make_archive(self._role, self._store, self._settings)
         self._engine = make_engine(
             self._role, self._store, worker, root, self._settings, database_url=url, archive=self._archive

@@ -21,6 +21,7 @@ from .command import GitError, GitResult, run_git
 from .history import commit_message, directories, own_commits, uncommitted
 from .join import join_commits
 from .lock import RepositoryLocks
+from .merging import check_branch_name, merge_all
 from .mirror import Mirror, Mirrors
 from .names import check_ref, worktree_name_problem
 from .origin import Origin
@@ -56,6 +57,7 @@ __all__ = [
     "bundle_origin",
     "bundle_refs",
     "changes",
+    "check_branch_name",
     "check_bundle",
     "check_ref",
     "choose_ref",
@@ -66,6 +68,7 @@ __all__ = [
     "directories",
     "fill_submodules",
     "join_commits",
+    "merge_all",
     "move_branch",
     "open_source",
     "open_view",
