@@ -25,6 +25,7 @@ from autopack_api.orchestrator.v1.batch_pb2 import PREPARE_NONE, BatchSpec, Mock
 from autopack_client import AsyncClient, connect, watch_batch
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.core import model
+from autopack_orchestrator.core.checks import MAX_RUNS
 from google.protobuf.duration_pb2 import Duration
 
 from bench.echo import server
@@ -71,7 +72,7 @@ async def _served(count: int) -> tuple[float, float]:
 
 @asynccontextmanager
 async def _server(directory: Path) -> AsyncIterator[tuple[AsyncClient, int]]:
-    address = f"unix:{directory}/orchestrator"
+    address = f"unix:{directory}/socket"
     argv = [
         "env", f"AUTOPACK_ORCHESTRATOR_ALLOWED_ROOTS={directory}",
         f"AUTOPACK_ORCHESTRATOR_MAX_CONCURRENT_RUNS={AT_WORK}",
@@ -122,7 +123,7 @@ async def _fill(client: AsyncClient, repo: Path, count: int) -> None:
     """``count`` runs that wait, in batches each of which has the one run at work that it may have."""
     at_work = []
     for _ in range(BATCHES):
-        runs = [_run(f"r{number}", 3600) for number in range(count // BATCHES + 1)]
+        runs = [_run(f"r{number}", 3600) for number in range(min(count // BATCHES + 1, MAX_RUNS))]
         at_work.append(await _create(client, BatchSpec(path=str(repo), runs=runs, max_concurrent_runs=1)))
     for batch_id in at_work:
         async for event in watch_batch(client, batch_id):

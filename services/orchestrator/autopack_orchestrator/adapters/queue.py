@@ -40,6 +40,7 @@ CLAIM_LOCK = 0x4155_5443
 """Key of PostgreSQL's advisory lock ("AUTC"): two engines that count and then claim would exceed a limit."""
 OVERDUE_AT_ONCE = 500  # runs whose queue timeout ends in one transaction; the rest in the next
 DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
+MAX_POSITION = (1 << 31) - 1  # of the column
 #: Values of the column "gate".
 OPEN, LATER, NEEDS_GATE = "open", "later", "needs"
 
@@ -102,7 +103,9 @@ def _head(connection: Connection, lane: Lane, full: Collection[str]) -> Head | N
     )
     row = connection.execute(query).first()
     while row is not None and row.batch_id in full:
-        row = connection.execute(query.where(tuple_(RUNS.c.rank, RUNS.c.batch_id) > (row.rank, row.batch_id))).first()
+        # With the highest position: SQLite seeks the first row that is not less, and would step through the whole batch.
+        last = (row.rank, row.batch_id, MAX_POSITION)
+        row = connection.execute(query.where(tuple_(RUNS.c.rank, RUNS.c.batch_id, RUNS.c.position) > last)).first()
     return None if row is None else Head(row.run_id, row.batch_id, lane, row.rank, row.position)
 
 
@@ -151,13 +154,9 @@ def let_in(connection: Connection, now: int) -> None:
 
 def overdue_batches(connection: Connection, now: int) -> list[str]:
     """Batches with runs that have waited for their turn for longer than they may."""
-    query = (
-        select(RUNS.c.batch_id)
-        .where(RUNS.c.queue_deadline <= now, RUNS.c.gate == OPEN)
-        .distinct()
-        .limit(OVERDUE_AT_ONCE)
-    )
-    return sorted(connection.execute(query).scalars())
+    # Neither by gate nor DISTINCT: the databases would look through all that wait. Who does not wait has no deadline.
+    query = select(RUNS.c.batch_id).where(RUNS.c.queue_deadline <= now).order_by(RUNS.c.queue_deadline)
+    return sorted(set(connection.execute(query.limit(OVERDUE_AT_ONCE)).scalars()))
 
 
 def end_overdue(connection: Connection, batch_id: str, now: int) -> None:
@@ -165,7 +164,7 @@ def end_overdue(connection: Connection, batch_id: str, now: int) -> None:
     queries.lock_batch(connection, batch_id)
     query = (
         select(RUNS)
-        .where(RUNS.c.batch_id == batch_id, RUNS.c.gate == OPEN, RUNS.c.queue_deadline <= now)
+        .where(RUNS.c.batch_id == batch_id, RUNS.c.queue_deadline <= now)
         .order_by(RUNS.c.position)
         .limit(OVERDUE_AT_ONCE)
     )
