@@ -44,6 +44,22 @@ def test_successful_run_exits_0_and_leaves_a_branch_a_patch_and_a_log(cli: Cli, 
     assert git(repository, "branch", "--show-current") == "main"
 
 
+def test_an_uploaded_repository_is_worked_on_by_a_server_that_may_not_read_it(
+    cli: Cli, repository: Path, servers: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "nothing").mkdir()
+    servers.start("--all", "--allow-root", tmp_path / "nothing")
+    assert cli("run", "--repo", repository, *WRITES, *PASSES).returncode != 0
+    done = cli("run", "--repo", repository, "--upload", *WRITES, *PASSES, "--name", "far")
+    assert done.returncode == 0, done.stderr
+    (run,) = runs_of(cli)
+    assert "git -C" not in done.stdout
+    patch = cli("runs", "patch", run.run_id)
+    applied = subprocess.run(["git", "apply", "--check"], input=patch.stdout, text=True, cwd=repository, check=False)
+    assert applied.returncode == 0
+    assert git(repository, "branch", "--list", "autopack/*") == ""
+
+
 def test_runs_are_listed_shown_read_and_summed_up_through_a_server(cli: Cli, repository: Path, servers: Any) -> None:
     servers.start("--all", "--allow-root", repository)
     assert cli("run", "--repo", repository, *WRITES, *PASSES, "--runs", "3").returncode == 0

@@ -17,6 +17,7 @@ import yaml
 from autopack_api.orchestrator.v1 import batch_pb2 as pb
 from autopack_api.toolchain.v1 import toolchain_pb2
 
+from autopack_cli.batchsource import SOURCE_KEYS, read_source_key
 from autopack_cli.batchvalues import MAX_INT32, Values
 from autopack_cli.isolation import read_isolation, read_limits
 from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
@@ -24,8 +25,8 @@ from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
 __all__ = ["BatchFile", "GoalFile", "load"]
 
 BATCH_KEYS = (
-    "name", "repo", "ref", "max_concurrent_runs", "isolation", "budget", "priority", "retry", "queue_timeout",
-    "defaults", "runs",
+    "name", "repo", *SOURCE_KEYS, "ref", "max_concurrent_runs", "isolation", "budget", "priority", "retry",
+    "queue_timeout", "defaults", "runs",
 )  # fmt: skip
 EXECUTORS = ("command", "agent", "mock")
 INTENTION_LISTS = ("constraints", "acceptance", "scope", "non_goals", "non_goal_globs", "notes")
@@ -129,7 +130,11 @@ class _BatchReader:
                 case "name" | "ref":
                     setattr(self.spec, key, values.text(node, key) or "")
                 case "repo":
+                    if "remote" in self.places:
+                        values.fail(key_node, "the file has source and repo; it needs one of them")
                     self._repo(node)
+                case "source" | "publish" | "checkout":
+                    read_source_key(values, key, key_node, node, self.spec, self.places)
                 case "max_concurrent_runs":
                     self.spec.max_concurrent_runs = values.integer(node, key, low=1, high=MAX_INT32) or 0
                 case "isolation":

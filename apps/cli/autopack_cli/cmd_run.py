@@ -16,6 +16,7 @@ import typer
 from autopack_api.orchestrator.v1 import batch_pb2, orchestrator_pb2
 from autopack_client import AsyncClient
 from autopack_client.evidence import run_git
+from autopack_client.uploads import upload_for
 from autopack_kit.commands import quote
 from autopack_kit.errors import AutopackError, invalid_field
 from rich.console import Console
@@ -44,6 +45,14 @@ _FIELDS = {
     "NOT_A_REPOSITORY": "path",
     "EMPTY_REPOSITORY": "path",
     "REF_NOT_FOUND": "ref",
+    "COMMIT_NOT_FOUND": "ref",
+    "REMOTE_DENIED": "remote",
+    "REMOTE_HOST_KEY": "remote",
+    "REMOTE_NOT_FOUND": "remote",
+    "REMOTE_REDIRECTS": "remote",
+    "REMOTE_UNREACHABLE": "remote",
+    "CREDENTIAL_NOT_FOUND": "remote.credential",
+    "CREDENTIAL_HOST": "remote.credential",
 }
 """Refusals of a batch that name no field, and the field that they are about."""
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -79,6 +88,9 @@ def run(
         SandboxOption | None, typer.Option(help="Whether commands run in one; see `autopack capabilities`.")
     ] = None,
     network: Annotated[NetworkOption | None, typer.Option(help="Whether commands reach the network.")] = None,
+    upload: Annotated[
+        bool, typer.Option("--upload", help="Send the repository to the server, which need not share a disk.")
+    ] = False,
     check: Annotated[bool, typer.Option("--check", help="Only check the batch; start nothing.")] = False,
     address: Address = None,
     as_json: Json = False,
@@ -92,6 +104,7 @@ def run(
     autopack run batch.yaml
     autopack run --repo . --agent claude --goal "Fix the flaky login test" --runs 4
     autopack run --repo . --agent claude --goal-file issue.md
+    autopack run batch.yaml --upload --address build.example.com:7443
     """
     file = None
     if batch is not None:
@@ -114,7 +127,9 @@ def run(
     if file is not None and file.problems and not spec.runs:
         refuse(file, file.problems)
     named = (str(goal_file), text) if text is not None else None
-    status = sessions.run(lambda: _run(spec, file, named, address, check=check, as_json=as_json))
+    if upload and spec.WhichOneof("source") != "path":
+        raise invalid_field("--upload", "needs a repository on this machine (repo), and the batch file has a source")
+    status = sessions.run(lambda: _run(spec, file, named, address, upload=upload, check=check, as_json=as_json))
     raise typer.Exit(status)
 
 
@@ -124,11 +139,14 @@ async def _run(
     goal: tuple[str, str] | None,
     address: str | None,
     *,
+    upload: bool,
     check: bool,
     as_json: bool,
 ) -> int:
-    roots = [Path(spec.path), *await _git_directory(Path(spec.path))]
+    roots = [Path(spec.path), *await _git_directory(Path(spec.path))] if spec.path else []
     async with session(address, Needs(roots=roots, carry_out=not check)) as client:
+        if upload:
+            await upload_for(client, spec)
         if file is not None:
             file = replace(file, problems=[*file.problems, *await fill_goals(client, file)])
             if file.problems:
@@ -240,8 +258,11 @@ async def show_results(client: AsyncClient, runs: list[orchestrator_pb2.Run], ou
 
 def _say_where(out: Console, batch: orchestrator_pb2.Batch, runs: list[orchestrator_pb2.Run]) -> None:
     lines = []
-    if any(run.head_commit for run in runs):
-        lines.append(f"branches: git -C {quote([batch.repository])} branch --list 'autopack/{batch.batch_id}/*'")
+    branches = f"autopack/{batch.batch_id}/*"
+    if any(run.head_commit for run in runs) and "://" in batch.repository:
+        lines.append(f"branches: git ls-remote {quote([batch.repository])} '{branches}'")
+    elif any(run.head_commit for run in runs) and batch.repository.startswith("/"):
+        lines.append(f"branches: git -C {quote([batch.repository])} branch --list '{branches}'")
     lines += [f"patch:    autopack runs patch {run.run_id}" for run in runs if run.patch_bytes][:1]
     lines += [f"log:      autopack runs log {run.run_id}" for run in runs][:1]
     for line in lines:

@@ -1,7 +1,7 @@
 """A local repository for a server that shares no disk with this machine: made into a bundle and sent.
 
-    upload = await upload_repository(client, Path("."), "main")
-    spec = BatchSpec(upload_id=upload.upload_id, ref="main", runs=[...])
+upload = await upload_repository(client, Path("."), "main")
+spec = BatchSpec(upload_id=upload.upload_id, ref="main", runs=[...])
 """
 
 from __future__ import annotations
@@ -9,26 +9,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from autopack_api.orchestrator.v1 import batch_pb2
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
-from autopack_kit.errors import InvalidArgument, NotFound
+from autopack_kit.errors import FailedPrecondition, InvalidArgument, NotFound
 
 from autopack_client.evidence import run_git
 
 if TYPE_CHECKING:
     from autopack_client.client import AsyncClient
 
-__all__ = ["make_bundle", "upload_bundle", "upload_repository"]
+__all__ = ["make_bundle", "upload_bundle", "upload_for", "upload_repository"]
 
 PIECE_BYTES = 1 << 18
 MAX_ANSWER = 1 << 20
 BUNDLE_TIMEOUT_S = 1800.0
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 
 
 async def upload_repository(client: AsyncClient, repository: Path, ref: str = "HEAD") -> pb.UploadSourceResponse:
@@ -42,6 +41,20 @@ async def upload_repository(client: AsyncClient, repository: Path, ref: str = "H
         bundle = Path(directory) / "source.bundle"
         await make_bundle(repository, ref, bundle)
         return await upload_bundle(client, bundle)
+
+
+async def upload_for(client: AsyncClient, spec: batch_pb2.BatchSpec) -> None:
+    """Upload the repository that a batch names by its path, and make the upload the batch's source.
+
+    Raises:
+        As :func:`upload_repository`.
+    """
+    repository, ref = Path(spec.path), spec.ref or "HEAD"
+    upload = await upload_repository(client, repository, ref)
+    names = list(upload.refs)
+    # A name such as origin/main means something else, or nothing, in the bundle.
+    spec.ref = names[0] if len(names) == 1 else await _ask(repository, "rev-parse", "--verify", f"{ref}^{{commit}}")
+    spec.upload_id = upload.upload_id
 
 
 async def make_bundle(repository: Path, ref: str, file: Path) -> None:
@@ -104,12 +117,11 @@ async def upload_bundle(client: AsyncClient, file: Path) -> pb.UploadSourceRespo
 
 
 async def _ask(repository: Path, *arguments: str) -> str:
+    """What git answers, empty if it has no answer."""
     try:
         return os.fsdecode(await run_git(repository, arguments, max_bytes=MAX_ANSWER)).strip()
-    except Exception as error:
-        if getattr(error, "reason", "") == "GIT_FAILED":
-            return ""
-        raise
+    except FailedPrecondition:
+        return ""
 
 
 def _digest(file: Path) -> str:

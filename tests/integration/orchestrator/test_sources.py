@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from autopack_api.orchestrator.v1 import batch_pb2
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
-from autopack_client.uploads import make_bundle, upload_bundle, upload_repository
+from autopack_client.uploads import make_bundle, upload_bundle, upload_for, upload_repository
 from autopack_kit.auth import LOCAL_PRINCIPAL
 from autopack_kit.errors import (
     AutopackError,
@@ -20,6 +23,8 @@ from autopack_kit.errors import (
     PermissionDenied,
     ResourceExhausted,
 )
+from autopack_kit.identity import Scope
+from autopack_orchestrator.core.isolation import SandboxMode
 
 from tests.integration.orchestrator.git_servers import BACKEND, TOKEN, HttpGit, http_git
 from tests.service.orchestrator.bench import Bench, bench, fingerprint, git, repository, run, shell
@@ -58,14 +63,14 @@ async def finish(stack: Bench, spec: batch_pb2.BatchSpec) -> list[pb.Run]:
     return [await stack.get(f"{batch.batch_id}.{item.name}") for item in spec.runs]
 
 
-def on_remote(server: HttpGit, *runs: batch_pb2.RunSpec, **fields: object) -> batch_pb2.BatchSpec:
+def on_remote(server: HttpGit, *runs: batch_pb2.RunSpec, **fields: Any) -> batch_pb2.BatchSpec:
     remote = batch_pb2.RemoteSource(url=server.url("private.git"), credential="forge")
-    return batch_pb2.BatchSpec(remote=remote, runs=runs, **fields)  # type: ignore[arg-type]
+    return batch_pb2.BatchSpec(remote=remote, runs=runs, **fields)
 
 
 @needs_backend
 async def test_runs_on_a_remote_push_their_branches_and_never_see_its_token(tmp_path: Path, served: HttpGit) -> None:
-    settings = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
+    settings: dict[str, Any] = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
     look = f"env > env.txt; cat {tmp_path}/credentials/forge > seen.txt 2>&1 || true; echo '# more' >> src/calc.py"
     async with bench(tmp_path, **settings) as stack:
         runs = [run("one", look), run("two")]
@@ -83,7 +88,7 @@ async def test_runs_on_a_remote_push_their_branches_and_never_see_its_token(tmp_
 
 @needs_backend
 async def test_a_remote_that_is_deleted_while_runs_wait_does_not_stop_them(tmp_path: Path, served: HttpGit) -> None:
-    settings = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
+    settings: dict[str, Any] = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
     gate = tmp_path / "gate"
     gate.mkdir()
     agent = f"while [ ! -e {gate}/open ]; do sleep 0.1; done; echo '# more' >> src/calc.py"
@@ -99,10 +104,8 @@ async def test_a_remote_that_is_deleted_while_runs_wait_does_not_stop_them(tmp_p
         assert b"# more" in await stack.patch(done[1].run_id)
 
 
-def unconfined() -> dict[str, object]:
+def unconfined() -> dict[str, Any]:
     """Settings with which an agent sees the files of a test."""
-    from autopack_orchestrator.core.isolation import SandboxMode
-
     return {"sandbox": SandboxMode.NONE}
 
 
@@ -133,7 +136,7 @@ async def test_a_branch_that_the_remote_refuses_fails_the_run_and_the_patch_is_k
     hook.parent.mkdir(exist_ok=True)
     hook.write_text("#!/bin/sh\necho 'branches need a ticket' >&2\nexit 1\n")
     hook.chmod(0o755)
-    settings = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
+    settings: dict[str, Any] = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
     async with bench(tmp_path, **settings) as stack:
         (done,) = await finish(stack, on_remote(served, run("one"), publish=batch_pb2.PUBLISH_PUSH))
         assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "PUSH_REFUSED")
@@ -172,6 +175,23 @@ async def test_an_uploaded_repository_is_worked_on_and_its_patch_applies_at_home
     assert git(repo, "write-tree") == done[0].tree_id
 
 
+async def test_any_name_of_a_commit_can_be_uploaded(stack: Bench, repo: Path, tmp_path: Path) -> None:
+    git(repo, "tag", "-am", "annotated", "v1")
+    git(tmp_path, "clone", "-q", str(repo), "clone")
+    clone, head = tmp_path / "clone", git(repo, "rev-parse", "HEAD")
+    git(clone, "checkout", "-q", "--detach")
+    git(clone, "branch", "-q", "-D", "main")
+    for ref in ("", "HEAD", "v1", "origin/main", "refs/remotes/origin/main", head, head[:12]):
+        spec = batch_pb2.BatchSpec(path=str(clone), ref=ref, runs=[run("one", mock=batch_pb2.MockExecutor())])
+        await upload_for(stack.client, spec)
+        assert spec.WhichOneof("source") == "upload_id"
+        batch = (await stack.client.orchestrator.CreateBatch(pb.CreateBatchRequest(spec=spec))).batch
+        assert batch.base_commit == head, ref
+    spec = batch_pb2.BatchSpec(path=str(clone), ref="nope", runs=[run("one")])
+    with pytest.raises(NotFound):
+        await upload_for(stack.client, spec)
+
+
 async def test_the_same_bundle_is_the_same_upload_and_of_its_tenant_alone(
     stack: Bench, repo: Path, tmp_path: Path
 ) -> None:
@@ -183,8 +203,6 @@ async def test_the_same_bundle_is_the_same_upload_and_of_its_tenant_alone(
     other = tmp_path / "other"
     other.mkdir()
     shutil.copytree(stack.data / "orchestrator" / "uploads", other / "data" / "orchestrator" / "uploads")
-    from dataclasses import replace
-
     async with bench(other, principal=replace(LOCAL_PRINCIPAL, tenant="somebody-else")) as foreign:
         spec = batch_pb2.BatchSpec(upload_id=one.upload_id, runs=[run("one")])
         with pytest.raises(NotFound) as caught:
@@ -232,8 +250,6 @@ async def _stream(parts: list[pb.UploadSourceRequest]) -> AsyncIterator[pb.Uploa
 
 
 async def test_uploads_are_bounded_and_expire(tmp_path: Path, repo: Path) -> None:
-    from datetime import timedelta
-
     async with bench(tmp_path, max_upload_bytes=100) as stack:
         with pytest.raises(ResourceExhausted) as caught:
             await upload_repository(stack.client, repo)
@@ -356,10 +372,6 @@ async def test_what_an_agent_writes_into_git_is_not_run_by_the_server(tmp_path: 
 
 
 async def test_an_upload_needs_the_right_to_run(tmp_path: Path, repo: Path) -> None:
-    from dataclasses import replace
-
-    from autopack_kit.identity import Scope
-
     async with bench(tmp_path, principal=replace(LOCAL_PRINCIPAL, scopes=frozenset({Scope.READ}))) as stack:
         with pytest.raises(PermissionDenied):
             await upload_repository(stack.client, repo)

@@ -32,6 +32,44 @@ def only(folder: Path, text: str | bytes) -> str:
     return problems[0]
 
 
+def test_a_source_on_another_host_and_what_worktrees_hold(tmp_path: Path) -> None:
+    text = (
+        "source: {url: 'https://git.example.com/a.git', credential: forge}\npublish: push\n"
+        "checkout: {sparse_paths: [services/api, libs], submodules: true, lfs: yes, copy_untracked: .env,"
+        " worktreeinclude: true}\n"
+    )
+    found = read(tmp_path, text + RUN)
+    assert not found.problems
+    spec = found.spec
+    assert spec.WhichOneof("source") == "remote"
+    assert (spec.remote.url, spec.remote.credential) == ("https://git.example.com/a.git", "forge")
+    assert spec.publish == pb.PUBLISH_PUSH
+    assert list(spec.checkout.sparse_paths) == ["services/api", "libs"]
+    assert list(spec.checkout.copy_untracked) == [".env"]
+    assert spec.checkout.submodules
+    assert spec.checkout.lfs
+    assert spec.checkout.worktreeinclude
+    assert found.place_of("remote.credential").line == 1
+    assert found.place_of("checkout.sparse_paths[1]") == Place(3, 41)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("repo: .\nsource: {url: 'https://h/a'}\n", "2:1 the file has repo and source; it needs one of them"),
+        ("source: {url: 'https://h/a'}\nrepo: .\n", "2:1 the file has source and repo; it needs one of them"),
+        (
+            "source: {credential: x}\n",
+            "1:9 source has no url; give an https:// or ssh:// URL, or use repo for a directory",
+        ),
+        ("source: {url: 'https://h/a', token: x}\n", "1:30 'token' is not a key of source; known are url, credential"),
+        ("publish: force\n", "1:10 publish is 'force'; use one of none, local, push"),
+    ],
+)
+def test_what_is_wrong_with_a_source_stands_at_its_line(tmp_path: Path, text: str, problem: str) -> None:
+    assert only(tmp_path, text + RUN) == problem
+
+
 FULL = """\
 name: nightly
 repo: ../shop
