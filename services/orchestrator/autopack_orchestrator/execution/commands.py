@@ -15,6 +15,7 @@ from autopack_orchestrator.adapters import supervisor
 from autopack_orchestrator.adapters.supervisor import ExecutionSpec, Handle, Outcome, Reason
 from autopack_orchestrator.core.environment import with_tools
 from autopack_orchestrator.core.model import EventKind
+from autopack_orchestrator.core.secrets import hide, hide_bytes
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.context import RunContext, Stop
 from autopack_orchestrator.execution.isolate import confine, confined_environment
@@ -151,6 +152,7 @@ async def launch(
             sandbox=confined.sandbox,
             cgroups=confined.cgroups,
             rlimits=confined.rlimits,
+            secrets=ctx.secrets,
         ),
     )
 
@@ -221,13 +223,14 @@ def log_header(ctx: RunContext, name: str, command: Command) -> int:
 def log_text(ctx: RunContext, text: str) -> None:
     """Write what an agent elsewhere printed. Blocking."""
     with open_plain(log_path(ctx), append=True) as file:
-        file.write(text.encode(errors="replace") + (b"" if text.endswith("\n") else b"\n"))
+        end = b"" if text.endswith("\n") else b"\n"
+        file.write(hide_bytes(text.encode(errors="replace"), ctx.secrets) + end)
 
 
 def log_line(ctx: RunContext, text: str) -> int:
     """Write a line of ours; returns the size of the log after it. Blocking."""
     with open_plain(log_path(ctx), append=True) as file:
-        file.write(f"[autopack] {text}\n".encode(errors="surrogateescape"))
+        file.write(f"[autopack] {hide(text, ctx.secrets)}\n".encode(errors="surrogateescape"))
         return file.tell()
 
 

@@ -20,6 +20,7 @@ from autopack_orchestrator.adapters.peers import Peers
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.core.model import Batch, EventKind, NewEvent, Run, RunError, RunResult, RunState
 from autopack_orchestrator.core.records import PhaseRecord
+from autopack_orchestrator.core.secrets import hide, run_secrets
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.errors import RunFailed, StoreFailed
 from autopack_orchestrator.execution.layout import Layout
@@ -59,6 +60,7 @@ class RunContext:
         environment_paths: what preparing added to the worktree, which is no part of the change.
         variables: the environment of everything that it starts.
         keeper: uploads what the attempt leaves for others to read; None where they read it here.
+        secrets: of these; kept out of all that is stored.
     """
 
     run: Run
@@ -76,6 +78,7 @@ class RunContext:
     environment_paths: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)
     keeper: Callable[[], Awaitable[None]] | None = None
+    secrets: tuple[str, ...] = ()
     _phases: int = 0
     _interrupted: PhaseRecord | None = None
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -84,6 +87,10 @@ class RunContext:
     def result(self) -> RunResult:
         """What is known so far."""
         return self.run.result
+
+    def know_secrets(self, token: str) -> None:
+        """Keep what is secret in the variables of the run and of its commands, and its token, out of what is stored."""
+        self.secrets = run_secrets(self.run.spec, self.variables, token)
 
     async def write(
         self,
@@ -106,7 +113,8 @@ class RunContext:
     async def _store_change(
         self, to: RunState | None, activity: str | None, events: tuple[NewEvent, ...], result: dict[str, Any]
     ) -> None:
-        changed = replace(self.run.result, **result) if result else None
+        changed = replace(self.run.result, **hide(result, self.secrets)) if result else None
+        events = hide(events, self.secrets)
 
         async def update() -> None:
             try:
@@ -140,7 +148,7 @@ class RunContext:
 
     async def warn(self, about: str, message: str) -> None:
         """Say something that the reader of the result should know; the run goes on. Once per message."""
-        message = clean(message, MAX_WARNING)
+        message = clean(hide(message, self.secrets), MAX_WARNING)
         async with self._writing:
             known = self.result.warnings
             if message in known or len(known) >= MAX_WARNINGS:

@@ -13,6 +13,7 @@ from autopack_orchestrator.adapters.http_agent import RemoteAgent, RemoteSpec
 from autopack_orchestrator.adapters.supervisor import Outcome
 from autopack_orchestrator.core.http import base_url, problem_with_host
 from autopack_orchestrator.core.model import EventKind, HttpExecutor
+from autopack_orchestrator.core.secrets import secret_values
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.capture import back_to_base
 from autopack_orchestrator.execution.commands import log_line, log_text
@@ -40,6 +41,8 @@ async def open_remote(ctx: RunContext, http: HttpExecutor, timeout_s: float) -> 
         name: await asyncio.to_thread(read_header, directory, ctx.run.tenant, credential, authority)
         for name, credential in http.headers.items()
     }
+    # A header may be a word and the secret, such as Bearer and a token.
+    ctx.secrets += secret_values({}, (word for value in headers.values() for word in value.split()))
     spec = RemoteSpec(
         url=url,
         run_id=ctx.run.run_id,

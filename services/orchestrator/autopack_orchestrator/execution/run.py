@@ -235,6 +235,7 @@ class Worker:
         ctx.variables = await run_variables(
             ctx, context=text, token=token, telemetry_address=self.telemetry_address, identity=IDENTITY
         )
+        ctx.know_secrets(token)
         if digest and ctx.result.intention_sha256 not in ("", digest):
             await ctx.warn("intention", "The goal is another one than the one that this run began with.")
         if digest != ctx.result.intention_sha256:

@@ -56,6 +56,7 @@ KILL_PAUSE_S = 0.02  # between two rounds of killing
 SANDBOX_PAUSE_S = 0.05  # between two looks at what is left in a sandbox: no signal tells, and a look costs CPU
 CGROUP_PAUSE_S = 0.02  # a control group counts ended processes for a moment longer than their parent
 CGROUP_TRIES = 25
+MIN_BEGINNING = 8  # bytes of a secret that was cut off by the end of the output; fewer are no secret yet
 MAX_FIRST_WORDS = 500  # of the output: bubblewrap's message, if the sandbox could not be made
 CPU_GRACE_S = 5  # between SIGXCPU, at which a program may save its work, and SIGKILL
 REPORT_FD, RELEASE_FD = 3, 4  # of the shell in the sandbox; the command does not inherit them
@@ -220,12 +221,80 @@ def freeze_and_kill(victims: dict[int, int]) -> None:
 # ---- output ----
 
 
-class Output:
-    """The output file: its head up to a cap, a line that says so, and the last 64 KiB in a second file."""
+class Mask:
+    """Secrets in a stream of bytes, each replaced by as many asterisks, wherever the stream was cut into chunks.
 
-    def __init__(self, path: str, cap: int) -> None:
+    The longest secret that begins somewhere is the one that counts. What may be the beginning of a secret is held back
+    until the next bytes tell: at most as many bytes as all secrets have.
+    """
+
+    def __init__(self, secrets: list[bytes]) -> None:
+        self.secrets = sorted({secret for secret in secrets if secret}, key=len, reverse=True)
+        self.held = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """What may be shown now of what was held back and these next bytes."""
+        if not self.secrets:
+            return chunk
+        data, begun = self.held + chunk, 0
+        for secret in self.secrets:
+            begun = max(begun, _begun(data, secret))
+        spans, cut = self._spans(data), len(data) - begun
+        for start, end in reversed(spans):
+            if start < cut < end:  # a secret that ends in what may be the beginning of another: both are held
+                cut = start
+        self.held = data[cut:]
+        return _masked(data, spans, cut)
+
+    def rest(self) -> bytes:
+        """What was held back, at the end of the stream; the beginning of a secret that was cut off is masked too."""
+        data, self.held = self.held, b""
+        spans = self._spans(data)
+        begun = max((_begun(data, secret) for secret in self.secrets), default=0)
+        if begun >= MIN_BEGINNING:
+            spans.append((len(data) - begun, len(data)))
+        return _masked(data, spans, len(data))
+
+    def _spans(self, data: bytes) -> list[tuple[int, int]]:
+        """Where secrets stand, in order of their beginnings."""
+        found = []
+        for secret in self.secrets:
+            start = data.find(secret)
+            while start >= 0:
+                found.append((start, start + len(secret)))
+                start = data.find(secret, start + len(secret))
+        return sorted(found)
+
+
+def _begun(data: bytes, secret: bytes) -> int:
+    """How many bytes at the end of ``data`` are the beginning of ``secret``, and not all of it."""
+    start = max(0, len(data) - len(secret) + 1)
+    while (start := data.find(secret[:1], start)) >= 0:
+        if secret.startswith(data[start:]):
+            return len(data) - start
+        start += 1
+    return 0
+
+
+def _masked(data: bytes, spans: list[tuple[int, int]], cut: int) -> bytes:
+    if not spans:
+        return data[:cut]
+    result = bytearray(data)
+    for start, end in spans:
+        result[start:end] = b"*" * (end - start)
+    return bytes(result[:cut])
+
+
+class Output:
+    """The output file: its head up to a cap, a line that says so, and the last 64 KiB in a second file.
+
+    Secrets never reach either: whoever may read them, here or where they are copied to, need not know what to hide.
+    """
+
+    def __init__(self, path: str, cap: int, secrets: list[bytes]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
         self.path, self.cap, self.first = path, cap, b""
+        self.mask = Mask(secrets)
         self.file = os.open(path, flags, 0o600)
         self.total = self.kept = 0
         self.truncated = False
@@ -234,6 +303,9 @@ class Output:
 
     def feed(self, chunk: bytes) -> None:
         """Take the next bytes. Never raises: a full disk must not end the command's supervision."""
+        self._keep(self.mask.feed(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
         if self.total < MAX_FIRST_WORDS:
             self.first += chunk[: MAX_FIRST_WORDS - self.total]
         self.total += len(chunk)
@@ -260,6 +332,7 @@ class Output:
             self.error, self.truncated = f"cannot write output: {error.strerror}", True
 
     def finish(self) -> None:
+        self._keep(self.mask.rest())
         os.close(self.file)
         if not self.truncated:
             return
@@ -300,6 +373,7 @@ class Spec:
         assert isinstance(environment, dict)
         assert isinstance(limits, dict)
         assert isinstance(groups, dict)
+        self.secrets = [os.fsencode(_text(value)) for value in _items(raw["secrets"])]
         self.env = {_text(name): _text(value) for name, value in environment.items()}
         self.rlimits = {_text(name): int(value) for name, value in limits.items()}
         self.cgroups = {
@@ -485,7 +559,7 @@ class Supervisor:
         self.leftover: set[int] = set()
         self.survivors = 0
         self.connections: dict[int, bytes] = {}
-        self.output = Output(spec.output, spec.output_cap)
+        self.output = Output(spec.output, spec.output_cap, spec.secrets)
         self.pipe = -1
         self.poll = select.poll()
         self.started, self.started_at = time.monotonic(), time.time()

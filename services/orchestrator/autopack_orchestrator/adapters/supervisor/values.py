@@ -47,6 +47,7 @@ class ExecutionSpec:
         term_grace_s: seconds between SIGTERM and SIGKILL.
         fence_grace_s: seconds without any orchestrator after which the tree is ended.
         output_cap: bytes of output kept; a line marks the cut.
+        secrets: what is masked in the output, each replaced by as many asterisks.
         rlimits: names of the ``resource`` module (``RLIMIT_NOFILE``) -> limit, lowered to the hard limit where that
         is less.
     """
@@ -64,6 +65,7 @@ class ExecutionSpec:
     idle_timeout_s: float = 0.0
     sandbox: tuple[str, ...] = ()
     cgroups: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: MappingProxyType({}))
+    secrets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.argv or any("\0" in word for word in (*self.argv, *self.env, *self.env.values())):
@@ -87,6 +89,7 @@ class ExecutionSpec:
             "idle_timeout_s": float(self.idle_timeout_s),
             "sandbox": list(self.sandbox),
             "cgroups": {path: dict(files) for path, files in self.cgroups.items()},
+            "secrets": list(self.secrets),
         }
         return json.dumps(record, allow_nan=False)
 
