@@ -226,11 +226,17 @@ async def _batch(stack: Bench, batch_id: str) -> pb.Batch:
     return (await stack.client.orchestrator.GetBatch(pb.GetBatchRequest(batch_id=batch_id))).batch
 
 
+async def test_an_agent_whose_time_ends_with_the_budget_has_used_it_up(stack: Bench, repo: Path) -> None:
+    (done,) = await stack.finish(repo, run("one", "sleep 600", budget=Budget(max_wall_time=Duration(seconds=1))))
+    assert (done.state, done.error.reason) == (pb.RUN_STATE_TIMED_OUT, "BUDGET")
+    assert "of the run is used up" in done.error.message
+
+
 async def test_a_batch_that_has_used_up_its_wall_time_begins_nothing_more(stack: Bench, repo: Path) -> None:
     budget = Budget(max_wall_time=Duration(seconds=2))
     runs = [run("one", "sleep 3; echo x > x"), run("two", "touch never")]
     _, two = await stack.finish(repo, *runs, budget=budget, max_concurrent_runs=1)
-    assert (two.state, two.error.reason) == (pb.RUN_STATE_FAILED, "BUDGET")
+    assert (two.state, two.error.reason) == (pb.RUN_STATE_TIMED_OUT, "BUDGET")
     assert "did not begin" in two.error.message
 
 

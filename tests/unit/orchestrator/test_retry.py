@@ -100,7 +100,7 @@ def test_an_orchestrator_that_ends_while_preparing_costs_no_attempt_but_not_for_
 def test_a_wait_doubles_up_to_its_limit_within_a_fifth(
     first: timedelta, most: timedelta, number: int, chance: float
 ) -> None:
-    exact = min(first * 2 ** min(number - 1, MAX_EXCUSED), most)
+    exact = min(first * 2.0 ** min(number - 1, MAX_EXCUSED), most)
     tolerance = timedelta(microseconds=2)
     assert exact * 0.8 - tolerance <= backoff(first, most, number, chance) <= exact * 1.2 + tolerance
 

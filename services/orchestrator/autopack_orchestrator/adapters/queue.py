@@ -103,7 +103,7 @@ def _head(connection: Connection, lane: Lane, full: Collection[str]) -> Head | N
     )
     row = connection.execute(query).first()
     while row is not None and row.batch_id in full:
-        # With the highest position: SQLite seeks the first row that is not less, and would step through the whole batch.
+        # With the highest position: SQLite seeks the first row that is not less, and would step through the batch.
         last = (row.rank, row.batch_id, MAX_POSITION)
         row = connection.execute(query.where(tuple_(RUNS.c.rank, RUNS.c.batch_id, RUNS.c.position) > last)).first()
     return None if row is None else Head(row.run_id, row.batch_id, lane, row.rank, row.position)

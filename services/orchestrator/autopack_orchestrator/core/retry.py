@@ -76,7 +76,7 @@ def attempts(run: Run, policy: RetryPolicy) -> int:
 
 def backoff(first: timedelta, most: timedelta, number: int, chance: float) -> timedelta:
     """The wait before try ``number + 1``: doubled each time up to ``most``, then plus or minus 20 %."""
-    doubled = first * 2 ** min(number - 1, MAX_EXCUSED)  # no run gets further
+    doubled = first * 2.0 ** min(number - 1, MAX_EXCUSED)  # no run gets further
     return min(doubled, most) * (1 + JITTER * (2 * chance - 1))
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import random
 import time
 import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,20 @@ from autopack_orchestrator.adapters.peers import Peers
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.supervisor import Handle, Outcome, Reason
 from autopack_orchestrator.core.codec import dumps, loads
-from autopack_orchestrator.core.judge import Usage, over_budget, over_wall_time
+from autopack_orchestrator.core.judge import Usage
 from autopack_orchestrator.core.model import TERMINAL, EventKind, HttpExecutor, OnDrift, Run, RunError, RunState
-from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.plan import StepPlan
-from autopack_orchestrator.core.retry import OVERLOADED, Again, attempts, excused_again
-from autopack_orchestrator.core.retry import again as decide
+from autopack_orchestrator.core.retry import Again, attempts, excused_again
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.errors import LeaseLost, RunFailed, StoreFailed
 from autopack_orchestrator.execution import agent as agents
+from autopack_orchestrator.execution.attempts import (
+    check_batch_budget,
+    check_wall_time,
+    next_attempt,
+    queue_again,
+    start_from_needed,
+)
 from autopack_orchestrator.execution.base import BaseCommits
 from autopack_orchestrator.execution.capture import environment_paths, keep_patch, restore_captured
 from autopack_orchestrator.execution.commands import execute, shown
@@ -137,7 +141,7 @@ class Worker:
         if adopted:
             prepared, handle = await self._take_up(ctx)
         else:
-            await self._check_batch_budget(ctx)
+            await check_batch_budget(ctx, functools.partial(self._batch_usage, ctx))
             prepared = await self._prepare(ctx)
         if ctx.run.state is not RunState.VALIDATING:
             await self._work(ctx, handle)
@@ -147,37 +151,11 @@ class Worker:
 
     # ---- before the agent ----
 
-    async def _check_batch_budget(self, ctx: RunContext) -> None:
-        """A batch whose budget is used up starts nothing any more."""
-        budget, started = ctx.batch.budget, await self.store.started(ctx.run.batch_id)
-        over = None
-        if budget.max_wall_time is not None:
-            over = over_wall_time(budget, datetime.now(UTC) - min(started.values(), default=datetime.now(UTC)))
-        if over is None and budget.needs_telemetry:
-            try:
-                over = over_budget(budget, await self._batch_usage(ctx))
-            except AutopackError as error:
-                await ctx.warn("telemetry", f"The budget of the batch could not be checked: {error.message}")
-        if over is not None:
-            raise ctx.fail(
-                "BUDGET", f"The budget of the batch is used up: {over}. The run did not begin.", "Raise it, and retry."
-            )
-
-    async def _start_from_needed(self, ctx: RunContext, mirror: git.Mirror) -> None:
-        """A run that needs others starts from their commits."""
-        if not ctx.run.spec.needs:
-            return
-        heads = await self.store.heads(ctx.run.batch_id, ctx.run.spec.needs)
-        commits = [heads[name] for name in ctx.run.spec.needs]
-        for commit in commits:
-            await self.sources.mirror_of(ctx.run, ctx.batch.repository, commit)
-        message = f"Merge {', '.join(ctx.run.spec.needs)} for {ctx.run.name}"
-        await ctx.move_base(await git.join_commits(mirror, commits, message, IDENTITY))
-
     async def _prepare(self, ctx: RunContext) -> _Prepared:
         async with ctx.phase("prepare"):
             mirror = await self.sources.mirror_of(ctx.run, ctx.batch.repository, ctx.batch.base_commit)
-            await self._start_from_needed(ctx, mirror)
+            fetch = functools.partial(self.sources.mirror_of, ctx.run, ctx.batch.repository)
+            await start_from_needed(ctx, mirror, fetch, IDENTITY)
             at = (ctx.run.branch, self.layout.workspace(ctx.run), self.layout.workspace_id(ctx.run))
             made = await self.sources.worktree(self.workspaces, mirror, ctx.run, ctx.batch.repository, at)
             ctx.tree, warnings = made
@@ -261,6 +239,8 @@ class Worker:
             record.drift_verdict = verdict or None
             record.drift_z = ctx.result.drift_z[-1] if ctx.result.drift_z else None
             await agents.check_overload(ctx, outcome)
+            if outcome.reason is Reason.TIMEOUT:
+                await check_wall_time(ctx)
             agents.check_agent(ctx, outcome)
             if verdict == "drift" and ctx.run.spec.on_drift is OnDrift.STOP:
                 raise ctx.fail(
@@ -343,8 +323,7 @@ class Worker:
         try:
             kept = await self._harvest(ctx)
             await ctx.end_interrupted_phase()
-            if again is None and self._may_repeat(ctx, state):
-                again = decide(ctx.run, ctx.batch.retry, state, error, random.random)
+            again = again or next_attempt(ctx, RunFailed(state, error))
             if again is None:
                 await self._finish(ctx, state, error=error, **kept)
             else:
@@ -358,41 +337,18 @@ class Worker:
         """What an attempt found out after somebody else had taken its run is not stored; that it came is."""
         _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
         words = f"a late result of attempt {ctx.run.attempt} was refused: the run is not its any more"
-        event = make_event(
-            EventKind.WARNING, words, about="late", attempt=ctx.run.attempt, epoch=ctx.run.lease_epoch
-        )
+        event = make_event(EventKind.WARNING, words, about="late", attempt=ctx.run.attempt, epoch=ctx.run.lease_epoch)
         try:
             await self.store.note(ctx.run, event)
         except AutopackError as error:
             _log.warning("a late result could not be noted", run_id=ctx.run.run_id, error=str(error))
 
-    @staticmethod
-    def _may_repeat(ctx: RunContext, state: RunState) -> bool:
-        # A branch that only could not be brought home is work that is done.
-        return state is not RunState.CANCELLED and not ctx.run.cancel_requested and not ctx.keep_branch
-
     async def _queue_again(self, ctx: RunContext, error: RunError, again: Again) -> None:
-        """Queue the next attempt; what was known of this one stays in its events, its log and its patch."""
-        run, tree, number = ctx.run, ctx.tree, ctx.run.attempt + 1
-        words = error.message
-        if error.reason == OVERLOADED and run.spec.agent is not None:
-            at_once = await self.store.throttle(run.spec.agent.name, self.settings.max_concurrent_runs)
-            words += f" At most {at_once} runs of {run.spec.agent.name} are at work for now."
-        wait = f" in {again.wait.total_seconds():.0f} s" if again.wait else ""
-        event = make_event(
-            EventKind.WARNING,
-            f"{words} It is queued again, for attempt {number}{wait}.",
-            about="retry",
-            reason=error.reason,
-            attempt=run.attempt,
-            counts=str(again.counts).lower(),
-            seconds=f"{again.wait.total_seconds():.1f}",
-        )
-        name = branch(run.batch_id, run.name, number, await self.store.names(run.batch_id))
+        """Queue the next attempt, and remove what this one worked in."""
         await ctx.keep()
-        ctx.run = await self.store.requeue(run, number, name, event, wait=again.wait, counts=again.counts)
-        if tree is not None:
-            await self._remove(ctx, keep_branch=await git.branch_tip(tree) not in (None, tree.base))
+        await queue_again(ctx, error, again)
+        if ctx.tree is not None:
+            await self._remove(ctx, keep_branch=await git.branch_tip(ctx.tree) not in (None, ctx.tree.base))
 
     async def _harvest(self, ctx: RunContext) -> dict[str, Any]:
         """End everything that is alive, and keep what was changed: its tree and the size of its patch.
