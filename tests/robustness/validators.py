@@ -17,7 +17,7 @@ from tests.robustness.machine import Machine
 from tests.robustness.processes import marked, supervisors, until
 from tests.robustness.traffic import git
 
-__all__ = ["fingerprint", "nothing_is_left", "validate"]
+__all__ = ["attempts_never_overlap", "fingerprint", "nothing_is_left", "validate"]
 
 _ENDED = {"succeeded", "failed", "timed_out", "cancelled", "lost"}
 _NEXT = {
@@ -39,7 +39,7 @@ def validate(history: History, *, crashes: int = 0) -> None:
     for run in history.runs:
         _states_follow_each_other(history, run)
         _phases_are_recorded(history, run, crashes)
-    _attempts_never_overlap(history.sightings)
+    attempts_never_overlap(history.sightings)
 
 
 def _events_have_no_gaps(history: History) -> None:
@@ -84,7 +84,7 @@ def _phases_are_recorded(history: History, run: pb.Run, crashes: int) -> None:
     assert len(missing) <= crashes, f"{run.name}: telemetry lacks {missing}"
 
 
-def _attempts_never_overlap(sightings: list[Sighting]) -> None:
+def attempts_never_overlap(sightings: list[Sighting]) -> None:
     """An attempt is executed once, and ends before the next one of its run begins."""
     spans: dict[str, dict[tuple[int, int], list[int]]] = defaultdict(lambda: defaultdict(list))
     for seen in sightings:

@@ -11,6 +11,7 @@ import typer
 from autopack_kit.errors import invalid_field
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.logs import configure
+from autopack_kit.process import protect_memory
 from autopack_kit.server import Service, ServiceContext
 from autopack_kit.settings import load
 
@@ -50,6 +51,7 @@ def worker(
 
 
 async def _work(service: Service, grace: float) -> None:
+    protect_memory()
     over = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -80,7 +80,11 @@ class Jobs:
         """
         with _explained():
             await asyncio.to_thread(self._make_schema)
-            await self._app.open_async()
+            try:
+                await self._app.open_async()
+            except psycopg.Error:
+                await self._app.close_async()  # else the next call would take what failed for open
+                raise
 
     async def close(self) -> None:
         """Disconnect."""

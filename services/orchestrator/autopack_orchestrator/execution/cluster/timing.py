@@ -9,11 +9,17 @@ from autopack_kit.errors import InvalidArgument
 from autopack_orchestrator.execution.commands import TERM_GRACE_S
 from autopack_orchestrator.settings import OrchestratorSettings
 
-__all__ = ["KILL_TIME_S", "check_timing", "host_name"]
+__all__ = ["KILL_TIME_S", "check_timing", "host_name", "standstill_s"]
 
 KILL_TIME_S = TERM_GRACE_S + 2.0
 """From the decision to end what a run has started until it is over: its grace, and a loaded machine's time to kill."""
+MARGIN_S = 2.0  # of a watchdog that is late itself
 MAX_HOST = 255
+
+
+def standstill_s(settings: OrchestratorSettings) -> float:
+    """Seconds that a worker may stand still: killed then, its agents' supervisors end them in time."""
+    return (settings.stale_after - settings.cluster_fence_grace).total_seconds() - MARGIN_S
 
 
 def check_timing(settings: OrchestratorSettings) -> None:

@@ -2,7 +2,8 @@
 
 Its lease on all of its runs is one number that it increases every second. When that has not worked for the time of the
 fence, by the monotonic clock, it ends what its runs have started: ``stale_after`` later than its last success somebody
-else may begin them anew. If the worker itself is gone, each run's supervisor ends it after the same time.
+else may begin them anew. If the worker itself is gone, each run's supervisor ends it after the same time; if it stands
+still, a watchdog kills it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution.active import ActiveRuns
 from autopack_orchestrator.execution.archive import Archive
 from autopack_orchestrator.execution.cluster.jobs import Jobs
-from autopack_orchestrator.execution.cluster.timing import check_timing, host_name
+from autopack_orchestrator.execution.cluster.timing import check_timing, host_name, standstill_s
+from autopack_orchestrator.execution.cluster.watchdog import Watchdog
 from autopack_orchestrator.execution.context import Stop
 from autopack_orchestrator.execution.directory import identity, lock
 from autopack_orchestrator.execution.intake import Intake
@@ -36,6 +38,7 @@ BEAT_S = 1.0  # also how soon a cancel is seen
 FENCE_LOOK_S = 0.25
 ADOPT_AGAIN_S = 5.0  # a run whose end cannot be written is not worth more attention than this
 RETRY_S = 1.0
+BEAT_FILE = "worker.beat"  # its time is that of the last success: for probes, as a worker listens nowhere
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -52,6 +55,7 @@ class WorkerEngine:
     archive: Archive
     fleet: Fleet = field(init=False)
     _active: ActiveRuns = field(init=False)
+    _watchdog: Watchdog = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
     _intake: Intake = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -67,6 +71,7 @@ class WorkerEngine:
         check_timing(self.settings)
         self.fleet = Fleet(self.store.database)
         self._active = ActiveRuns(self.worker, self.wake, self.archive)
+        self._watchdog = Watchdog(standstill_s(self.settings))
         self._slots = asyncio.Semaphore(self.settings.max_concurrent_runs)
         self._intake = Intake(self.store, self.root, self.settings)
 
@@ -111,6 +116,7 @@ class WorkerEngine:
                 return
             await self._work(leftovers)
         finally:
+            await self.jobs.close()
             os.close(locked)
 
     async def _begin(self) -> frozenset[str]:
@@ -139,11 +145,14 @@ class WorkerEngine:
                 await _end(serving)
             await self._pause(BEAT_S)
             self._active.reap()
-        await self._active.end_all(Stop.FENCED if self._fenced else Stop.RELEASE)
+        ending = asyncio.ensure_future(self._active.end_all(Stop.FENCED if self._fenced else Stop.RELEASE))
+        while not ending.done():  # what they changed is kept, which may take longer than silence is borne
+            await self._round()
+            await asyncio.wait([ending], timeout=BEAT_S)
         await _end(*tasks)
+        self._watchdog.stop()
         with contextlib.suppress(AutopackError):  # whoever sees that we are silent does it
             await self.fleet.leave(self._owner)
-        await self.jobs.close()
 
     async def _round(self) -> None:
         try:
@@ -164,6 +173,7 @@ class WorkerEngine:
         capacity = self.settings.max_concurrent_runs if self._room else len(self._active)
         if await self.fleet.beat(self._owner, capacity):
             self._renewed = began
+            (self.root / BEAT_FILE).touch()
         else:
             await self._fence("it was given up by the others")
             await self.fleet.join(self._owner, host_name(), 0)
@@ -174,6 +184,7 @@ class WorkerEngine:
     async def _watch_fence(self) -> None:
         grace = self.settings.cluster_fence_grace.total_seconds()
         while True:
+            self._watchdog.moving()
             await asyncio.sleep(FENCE_LOOK_S)
             silent = time.monotonic() - self._renewed
             if silent > grace and not self._fenced:
