@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import (
     RETRY_ON_AGENT_FAILED,
     RETRY_ON_VALIDATION_FAILED,
+    AgentPreset,
     BatchSpec,
     Budget,
     MockExecutor,
@@ -19,6 +22,7 @@ from autopack_api.orchestrator.v1.batch_pb2 import (
 )
 from autopack_client import watch_batch
 from autopack_kit.errors import FailedPrecondition, InvalidArgument
+from autopack_orchestrator.core import retry as retry_rules
 from autopack_orchestrator.core.guard import Machine, Room
 from autopack_orchestrator.execution import intake
 from google.protobuf.duration_pb2 import Duration
@@ -170,6 +174,28 @@ async def test_a_server_that_stops_while_preparing_costs_no_attempt(tmp_path: Pa
         done = await stack.get(f"{batch.batch_id}.one")
     assert done.state == pb.RUN_STATE_SUCCEEDED, done.error
     assert done.attempt == 2
+
+
+async def test_an_overloaded_provider_slows_its_agents_down_and_costs_no_attempt(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = tmp_path_factory.mktemp("bin") / "claude"
+    agent.write_text(
+        "#!/bin/sh\n"
+        'test "$AUTOPACK_ATTEMPT" = 1 && { echo "API Error: 529 overloaded_error"; exit 1; }\n'
+        'echo "# $AUTOPACK_RUN_NAME" > "$AUTOPACK_RUN_NAME.py"\n'
+    )
+    agent.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{agent.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(retry_rules, "OVERLOAD_BACKOFF", timedelta(seconds=1))
+    async with bench(tmp_path, max_concurrent_runs=4) as stack:
+        runs = [run(name, agent=AgentPreset(name="claude"), max_attempts=1) for name in ("a", "b", "c")]
+        done = await stack.finish(repo, *runs)
+        assert [(item.state, item.attempt) for item in done] == [(pb.RUN_STATE_SUCCEEDED, 2)] * 3, done
+        told = [event for item in done for event in stack.events_of(item, pb.EVENT_KIND_WARNING)]
+        queued = [event for event in told if event.attributes["about"] == "retry"]
+        assert [event.attributes["counts"] for event in queued] == ["false"] * 3
+        assert all("At most 1 of claude are at work for now" in event.message for event in queued)
 
 
 # ---- not at all ----

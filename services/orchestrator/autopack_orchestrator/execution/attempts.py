@@ -101,7 +101,7 @@ async def queue_again(ctx: RunContext, error: RunError, again: retry.Again) -> N
     words = error.message
     if error.reason == retry.OVERLOADED and run.spec.agent is not None:
         at_once = await ctx.store.throttle(run.spec.agent.name, ctx.settings.max_concurrent_runs)
-        words += f" At most {at_once} runs of {run.spec.agent.name} are at work for now."
+        words += f" At most {at_once} of {run.spec.agent.name} are at work for now."
     wait = f" in {again.wait.total_seconds():.0f} s" if again.wait else ""
     event = make_event(
         EventKind.WARNING,
