@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+import re2
 from pathspec import GitIgnoreSpec
 from pathspec.patterns.gitignore import GitIgnorePatternError
 
@@ -28,24 +29,32 @@ class MalformedGlob(ValueError):
     Attributes:
         index: its position in the sequence.
         glob: the glob itself.
+        problem: what is wrong with it.
     """
 
     index: int
     glob: str
+    problem: str = "is not a gitwildmatch glob"
 
     def __str__(self) -> str:
-        return f"{self.glob!r} is not a gitwildmatch glob"
+        return f"{self.glob!r} {self.problem}"
 
 
 def check_globs(globs: Sequence[str]) -> None:
-    """Check that every glob compiles and can match something.
+    """Check that every glob compiles and can match something, and that all of them can be matched together.
 
     Raises:
-        MalformedGlob: the first that does not: a scope that silently matches nothing would condemn every change.
+        MalformedGlob: the first that does not: a scope that silently matches nothing would condemn every change. Or the
+            longest, where each compiles but not all at once: 200 of 1,000 characters are too much for RE2's memory.
     """
     for index, glob in enumerate(globs):
         if not _compiles(glob):
             raise MalformedGlob(index, glob)
+    try:
+        _compiled(tuple(globs))
+    except re2.error as error:
+        longest = max(range(len(globs)), key=lambda index: len(globs[index]))
+        raise MalformedGlob(longest, globs[longest], "and the others are too complex to be matched at once") from error
 
 
 def out_of_scope(paths: Sequence[str], scope: Sequence[str] = (), non_goals: Sequence[str] = ()) -> tuple[str, ...]:
@@ -75,6 +84,6 @@ def _compiled(globs: tuple[str, ...]) -> GitIgnoreSpec:
 def _compiles(glob: str) -> bool:
     try:
         spec = GitIgnoreSpec.from_lines([glob], backend="re2")
-    except (GitIgnorePatternError, re.error):
+    except (GitIgnorePatternError, re.error, re2.error):
         return False
     return any(pattern.include is not None for pattern in spec.patterns)

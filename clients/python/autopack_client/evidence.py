@@ -50,6 +50,8 @@ _SAFE_CONFIG = (
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w{2,63}")
 _HUNK = re.compile(rb"@@ -\d{1,10}(?:,(\d{1,10}))? \+\d{1,10}(?:,(\d{1,10}))? @@ ?")
+_GITLINK = re.compile(rb"Subproject commit [0-9a-f]{40,64}")
+"""All that a submodule shows: pieces of a hash are no words, yet enough of them to be judged as a change."""
 _ESCAPE = re.compile(rb"\\([0-7]{3}|.)")
 _ESCAPES = {b"n": b"\n", b"t": b"\t", b"r": b"\r", b"a": b"\a", b"b": b"\b", b"f": b"\f", b"v": b"\v"}
 
@@ -62,10 +64,10 @@ _GENERATED = frozenset(
 )  # fmt: skip
 
 DIFF_OPTIONS = (
-    "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0", "--find-renames", "--submodule=short",
-    "--src-prefix=a/", "--dst-prefix=b/",
+    "--no-color", "--no-ext-diff", "--no-textconv", "--unified=0", "--inter-hunk-context=0", "--find-renames",
+    "--no-relative", "--submodule=short", "--ignore-submodules=none", "--src-prefix=a/", "--dst-prefix=b/",
 )  # fmt: skip
-"""How every patch is asked for, whatever the user's configuration says."""
+"""How every patch is asked for, whatever the user's configuration says, or a ``.gitmodules`` that the change brings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +258,7 @@ class _Collected:
         self.current.header(raw.decode("utf-8", "replace").strip()[:MAX_HUNK_HEADER_CHARS])
 
     def added(self, line: bytes) -> None:
-        if not self.generated and len(line) <= _MAX_LINE_CHARS:
+        if not self.generated and len(line) <= _MAX_LINE_CHARS and not _GITLINK.match(line):
             self.current.identifiers.update(_IDENTIFIER.findall(line.decode("utf-8", "replace")))
 
     def evidence(self) -> Evidence:

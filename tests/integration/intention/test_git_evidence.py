@@ -157,3 +157,23 @@ async def test_a_directory_without_commits_is_refused_with_what_git_said(tmp_pat
         await build_profile(tmp_path)
     assert caught.value.reason == "GIT_FAILED"
     assert "not a git repository" in caught.value.message
+
+
+async def test_no_configuration_hides_what_changed(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / "src").mkdir()
+    (repository / "src" / "new.py").write_text("send_request = 1\n")
+    (repository / "old.py").write_text("".join(f"line_{n} = {n}\n" if n % 9 else f"retry_{n}\n" for n in range(40)))
+    (repository / ".gitmodules").write_text('[submodule "lib"]\n\tpath = lib\n\turl = ./lib\n\tignore = all\n')
+    git(repository, "add", "-A")
+    git(repository, "update-index", "--add", "--cacheinfo", f"160000,{base},lib")
+    git(repository, "commit", "-q", "-m", "Add")
+    added = git(repository, "rev-parse", "HEAD")
+    git(repository, "update-index", "--cacheinfo", f"160000,{added},lib")
+    git(repository, "commit", "-q", "-m", "Bump")
+    git(repository, "config", "diff.relative", "true")
+    git(repository, "config", "diff.interHunkContext", "100")
+    whole = await change_evidence(repository / "src", base, "HEAD")
+    assert set(whole.paths) == {".gitmodules", "lib", "old.py", "src/new.py"}
+    assert {"retry_9", "retry_36", "send_request"} <= set(whole.added_identifiers)
+    assert (await change_evidence(repository, added, "HEAD")).paths == ("lib",)

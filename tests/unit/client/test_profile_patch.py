@@ -96,3 +96,10 @@ def test_files_are_bounded_and_each_is_too() -> None:
     message = evidence.to_proto()
     assert [file.path for file in message.files] == [f"f{n}" for n in range(200)]
     assert len(message.files[0].added_identifiers) == 30
+
+
+def test_the_hash_of_a_submodule_is_no_identifier() -> None:
+    header = [b"diff --git a/lib b/lib", b"index 1..2 160000", b"--- a/lib", b"+++ b/lib", b"@@ -1 +1 @@"]
+    evidence = parse_patch([*header, b"-Subproject commit " + b"ab12" * 10, b"+Subproject commit " + b"cd34" * 10])
+    assert evidence.paths == ("lib",)
+    assert not evidence.added_identifiers
