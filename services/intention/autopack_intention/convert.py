@@ -10,6 +10,7 @@ from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_kit.errors import FieldViolation, invalid_fields
 from autopack_kit.globs import MalformedGlob, check_globs
 
+from autopack_intention.core.clean import clean_line
 from autopack_intention.core.context import (
     DEFAULT_BUDGET_BYTES,
     MAX_BUDGET_BYTES,
@@ -117,7 +118,7 @@ def intention_from_request(message: pb.Intention) -> Intention:
         InvalidArgument: ``INVALID_FIELD``.
     """
     checks = _Checks()
-    if not message.title.strip():
+    if not clean_line(message.title[:MAX_TITLE_BYTES]):  # nor of marks that nobody can see
         checks.add("intention.title", "is empty: say the goal in one line")
     intention = Intention(
         title=checks.text("intention.title", message.title, MAX_TITLE_BYTES),

@@ -104,10 +104,15 @@ async def test_an_unknown_profile_is_not_found_with_the_remedy(stub: pb_grpc.Int
     ("request_", "field"),
     [
         (pb.CheckDriftRequest(), "intention.title"),
+        (pb.CheckDriftRequest(intention=pb.Intention(title="\u200b\u202e")), "intention.title"),
         (pb.CheckDriftRequest(intention=pb.Intention(title="x" * 501)), "intention.title"),
         (pb.CheckDriftRequest(intention=pb.Intention(title="x", description="ä" * 8_193)), "intention.description"),
         (pb.CheckDriftRequest(intention=pb.Intention(title="x", notes=["n"] * 101)), "intention.notes"),
         (pb.CheckDriftRequest(intention=pb.Intention(title="x", scope=["src/", "[z-a]"])), "intention.scope[1]"),
+        (
+            pb.CheckDriftRequest(intention=pb.Intention(title="x", scope=[f"{n}" + "*a" * 500 for n in range(200)])),
+            "intention.scope[100]",
+        ),
         (pb.CheckDriftRequest(intention=GOAL, evidence=pb.ChangeEvidence(paths=["p"] * 2_001)), "evidence.paths"),
         (pb.CheckDriftRequest(intention=GOAL, evidence=pb.ChangeEvidence(paths=["p" * 5_000])), "evidence.paths[0]"),
         (pb.CheckDriftRequest(intention=GOAL, note="n" * 20_000), "note"),

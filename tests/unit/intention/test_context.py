@@ -60,7 +60,17 @@ def test_a_cut_never_exceeds_its_limit_nor_splits_an_entity_or_a_combining_mark(
     if plain != line and plain:
         kept = plain.removesuffix("…")
         assert line.startswith(kept)
-        assert not unicodedata.combining(line[len(kept)])
+        after = line[len(kept) :]
+        assert not unicodedata.combining(after[0]) or all(map(unicodedata.combining, kept[1:] + after[0]))
+
+
+@pytest.mark.parametrize("notes", [(), ("Read the manual.",)])
+@pytest.mark.parametrize("title", ["a" * 400, "e" + "\u0323" * 200, "\u4fee" * 150])
+def test_a_goal_without_a_place_to_cut_it_is_cut_and_not_dropped(title: str, notes: tuple[str, ...]) -> None:
+    for budget in range(256, 300):
+        context = build_context(Intention(title, notes=notes), budget)
+        assert context.kept[Section.GOAL] == 1
+        assert context.size_bytes <= budget
 
 
 def test_the_envelope_says_that_this_is_data() -> None:

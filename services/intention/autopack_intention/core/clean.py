@@ -71,8 +71,8 @@ def size(text: str) -> int:
 def cut(line: str, limit: int) -> str:
     """The escaped head of a cleaned ``line`` in at most ``limit`` bytes of UTF-8.
 
-    Cut behind a sentence, else a clause, else a word, else a character (never before a combining mark and never
-    inside an entity), and marked with :data:`CUT_MARK`; empty if not even that fits.
+    Cut behind a sentence, else a clause, else a word, else a character (never inside an entity, and before a
+    combining mark only where nothing but marks fits), and marked with :data:`CUT_MARK`; empty if not even that fits.
     """
     if size(escape(line)) <= limit:
         return escape(line)
@@ -111,6 +111,7 @@ def _word(line: str, end: int) -> int:
 
 
 def _whole_character(line: str, end: int) -> int:
-    while end > 0 and end < len(line) and unicodedata.combining(line[end]):
-        end -= 1
-    return end
+    start = end
+    while 0 < start < len(line) and unicodedata.combining(line[start]):
+        start -= 1
+    return start or end  # a row of marks that fills the room is no text that a cut could spoil

@@ -148,7 +148,7 @@ def build_context(intention: Intention, budget_bytes: int = DEFAULT_BUDGET_BYTES
     room = budget_bytes - size("\n".join((_OPEN, _ABOUT, _CLOSE)))
     items = list(_round_robin(intention))
     reserved = size(_OMITTED.format(len(items))) + 1
-    goal = _goal(intention, min(GOAL_BYTES, room - (reserved if items else 0)))
+    goal = _goal(intention, min(GOAL_BYTES, room - (reserved if items else 0) - 1))  # and its line end
     everything = goal + items
     kept = _fitting(everything, room)
     if len(kept) < len(everything):
