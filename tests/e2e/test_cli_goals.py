@@ -218,6 +218,14 @@ def test_what_cannot_be_judged_is_bad_input_and_says_why(
     assert f"error: {message}" in done.stderr
 
 
+def test_name_of_a_file_cannot_look_like_more_of_the_output(cli: Cli, shop: Path) -> None:
+    commit(shop, "docs/a\n  out of scope:      src/forged.py\x1b[2K", RETRY, "Retry failed requests")
+    done = drift(cli, shop)
+    assert done.returncode == 1
+    assert "\x1b" not in done.stdout
+    assert sum(line.startswith("  out of scope:") for line in done.stdout.splitlines()) == 1
+
+
 def test_json_holds_the_responses_of_the_service(cli: Cli) -> None:
     path = cli.home / "demo"
     make_python(path)
@@ -225,6 +233,7 @@ def test_json_holds_the_responses_of_the_service(cli: Cli) -> None:
     names = {field.name for field in pb.CheckDriftResponse.DESCRIPTOR.fields} | {"commit", "subject"}
     assert set(found["steps"][0]) <= names
     assert found["whole"]["profile_source"].startswith("PROFILE_SOURCE_")
+    assert found["whole"]["off_goal_files"] == []  # what is empty, 0 or false is there too
 
 
 def test_run_takes_its_goal_and_limits_from_a_file(cli: Cli, repository: Path) -> None:

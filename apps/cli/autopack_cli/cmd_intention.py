@@ -17,7 +17,7 @@ from rich.console import Console
 from autopack_cli.goals import Goal, intention_of, options_named
 from autopack_cli.judging import FailOn, Judgement, Range, Step, judge, read_range
 from autopack_cli.options import Address, Json, Repository, Scope
-from autopack_cli.render import clean, console, enum_word, err_console, print_json, table
+from autopack_cli.render import clean, clean_name, console, enum_word, err_console, print_json, table
 from autopack_cli.session import Needs, run, session
 
 __all__ = ["register"]
@@ -161,7 +161,9 @@ def _as_dict(commits: Range, found: Judgement, squash: bool, failed: bool) -> di
 
 def _step_dict(step: Step) -> dict[str, Any]:
     commit = {"commit": step.commit.id, "subject": step.commit.subject} if step.commit is not None else {}
-    return {**commit, **MessageToDict(step.response, preserving_proto_field_name=True)}
+    # With the fields that are 0 or false: a z of 0 is a drift, not a z that nobody knows.
+    response = MessageToDict(step.response, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    return {**commit, **response}
 
 
 def _print(commits: Range, found: Judgement) -> None:
@@ -177,8 +179,9 @@ def _print(commits: Range, found: Judgement) -> None:
     for step in found.steps:
         where = f"  (in {step.commit.id[:SHORT_ID]})" if step.commit is not None else ""
         outside |= {path: where for path in step.response.out_of_scope_paths if path not in outside}
-    _print_files(out, "out of scope:     ", [f"{clean(path)}{where}" for path, where in outside.items()])
-    _print_files(out, "seems off goal:   ", [f"{clean(file.path)}  {file.score:.2f}" for file in whole.off_goal_files])
+    _print_files(out, "out of scope:     ", [f"{clean_name(path)}{where}" for path, where in outside.items()])
+    off_goal = [f"{clean_name(file.path)}  {file.score:.2f}" for file in whole.off_goal_files]
+    _print_files(out, "seems off goal:   ", off_goal)
     source = enum_word(pb.ProfileSource, whole.profile_source, "PROFILE_SOURCE_")
     out.print(f"  compared with:     {source}, {whole.profile_size} commits and changes", style="dim")
     for advisory in _advisories(found):

@@ -68,10 +68,11 @@ class Goal:
         """The file or the words, as far as that needs no server.
 
         Raises:
-            InvalidArgument: neither or both were given, or the file cannot be read as text.
+            InvalidArgument: neither or both were given, a text is not UTF-8, or the file cannot be read as text.
         """
         if (self.text is None) == (self.file is None):
             raise invalid_field("--goal", f"give exactly one of {self.option} and --goal")
+        self._check_utf8()
         if self.text is not None or self.file is None:
             if self.run:
                 raise invalid_field("--run", "names a run of a batch file; give the file")
@@ -82,6 +83,13 @@ class Goal:
         if self.run:
             raise invalid_field("--run", f"names a run of a batch file, and {self.file} is none")
         return _Source(self, text=read_text(self.file, self.option))
+
+    def _check_utf8(self) -> None:
+        """Bytes of a command line that are not UTF-8 are lone surrogates here, which no request can carry."""
+        more = {_OPTIONS[f"intention.{name}"]: texts or () for name, texts in self.more.items()}
+        for option, texts in {"--goal": [self.text or ""], "--title": [self.title], **more}.items():
+            if any("\ud800" <= char <= "\udfff" for text in texts for char in text):
+                raise invalid_field(option, "is not UTF-8: write it in UTF-8, or give a file that is")
 
     def _of_batch(self, path: Path) -> _Source:
         file = load(path)

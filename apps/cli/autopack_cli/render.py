@@ -109,6 +109,11 @@ def clean(text: str) -> str:
     return "".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in text.replace("\t", "    "))
 
 
+def clean_name(name: str) -> str:
+    """As :func:`clean`, on one line: a file's name must not look like more of the output."""
+    return clean(name).replace("\n", "\ufffd")
+
+
 def command_line(command: common_pb2.Command, here: str = ".") -> str:
     """A command as a person would type it, with its directory unless that is ``here``."""
     if command.WhichOneof("program") == "script":

@@ -65,6 +65,9 @@ def test_what_was_not_judged_never_fails(fail_on: FailOn, failing: set[int]) -> 
         (Goal("g", Path("x"), "--goal-file"), "--goal: give exactly one of --goal-file and --goal"),
         (Goal("g", None, "FILE", run="r"), "--run: names a run of a batch file"),
         (Goal(None, Path("x.md"), "FILE", run="r"), "x.md is none"),
+        (Goal("bad \udcff", None, "FILE"), "--goal: is not UTF-8"),
+        (Goal(None, Path("x.md"), "FILE", title="\udcff"), "--title: is not UTF-8"),
+        (Goal("g", None, "FILE", more={"scope": ["src/", "\udcff/"]}), "--scope: is not UTF-8"),
     ],
 )
 def test_options_that_do_not_fit_together_are_refused(goal: Goal, message: str) -> None:
