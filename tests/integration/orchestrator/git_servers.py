@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import shutil
 import socket
@@ -55,6 +56,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer(b"")
 
+    def do_PUT(self) -> None:
+        self._answer(self.rfile.read(int(self.headers.get("Content-Length", 0))))
+
     def do_POST(self) -> None:
         if self.headers.get("Transfer-Encoding") == "chunked":
             body = b""
@@ -83,6 +87,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("WWW-Authenticate", 'Basic realm="git"')
             self.end_headers()
             return
+        if "/lfs/" in path:
+            self._large_files(git, path, body)
+            return
         if push and token != TOKEN:
             self.send_response(403)
             self.end_headers()
@@ -107,6 +114,31 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(int(headers.pop("Status", "200 OK").split()[0]))
         for name, value in headers.items():
             self.send_header(name, value)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def _large_files(self, git: HttpGit, path: str, body: bytes) -> None:
+        """The batch interface of Git LFS and its basic transfer."""
+        if path.endswith("/objects/batch"):
+            asked = json.loads(body)
+            known = [(item, (git.root / "lfs" / item["oid"]).exists()) for item in asked["objects"]]
+            wanted = asked["operation"]
+            objects = [
+                {**item, "actions": {wanted: {"href": f"http://{git.address}/lfs/{item['oid']}"}}}
+                if here == (wanted == "download")
+                else item
+                for item, here in known
+            ]
+            content = json.dumps({"transfer": "basic", "objects": objects}).encode()
+        else:
+            file = git.root / "lfs" / path.rpartition("/")[2]
+            file.parent.mkdir(exist_ok=True)
+            if self.command == "PUT":
+                file.write_bytes(body)
+            content = file.read_bytes()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/vnd.git-lfs+json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

@@ -313,6 +313,48 @@ async def test_copied_files_are_seen_by_the_agent_and_the_base_and_are_in_no_res
     }
 
 
+def with_large_file(repo: Path) -> None:
+    """A repository with a file in Git LFS."""
+    git(repo, "lfs", "install", "--local", "--skip-repo")
+    (repo / ".gitattributes").write_text("*.dat filter=lfs diff=lfs merge=lfs -text\n")
+    (repo / "big.dat").write_bytes(b"large " * 1000)
+    git(repo, "add", "-A")
+    git(repo, "commit", "-qm", "large file")
+
+
+NEW = hashlib.sha256(b"new\n" * 500).hexdigest()
+MAKES_LARGE = "test $(wc -c < big.dat) = 6000; yes new | head -n 500 > new.dat"
+
+
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+async def test_large_files_of_a_run_come_home_with_its_branch(stack: Bench, repo: Path) -> None:
+    with_large_file(repo)
+    (done,) = await stack.finish(repo, run("one", MAKES_LARGE), checkout=batch_pb2.Checkout(lfs=True))
+    assert (done.state, done.error.message) == (pb.RUN_STATE_SUCCEEDED, "")
+    assert git(repo, "show", f"{done.branch}:new.dat").splitlines()[1] == f"oid sha256:{NEW}"
+    assert (repo / ".git/lfs/objects" / NEW[:2] / NEW[2:4] / NEW).read_bytes() == b"new\n" * 500
+
+
+@needs_backend
+@pytest.mark.skipif(shutil.which("git-lfs") is None, reason="git-lfs is not installed")
+async def test_large_files_are_fetched_from_a_remote_and_pushed_to_it(
+    tmp_path: Path, served: HttpGit, repo: Path
+) -> None:
+    with_large_file(repo)
+    (tmp_path / "served" / "lfs").mkdir()
+    digest = hashlib.sha256(b"large " * 1000).hexdigest()
+    (tmp_path / "served" / "lfs" / digest).write_bytes(b"large " * 1000)
+    git(tmp_path / "served" / "private.git", "fetch", "-q", str(repo), "+main:main")
+    settings: dict[str, Any] = {"remote_hosts": (served.address,), "credentials_dir": tmp_path / "credentials"}
+    async with bench(tmp_path, **settings) as stack:
+        checkout = batch_pb2.Checkout(lfs=True)
+        spec = on_remote(served, run("one", MAKES_LARGE), publish=batch_pb2.PUBLISH_PUSH, checkout=checkout)
+        (done,) = await finish(stack, spec)
+        assert (done.state, done.error.message) == (pb.RUN_STATE_SUCCEEDED, "")
+        assert git(tmp_path / "served/private.git", "rev-parse", done.branch) == done.head_commit
+        assert (tmp_path / "served" / "lfs" / NEW).read_bytes() == b"new\n" * 500
+
+
 async def test_submodules_are_filled_where_they_may_be_and_told_where_not(
     stack: Bench, repo: Path, tmp_path: Path
 ) -> None:

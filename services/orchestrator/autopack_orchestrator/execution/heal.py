@@ -19,6 +19,8 @@ from autopack_orchestrator.adapters.peers import Detection
 from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.model import EventKind, MitigationResult
 from autopack_orchestrator.core.records import PhaseRecord
+from autopack_orchestrator.core.redact import redact
+from autopack_orchestrator.core.secrets import hide
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.commands import Finished, execute, log_path
 from autopack_orchestrator.execution.context import RunContext, make_event
@@ -173,23 +175,37 @@ class Healer:
             return None
         calls = ctx.result.doctor_calls + 1
         file = ctx.directory / f"diagnosis-{calls}.json"
-        await asyncio.to_thread(self._write_diagnosis, file, command, output)
+        await asyncio.to_thread(self._write_diagnosis, ctx, file, command, output)
         await ctx.write(doctor_calls=calls)
         record.doctor_called = True
-        call = replace(doctor.command, env={**doctor.command.env, "AUTOPACK_DIAGNOSIS_FILE": str(file)})
+        told = {
+            "AUTOPACK_DIAGNOSIS_FILE": str(file),
+            # What it reports to telemetry is then the cost of a doctor, of this phase.
+            "AUTOPACK_USAGE_ROLE": "doctor",
+            "AUTOPACK_PHASE_ID": record.phase_id,
+        }
+        call = replace(doctor.command, env={**doctor.command.env, **told})
         finished = await execute(ctx, "doctor", call, timeout_s=ctx.run.spec.timeout.total_seconds())
         return Remedy(command, "doctor", is_mitigation=False) if finished.ok else None
 
-    def _write_diagnosis(self, file: Path, command: Command, output: bytes) -> None:
+    def _write_diagnosis(self, ctx: RunContext, file: Path, command: Command, output: bytes) -> None:
+        """What the doctor is given: it goes to a model, so nothing secret is in it."""
+        # Redacted before it is cut: of a secret that was cut in two, the rest would not be recognised.
+        tail = redact(output.decode("utf-8", "replace")).encode()[-DOCTOR_OUTPUT:].decode("utf-8", "ignore")
         content = {
-            "command": command.line(),
+            "run_id": ctx.run.run_id,
+            "goal": ctx.run.spec.intention.title,
+            "context": ctx.variables["AUTOPACK_CONTEXT"],
+            "command": redact(command.line()),
             "cwd": command.cwd,
             "pattern_id": self.last_pattern,
             "title": self.last_title,
-            "suggestions": list(self.suggestions),
-            "output": output[-DOCTOR_OUTPUT:].decode("utf-8", "replace"),
+            "suggestions": list(map(redact, self.suggestions)),
+            "output": tail,
+            "output_truncated": len(output) > DOCTOR_OUTPUT,
         }
-        file.write_text(json.dumps(content, indent=2) + "\n")
+        file.write_text(json.dumps(hide(content, ctx.secrets), indent=2) + "\n")
+        file.chmod(0o600)
 
     def _facts(self, ctx: RunContext) -> Sequence[convert.ProjectFacts]:
         if self.detection is None:

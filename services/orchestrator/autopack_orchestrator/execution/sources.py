@@ -125,10 +125,17 @@ class Sources:
             AutopackError: it could not be brought there; it stays in the mirror.
         """
         place = run.spec.workplace
+        large: list[str] = []
+        if place.checkout.lfs and place.publish is not Publish.NONE:
+            large = await git.new_lfs_objects(mirror, run.base_commit, run.branch)
         if place.publish is Publish.LOCAL:
-            await self.mirrors.publish(mirror, run.branch, await git.open_source(Path(repository), APPROVED))
+            source = await git.open_source(Path(repository), APPROVED)
+            await git.bring_lfs_home(mirror, large, source.git_dir)
+            await self.mirrors.publish(mirror, run.branch, source)
         elif place.publish is Publish.PUSH:
-            await self.remotes.push(mirror, run.branch, _remote(place, run.tenant))
+            remote = _remote(place, run.tenant)
+            await git.push_lfs(mirror, large, await self.remotes.origin(remote))
+            await self.remotes.push(mirror, run.branch, remote)
 
     async def _ensure(self, source: git.Source | git.Remote | git.Origin, sha: str) -> git.Mirror:
         if isinstance(source, git.Remote):
@@ -196,11 +203,7 @@ class Sources:
     ) -> git.Remote:
         problem: str | None
         try:
-            url = (
-                join_remote_url(above, module.url)
-                if isinstance(above, RemoteUrl)
-                else parse_remote_url(module.url)
-            )
+            url = join_remote_url(above, module.url) if isinstance(above, RemoteUrl) else parse_remote_url(module.url)
             problem = problem_with_host(url, frozenset(self.settings.remote_hosts))
         except ValueError as error:
             problem = str(error)

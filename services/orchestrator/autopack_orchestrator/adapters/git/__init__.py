@@ -20,6 +20,7 @@ from .checkout import open_view
 from .command import GitError, GitResult, run_git
 from .history import commit_message, directories, own_commits, uncommitted
 from .join import join_commits
+from .lfs import bring_lfs_home, new_lfs_objects, push_lfs
 from .lock import RepositoryLocks
 from .merging import check_branch_name, merge_all
 from .mirror import Mirror, Mirrors
@@ -54,6 +55,7 @@ __all__ = [
     "Workspaces",
     "apply_patch",
     "branch_tip",
+    "bring_lfs_home",
     "bundle_origin",
     "bundle_refs",
     "changes",
@@ -70,10 +72,12 @@ __all__ = [
     "join_commits",
     "merge_all",
     "move_branch",
+    "new_lfs_objects",
     "open_source",
     "open_view",
     "own_commits",
     "patch",
+    "push_lfs",
     "ref_not_found",
     "resolve",
     "restore_paths",

@@ -16,7 +16,7 @@ from .mirror import Mirror
 from .origin import Origin
 from .records import Workspace
 
-__all__ = ["config", "git_dir", "open_view", "prepare", "sparse_patterns", "write"]
+__all__ = ["config", "git_dir", "lfs_config", "lfs_url", "open_view", "prepare", "sparse_patterns", "write"]
 
 CHECKOUT_TIMEOUT_S = 1800.0  # 100,000 files on a slow and busy disk
 _SPARSE = ("core.sparseCheckout=true", "core.sparseCheckoutCone=true")
@@ -76,7 +76,7 @@ async def write(workspace: Workspace, lfs: Origin | None) -> None:
     env, further = {"GIT_INDEX_FILE": str(index)}, config(workspace)
     if workspace.checkout.lfs and lfs is not None:
         env |= {**lfs.env, "GIT_LFS_SKIP_SMUDGE": "0"}
-        further += (*lfs.config, *_lfs_url(lfs))
+        further += (*lfs.config, *lfs_url(lfs))
         if not lfs.remote:
             env["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = str(Path(lfs.location) / "objects")
     try:
@@ -163,7 +163,7 @@ async def _allow_worktree_config(mirror: Mirror, lock: int) -> None:
     os.replace(draft, file)
 
 
-def _lfs_url(origin: Origin) -> tuple[str, ...]:
+def lfs_url(origin: Origin) -> tuple[str, ...]:
     """Said on the command line, it beats a ``.lfsconfig`` of the repository, which could name any host."""
     if not origin.remote:
         return ("lfs.url=https://127.0.0.1:9/nowhere",)  # what its own store lacks is not fetched from anywhere
