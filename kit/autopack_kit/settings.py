@@ -51,7 +51,8 @@ RESERVED = frozenset(
     PREFIX + name
     for name in (
         "ADDRESS", "ATTEMPT", "BATCH_ID", "CONTEXT", "CONTEXT_FILE", "CORPORA", "DIAGNOSIS_FILE", "EXEC_DIR", "GOAL",
-        "PHASE_ID", "RUN_DIR", "RUN_ID", "RUN_NAME", "TOKEN", "TOKEN_FILE", "WORKSPACE",
+        "PHASE_ID", "RUN_DIR", "RUN_ID", "RUN_NAME", "TOKEN", "TOKEN_FILE", "USAGE_ROLE",
+        "WORKSPACE",
     )
 )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 from autopack_api.intention.v1.intention_pb2 import VERDICT_DRIFT, Intention
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import ON_DRIFT_STOP, ON_SCOPE_VIOLATION_FAIL, Budget, Doctor
+from autopack_api.telemetry.v1 import telemetry_pb2 as telemetry
 from autopack_kit.errors import FailedPrecondition
 from google.protobuf.duration_pb2 import Duration
 
@@ -121,6 +123,53 @@ async def test_a_base_commit_that_cannot_be_prepared_excuses_nothing(stack: Benc
     (done,) = await stack.finish(repo, item)
     assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "VALIDATION_FAILED")
     assert any("base commit could not be validated" in warning for warning in done.warnings)
+
+
+async def test_a_doctor_is_told_what_failed_and_why_and_no_secret(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENROUTER_API_KEY", "open-sesame-1234")
+    inside = Path("seen.json")
+    copies = f'cp "$AUTOPACK_DIAGNOSIS_FILE" {inside}; echo "$AUTOPACK_USAGE_ROLE $AUTOPACK_PHASE_ID" > role'
+    other = "authorization: bearer some-body-elses"
+    noisy = f"yes line | head -c 200000; echo the key is $OPENROUTER_API_KEY; echo {other}; exit 1"
+    item = run(
+        "one", validate=[shell(f"test -e role || {{ {noisy}; }}")], doctor=Doctor(command=shell(copies)),
+        pass_env=["OPENROUTER_API_KEY"],
+    )  # fmt: skip
+    async with bench(tmp_path) as stack:
+        (done,) = await stack.finish(repo, item)
+        request = telemetry.ListPhasesRequest(run_id=done.run_id)
+        phases = (await stack.client.telemetry.ListPhases(request)).phases
+    assert done.state == pb.RUN_STATE_SUCCEEDED, done.error
+    told = json.loads(git(repo, "show", f"{done.branch}:{inside}"))
+    assert told["goal"] == "Add a subtract function to the calculator"
+    assert told["goal"] in told["context"]
+    assert told["output"].endswith(f"the key is {'*' * 16}\nauthorization: bearer [redacted]\n")
+    assert len(told["output"].encode()) <= 64 << 10
+    assert told["output_truncated"] is True
+    assert "open-sesame" not in json.dumps(told)
+    assert {"command", "pattern_id", "title", "suggestions"} <= told.keys()
+    role, _, phase_id = git(repo, "show", f"{done.branch}:role").partition(" ")
+    assert role == "doctor"
+    assert [phase.phase_id for phase in phases if phase.doctor_called] == [phase_id]
+
+
+async def test_a_doctor_that_fails_ends_the_run_with_the_failure_and_is_not_called_again(
+    stack: Bench, repo: Path
+) -> None:
+    doctor = Doctor(command=shell("echo called; exit 1"), max_calls=3)
+    (done,) = await stack.finish(repo, run("one", validate=[shell("! grep -q more src/calc.py")], doctor=doctor))
+    assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "VALIDATION_FAILED")
+    assert done.doctor_calls == 1
+    assert (await stack.log(done.run_id)).count(b"\ncalled\n") == 1
+
+
+async def test_a_doctor_is_called_as_often_as_it_may_while_it_says_that_it_helped(stack: Bench, repo: Path) -> None:
+    doctor = Doctor(command=argv("true"), max_calls=2)
+    (done,) = await stack.finish(repo, run("one", validate=[shell("! grep -q more src/calc.py")], doctor=doctor))
+    assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "VALIDATION_FAILED")
+    assert done.doctor_calls == 2
 
 
 async def test_a_doctor_gets_the_diagnosis_and_everything_is_validated_again_after_it(stack: Bench, repo: Path) -> None:
