@@ -20,6 +20,7 @@ __all__ = [
     "offset_beyond_end",
     "repository_elsewhere",
     "request_id_reused",
+    "results_removed",
     "run_not_found",
     "run_not_retryable",
     "spec_invalid",
@@ -75,7 +76,8 @@ def batch_not_found(batch_id: str) -> NotFound:
     return NotFound(
         f"There is no batch {batch_id!r}.",
         reason="BATCH_NOT_FOUND",
-        remedy="List the batches with ListBatches or `autopack runs list`.",
+        remedy="List the batches with ListBatches or `autopack runs list`. One that ended is removed "
+        "after the time that AUTOPACK_ORCHESTRATOR_KEEP_RESULTS of the server says.",
         metadata={"batch_id": batch_id},
     )
 
@@ -85,7 +87,8 @@ def run_not_found(run_id: str) -> NotFound:
     return NotFound(
         f"There is no run {run_id!r}.",
         reason="RUN_NOT_FOUND",
-        remedy="List the runs with ListRuns or `autopack runs list`; an id is <batch>.<name>.",
+        remedy="List the runs with ListRuns or `autopack runs list`; an id is <batch>.<name>. Those of a batch that "
+        "ended are removed after the time that AUTOPACK_ORCHESTRATOR_KEEP_RESULTS of the server says.",
         metadata={"run_id": run_id},
     )
 
@@ -197,4 +200,14 @@ def repository_elsewhere(batch: Batch) -> FailedPrecondition:
         reason="REPOSITORY_ELSEWHERE",
         remedy="Merge in a clone of it: PreviewMerge and `autopack merge` say with which commands.",
         metadata={"batch_id": batch.batch_id},
+    )
+
+
+def results_removed(run_id: str, what: str) -> FailedPrecondition:
+    """The log or the patch of the run was removed to make room."""
+    return FailedPrecondition(
+        f"The {what} of run {run_id!r} was removed by retention: all results together had more bytes than are kept.",
+        reason="RESULTS_REMOVED",
+        remedy="Its branch is still in the repository. To keep more, raise AUTOPACK_ORCHESTRATOR_KEEP_BYTES there.",
+        metadata={"run_id": run_id},
     )

@@ -122,6 +122,11 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
             merge=convert_upkeep.preview_to_proto(preview), branch=request.branch, commit=preview.merged.commit
         )
 
+    async def CollectGarbage(self, request: pb.CollectGarbageRequest, context: Context) -> pb.CollectGarbageResponse:
+        """Removes what was kept long enough."""
+        require(Scope.ADMIN)
+        return convert_upkeep.report_to_proto(await self._own.retention.collect(dry_run=request.dry_run))
+
     async def WatchBatch(self, request: pb.WatchBatchRequest, context: Context) -> AsyncIterator[pb.WatchBatchResponse]:
         """The events of a batch, from a number on, until it ends."""
         tenant = require(Scope.READ).tenant

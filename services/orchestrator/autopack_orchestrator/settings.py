@@ -53,6 +53,13 @@ class OrchestratorSettings:
     )
     max_upload_bytes: int = setting(1 << 30, help="Size of an uploaded bundle at most.")
     upload_keep: timedelta = setting(timedelta(days=1), help="How long an uploaded bundle can be used for new batches.")
+    keep_results: timedelta = setting(
+        timedelta(days=30), help="How long an ended batch is kept, with its events, logs and patches."
+    )
+    keep_bytes: int = setting(
+        20 << 30,
+        help="Size of all logs and patches at most; those of the batches that ended first go before their time.",
+    )
     max_concurrent_runs: int = setting(
         derive=_concurrency, help="Runs at once at most, over all batches; default: cores, at least 4."
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -82,6 +83,20 @@ class Objects:
         """
         data: bytes = await _explained(lambda: self._files.cat_file(self._path(key), start=start, end=end))
         return data
+
+    async def remove(self, keys: Sequence[str]) -> None:
+        """Delete objects; one that is gone already is no error.
+
+        Raises:
+            Unavailable: as :meth:`put`.
+        """
+
+        def work() -> None:
+            for key in keys:
+                with contextlib.suppress(FileNotFoundError):
+                    self._files.rm_file(self._path(key))
+
+        await _explained(work)
 
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"

@@ -20,14 +20,14 @@ def identity(root: Path) -> str:
     return path.read_text()
 
 
-def lock(root: Path) -> int | None:
-    """The engine's lock as a descriptor, or None while another process holds it.
+def lock(root: Path, name: str = "engine.lock") -> int | None:
+    """A lock (the engine's unless named otherwise) as a descriptor, or None while another process holds it.
 
     Raises:
         OSError: the directory cannot be used, for example because the disk is full.
     """
     root.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(root / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(root / name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -51,6 +51,19 @@ class Layout:
         """Directory of the run's current attempt."""
         return self.attempt_of(run.batch_id, run.name, run.attempt)
 
+    @property
+    def all_results(self) -> Path:
+        """Logs and patches, in a directory per batch."""
+        return self.root / "runs"
+
+    def results(self, batch_id: str) -> Path:
+        """Logs and patches of a batch."""
+        return self.all_results / batch_id
+
+    def removed_mark(self, batch_id: str) -> Path:
+        """Exists once logs and patches of the batch were removed to make room."""
+        return self.results(batch_id) / ".removed"
+
     def log(self, batch_id: str, name: str, attempt: int) -> Path:
         """What the commands of an attempt printed, in order."""
         return self.attempt_of(batch_id, name, attempt) / "log"

@@ -18,6 +18,7 @@ from autopack_kit.paging import decode_token, encode_token, page_size
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.adapters.capabilities import Capabilities, capabilities
+from autopack_orchestrator.adapters.expiry import Expiry
 from autopack_orchestrator.adapters.host import Host, look
 from autopack_orchestrator.adapters.peers import PeerAddresses, Peers
 from autopack_orchestrator.adapters.rows import to_micros
@@ -43,6 +44,7 @@ from autopack_orchestrator.errors import (
     no_log,
     no_patch,
     offset_beyond_end,
+    results_removed,
     spec_invalid,
 )
 from autopack_orchestrator.execution.engines import Role, make_archive, make_engine
@@ -50,6 +52,7 @@ from autopack_orchestrator.execution.isolate import check_isolation
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.logs import read_file, tail_file
 from autopack_orchestrator.execution.merge import Merges
+from autopack_orchestrator.execution.retention import Retention
 from autopack_orchestrator.execution.run import Worker
 from autopack_orchestrator.execution.sources import Sources, with_mirror
 from autopack_orchestrator.settings import OrchestratorSettings
@@ -158,8 +161,13 @@ class Orchestrator:
             self._role, self._store, worker, root, self._settings, database_url=url, archive=self._archive
         )
         self._stack.push_async_callback(self._engine.stop)
+        self.retention = Retention(
+            Expiry(self._store.database), self._layout, self._mirrors, worker.workspaces, self._settings, self._archive
+        )
+        self._stack.push_async_callback(self.retention.stop)
         if self._carry_out:
             self._engine.start()
+            self.retention.start()
 
     async def _look(self, address: str, peers: PeerAddresses) -> Host:
         """What this host offers; the sockets at which the owner needs no token are no business of a run."""
@@ -353,6 +361,8 @@ class Orchestrator:
             return now.state in TERMINAL or now.attempt > number
 
         archive = self._archive
+        if archive is None and not path.exists() and self._layout.removed_mark(run.batch_id).exists() and await ended():
+            raise results_removed(run_id, "log")
         if await ended():
             if archive is not None:
                 size = await archive.log_size(run_id, number)
@@ -371,6 +381,8 @@ class Orchestrator:
         run = await self._store.get_run(tenant, run_id)
         path = self._layout.patch(run)
         there = await self._archive.has_patch(run) if self._archive is not None else path.exists()
+        if run.result.patch_bytes and not there and self._layout.removed_mark(run.batch_id).exists():
+            raise results_removed(run_id, "patch")
         if not run.result.patch_bytes or not there:
             raise no_patch(run_id, run.state)
         async for data in read_file(path) if self._archive is None else self._archive.read_patch(run):

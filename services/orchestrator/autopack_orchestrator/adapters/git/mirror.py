@@ -9,12 +9,14 @@ objects and has a configuration that no run knows of.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import importlib.resources
 import os
 import secrets
 import shutil
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -71,6 +73,25 @@ class Mirror:
         """Directory of what we know about each worktree."""
         return self.trusted / "records"
 
+    @property
+    def last_used(self) -> datetime:
+        """When a batch last asked for it."""
+        return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+
+    def used_since(self, moment: datetime) -> bool:
+        """Whether a batch has asked for it since."""
+        return self.last_used > moment
+
+    def touch(self) -> None:
+        """It is in use."""
+        with contextlib.suppress(OSError):  # a collector may be faster; whoever asked gets it made again
+            os.utime(self.path)
+
+    async def pins(self) -> set[str]:
+        """The base commits that are pinned in it."""
+        listed = await run_git("for-each-ref", "--format=%(refname:lstrip=3)", "refs/autopack/base", git_dir=self.path)
+        return set(listed.text.splitlines())
+
     async def sha(self, ref: str) -> str | None:
         """Commit id of a full reference name (``refs/heads/...``) or id; None when there is none."""
         words = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
@@ -99,7 +120,10 @@ class Mirrors:
         if not name:
             return None
         mirror = self._mirror(name)
-        return mirror if mirror.path.exists() and await mirror.sha(sha) else None
+        if not mirror.path.exists() or not await mirror.sha(sha):
+            return None
+        mirror.touch()
+        return mirror
 
     def all(self) -> list[Mirror]:
         """Every mirror that exists."""
@@ -115,6 +139,7 @@ class Mirrors:
         mirror, pin = self.of(source), f"refs/autopack/base/{sha}"
         source = _origin(source)
         if mirror.path.exists() and await mirror.sha(pin):
+            mirror.touch()
             return mirror
         self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self._locks.hold(mirror.lock) as lock:
@@ -127,6 +152,25 @@ class Mirrors:
                 return mirror
             await (self._fetch_remote if source.remote else self._fetch_local)(source, mirror, lock, sha)
         return mirror
+
+    async def remove(self, mirror: Mirror) -> None:
+        """Delete a mirror that no worktree hangs off; it is copied anew when it is asked for again.
+
+        Raises:
+            Unavailable: REPOSITORY_BUSY. FailedPrecondition: MIRROR_IN_USE.
+        """
+        async with self._locks.hold(mirror.lock):
+            if await asyncio.to_thread(_has_entries, mirror.records):
+                raise FailedPrecondition(
+                    f"Worktrees hang off the mirror {mirror.path}.",
+                    reason="MIRROR_IN_USE",
+                    remedy="Wait until their runs have ended.",
+                )
+            # Under this name a clone sweeps it away, should we be killed now.
+            doomed = mirror.path.with_name(f"{mirror.path.stem}.tmp-{secrets.token_hex(4)}")
+            mirror.path.rename(doomed)
+            for path in (doomed, mirror.trusted):
+                await asyncio.to_thread(shutil.rmtree, path)
 
     async def publish(self, mirror: Mirror, branch: str, source: Source) -> str:
         """Bring the finished ``branch`` into the user's repository as a new branch of the same name; returns its
@@ -263,6 +307,10 @@ class Mirrors:
             await self._fetch(source, mirror, lock, *names, prune=True)
         except AutopackError as error:
             _log.warning("mirror_names_not_refreshed", mirror=str(mirror.path), error=str(error))
+
+
+def _has_entries(directory: Path) -> bool:
+    return directory.is_dir() and any(directory.iterdir())
 
 
 def _origin(source: Source | Origin) -> Origin:

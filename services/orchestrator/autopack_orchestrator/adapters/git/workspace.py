@@ -27,7 +27,7 @@ from .mirror import Mirror
 from .origin import Origin
 from .records import Workspace, discard_torn, forget, list_workspaces, save
 
-__all__ = ["GcReport", "Workspaces"]
+__all__ = ["GcReport", "Workspaces", "delete_tree"]
 
 ADD_ATTEMPTS = 4  # an agent may run `git worktree` itself beside us, outside of our lock
 REMOVE_ATTEMPTS = 50
@@ -104,12 +104,12 @@ class Workspaces:
 
         Nothing to do when it is gone already.
         """
-        await asyncio.to_thread(_delete_tree, self._inside(workspace.path))
+        await asyncio.to_thread(delete_tree, self._inside(workspace.path))
         async with self._locks.hold(workspace.mirror.lock) as lock:
             # Again: the git of a killed orchestrator holds the lock until it ends, and may have made it meanwhile.
-            await asyncio.to_thread(_delete_tree, workspace.path)
+            await asyncio.to_thread(delete_tree, workspace.path)
             for git_dir in await asyncio.to_thread(_admin_dirs, workspace):
-                await asyncio.to_thread(_delete_tree, git_dir)
+                await asyncio.to_thread(delete_tree, git_dir)
             if delete_branch:
                 words = ("update-ref", "-d", f"refs/heads/{workspace.branch}")
                 await run_git(*words, git_dir=workspace.mirror.path, pass_fd=lock)
@@ -198,7 +198,7 @@ class Workspaces:
                 raise GitError(words, result)
             _log.warning("worktree_add_again", run_id=workspace.run_id, error=result.error)
             for leftover in (workspace.path, *_admin_dirs(workspace)):
-                await asyncio.to_thread(_delete_tree, leftover)
+                await asyncio.to_thread(delete_tree, leftover)
             words_delete = ("update-ref", "-d", f"refs/heads/{workspace.branch}")
             await run_git(*words_delete, git_dir=workspace.mirror.path, pass_fd=lock)
         link = (workspace.path / ".git").read_text()
@@ -243,7 +243,7 @@ async def _finish(coroutine: Coroutine[None, None, None]) -> None:
     task.result()
 
 
-def _delete_tree(path: Path) -> None:
+def delete_tree(path: Path) -> None:
     """Like ``rm -rf``, also for read-only directories (module caches) and while somebody still writes. Blocks."""
 
     def make_writable(function: Callable[[str], object], name: str, error: object) -> None:
