@@ -66,7 +66,7 @@ class _AdvisoryEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Advisory.Val
     ADVISORY_CLAIM_MISMATCH: _Advisory.ValueType  # 1
     """The note repeats the goal but does not describe the change."""
     ADVISORY_GOAL_TOO_SHORT: _Advisory.ValueType  # 2
-    """The goal has fewer than four terms: the verdict is weak."""
+    """The goal has fewer than four terms: it is not judged."""
     ADVISORY_OFF_GOAL_FILES: _Advisory.ValueType  # 3
     """Some files look unrelated to the goal."""
     ADVISORY_NO_HISTORY: _Advisory.ValueType  # 4
@@ -86,7 +86,7 @@ ADVISORY_UNSPECIFIED: Advisory.ValueType  # 0
 ADVISORY_CLAIM_MISMATCH: Advisory.ValueType  # 1
 """The note repeats the goal but does not describe the change."""
 ADVISORY_GOAL_TOO_SHORT: Advisory.ValueType  # 2
-"""The goal has fewer than four terms: the verdict is weak."""
+"""The goal has fewer than four terms: it is not judged."""
 ADVISORY_OFF_GOAL_FILES: Advisory.ValueType  # 3
 """Some files look unrelated to the goal."""
 ADVISORY_NO_HISTORY: Advisory.ValueType  # 4
@@ -630,7 +630,7 @@ class CheckDriftResponse(_message.Message):
 
     @_builtins.property
     def off_goal_files(self) -> _containers.RepeatedCompositeFieldContainer[Global___OffGoalFile]:
-        """Changed files, least related to the goal first; advisory."""
+        """Files that look like those of another task, the most likely first; advisory."""
 
     @_builtins.property
     def advisories(self) -> _containers.RepeatedScalarFieldContainer[Global___Advisory.ValueType]:
