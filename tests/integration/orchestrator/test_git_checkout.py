@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from autopack_client.facts import declared
 from autopack_kit.errors import FailedPrecondition
 from autopack_orchestrator.adapters import git as adapter
 from autopack_orchestrator.core.sources import WHOLE, Checkout
@@ -239,3 +240,26 @@ async def test_a_view_knows_the_commit_and_not_what_the_worktree_points_to(world
     assert git(tree.path, f"--git-dir={view}", f"--work-tree={tree.path}", "rev-parse", "HEAD") == tree.base
     status = git(tree.path, f"--git-dir={view}", f"--work-tree={tree.path}", "status", "--porcelain")
     assert sorted(status.split("\n")) == ["?? new.txt", "M run.sh"]
+
+
+async def test_what_the_base_commit_declared_is_not_asked_of_a_repository_that_the_agent_made_up(
+    world: World, tmp_path: Path
+) -> None:
+    (world.repo / "requirements.txt").write_text("requests\n")
+    git(world.repo, "add", "-A")
+    git(world.repo, "commit", "-qm", "declares requests")
+    tree = await made(world)
+    forged = tmp_path / "forged"
+    git(tmp_path, "clone", "-q", str(world.repo), str(forged))
+    (forged / "requirements.txt").write_text("requests\nevil\n")
+    git(forged, "commit", "-qam", "declares requests")
+    git(forged, "replace", tree.base, "HEAD")
+    (tree.path / ".git").write_text(f"gitdir: {forged}/.git\n")
+    (tree.path / "requirements.txt").write_text("requests\nevil\n")
+
+    def at_base(git_dir: Path | None = None) -> dict[str, bool]:
+        found = declared(tree.path, ".", tree.base, git_dir=git_dir)
+        return {item.entry.name: item.at_base for item in found}
+
+    assert at_base()["evil"], "what is guarded against"
+    assert at_base(git_dir=tree.mirror.trusted) == {"requests": True, "evil": False}
