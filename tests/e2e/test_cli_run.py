@@ -169,6 +169,19 @@ def started(process: subprocess.Popen[str]) -> str:
     raise AssertionError(told)
 
 
+def test_a_failed_run_is_tried_again_by_its_id_and_one_that_succeeded_is_not(cli: Cli, repository: Path) -> None:
+    agent = "sh -c 'test $AUTOPACK_ATTEMPT = 2 && echo two >> notes.txt'"
+    assert cli("run", "--repo", repository, "--goal", "Write", "--command", agent, *PASSES).returncode == 1
+    (run,) = runs_of(cli)
+    again = cli("runs", "retry", run.run_id)
+    assert again.returncode == 0, again.stderr
+    assert f"{run.run_id}: succeeded, attempt 2" in again.stdout
+    assert git(repository, "show", f"{run.branch}-2:notes.txt") == "one\ntwo"
+    refused = cli("runs", "retry", run.run_id)
+    assert refused.returncode != 0
+    assert "has succeeded" in refused.stderr
+
+
 def test_interrupt_cancels_the_batch_and_leaves_nothing_running(cli: Cli, repository: Path) -> None:
     command = "sh -c 'setsid sleep 600 & trap \"\" TERM; sleep 600'"
     process = cli.start("run", "--repo", repository, "--goal", "Wait", "--command", command, "--runs", "3", "-j", "1")

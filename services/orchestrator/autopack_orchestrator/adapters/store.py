@@ -6,11 +6,8 @@ epoch that it believes in. A writer that was overtaken changes nothing and is to
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -20,6 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from autopack_orchestrator.adapters import queries, queue, retries, writes
+from autopack_orchestrator.adapters.queue_store import QueueStore
 from autopack_orchestrator.adapters.rows import batch_values, instant, run_from_row, run_values, to_micros
 from autopack_orchestrator.adapters.tables import BATCHES, RUNS
 from autopack_orchestrator.core.model import (
@@ -45,17 +43,12 @@ __all__ = ["MIGRATIONS", "Store"]
 
 EVENTS_PER_READ = 500  # a watcher that is far behind catches up in pieces of about 100 KiB
 RUNS_PER_READ = 500
-MAX_TOLD = 200  # waiting batches that are told of a pause; whoever asks for another is told by GetBatch
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 _ENDED = [state.value for state in TERMINAL]
 
 
-class Store:
+class Store(QueueStore):
     """Batches, runs and events in one database."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self._watchers: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
 
     @classmethod
     def open(cls, url: str) -> Store:
@@ -348,37 +341,6 @@ class Store:
         await self._database.write(lambda found: writes.add_events(found, run.batch_id, run.run_id, [event]))
         self._wake(run.batch_id)
 
-    async def throttle(self, agent: str, most: int) -> int:
-        """Let fewer runs of an agent whose provider is overloaded be at work; returns how many."""
-        return await self._database.write(lambda connection: queue.throttle(connection, agent, most))
-
-    async def tick(self) -> None:
-        """What time brings: waits for a retry that are over, and queue timeouts."""
-        now = to_micros(datetime.now(UTC))
-        due, overdue = await self._database.read(
-            lambda connection: (queue.due(connection, now), queue.overdue_batches(connection, now))
-        )
-        if due:
-            await self._database.write(lambda connection: queue.let_in(connection, now))
-        for batch_id in overdue:
-            await self._database.write(partial(queue.end_overdue, batch_id=batch_id, now=now))
-            self._wake(batch_id)
-
-    async def pause(self, owner: str, reason: str, *, tell: bool) -> None:
-        """``owner`` starts nothing for ``reason``, or does again if that is empty.
-
-        Args:
-            tell: the batches that wait, as an event.
-        """
-        now = to_micros(datetime.now(UTC))
-        await self._database.write(lambda connection: queue.pause(connection, owner, reason, now))
-        waiting = await self._database.read(lambda found: queue.waiting_batches(found, MAX_TOLD)) if tell else []
-        event = NewEvent(EventKind.WARNING, reason, {"about": "intake"})
-        for batch_id in waiting:
-            told = partial(writes.add_events, batch_id=batch_id, run_id="", events=[event])
-            await self._database.write(told)
-            self._wake(batch_id)
-
     # ---- what a run needs to know of its batch ----
 
     async def names(self, batch_id: str) -> list[str]:
@@ -438,24 +400,6 @@ class Store:
             return set(connection.execute(query).scalars())
 
         return await self._database.read(work) if run_ids else set()
-
-    # ---- watching ----
-
-    def watch(self, batch_id: str) -> tuple[asyncio.Event, Callable[[], None]]:
-        """An event that is set whenever this process writes events of a batch, and the call that gives it back."""
-        changed = asyncio.Event()
-        self._watchers[batch_id].add(changed)
-
-        def release() -> None:
-            self._watchers[batch_id].discard(changed)
-            if not self._watchers[batch_id]:
-                del self._watchers[batch_id]
-
-        return changed, release
-
-    def _wake(self, batch_id: str) -> None:
-        for changed in self._watchers.get(batch_id, ()):
-            changed.set()
 
 
 def _may_exist(identifier: str) -> bool:
