@@ -19,6 +19,7 @@ from autopack_api.toolchain.v1 import toolchain_pb2
 
 from autopack_cli.batchsource import SOURCE_KEYS, read_source_key
 from autopack_cli.batchvalues import MAX_INT32, Values
+from autopack_cli.httpvalues import read_http
 from autopack_cli.isolation import read_isolation, read_limits
 from autopack_cli.yamlnodes import Place, Problem, Problems, compose, read_text
 
@@ -28,7 +29,7 @@ BATCH_KEYS = (
     "name", "repo", *SOURCE_KEYS, "ref", "max_concurrent_runs", "isolation", "budget", "priority", "retry",
     "queue_timeout", "defaults", "runs",
 )  # fmt: skip
-EXECUTORS = ("command", "agent", "mock")
+EXECUTORS = ("command", "agent", "http", "mock")
 INTENTION_LISTS = ("constraints", "acceptance", "scope", "non_goals", "non_goal_globs", "notes")
 DURATIONS = ("drift_interval", "timeout", "step_timeout", "idle_timeout", "prepare_timeout")
 CHOICES: Mapping[str, Mapping[str, int]] = {
@@ -198,10 +199,10 @@ class _BatchReader:
         if "goal" not in merged and "goal_file" not in merged:
             values.fail(node, f"{what} has no goal; say in one line what is to be done, or name a goal_file")
         if not chosen:
-            values.fail(node, f"{what} has none of command, agent and mock; say who does the work")
+            values.fail(node, f"{what} has none of command, agent, http and mock; say who does the work")
         elif len(chosen) > 1:
             second = merged[chosen[1]][0]
-            values.fail(second, f"{what} has {' and '.join(chosen)}; it needs exactly one of command, agent and mock")
+            values.fail(second, f"{what} has {' and '.join(chosen)}; it needs exactly one of {', '.join(EXECUTORS)}")
 
     def _goal_file(self, index: int, node: yaml.Node, what: str, explicit: frozenset[str]) -> None:
         name = self._values.text(node, what)
@@ -285,6 +286,9 @@ class _RunWriter:
     def _agent(self, node: yaml.Node, what: str) -> None:
         self._values.agent(node, what, self._run.agent)
 
+    def _http(self, node: yaml.Node, what: str) -> None:
+        read_http(self._values, node, what, self._run.http)
+
     def _mock(self, node: yaml.Node, what: str) -> None:
         self._values.mock(node, what, self._run.mock)
 
@@ -321,8 +325,8 @@ class _RunWriter:
 _WRITERS: Mapping[str, Callable[[_RunWriter, yaml.Node, str], None]] = {
     key: getattr(_RunWriter, f"_{key}")
     for key in (
-        "name", "goal", "command", "agent", "mock", "validate_kinds", "max_attempts", "limits", "budget", "doctor",
-        "pass_env", "needs", "mitigate", "fail_on_pre_existing",
+        "name", "goal", "command", "agent", "http", "mock", "validate_kinds", "max_attempts", "limits", "budget",
+        "doctor", "pass_env", "needs", "mitigate", "fail_on_pre_existing",
     )
 }  # fmt: skip
 

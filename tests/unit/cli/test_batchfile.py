@@ -284,7 +284,7 @@ def test_two_executors_and_none_are_told(tmp_path: Path) -> None:
     text = "runs:\n  - {name: a, goal: g, command: x, agent: y}\n  - {name: b, goal: g}\n"
     problems = told(tmp_path, text)
     assert "has command and agent" in problems[0]
-    assert "has none of command, agent and mock" in problems[1]
+    assert "has none of command, agent, http and mock" in problems[1]
 
 
 def test_name_as_a_default_is_told(tmp_path: Path) -> None:
