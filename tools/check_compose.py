@@ -11,13 +11,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 
 HARDENED = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+BESIDE = {"postgres", "worker"}  # what is no service of the project
 LIMITS = ("mem_limit", "cpus", "pids_limit")
 
 
 def rendered() -> dict[str, Any]:
     """The file as Compose understands it."""
     done = subprocess.run(
-        [str(Path(sys.executable).parent / "docker-compose"), "config", "--format", "json"],
+        [str(Path(sys.executable).parent / "docker-compose"), "--profile", "*", "config", "--format", "json"],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode != 0:
@@ -30,7 +31,7 @@ def faults(document: dict[str, Any], expected: set[str]) -> list[str]:
     """What is wrong, as lines for a person. ``expected``: the names of the project's services."""
     services: dict[str, dict[str, Any]] = document["services"]
     found = [f"{name}: not in docker-compose.yml" for name in sorted(expected - set(services))]
-    found += [f"{name}: no such service of the project" for name in sorted(set(services) - expected - {"postgres"})]
+    found += [f"{name}: no such service of the project" for name in sorted(set(services) - expected - BESIDE)]
     for name, service in sorted(services.items()):
         found += [f"{name}: {key} must be {value}" for key, value in HARDENED.items() if service.get(key) != value]
         found += [f"{name}: has no {key}" for key in LIMITS if not service.get(key)]

@@ -35,6 +35,9 @@ def worker(
 ) -> None:
     """Carry out runs that `autopack serve orchestrator --engine cluster` admits, until SIGTERM or Ctrl-C.
 
+    \b
+    autopack worker --concurrency 8
+
     Both need the same AUTOPACK_ORCHESTRATOR_DATABASE_URL (PostgreSQL) and AUTOPACK_ORCHESTRATOR_OBJECT_STORE_URL; each
     worker of a host needs an AUTOPACK_DATA_DIR of its own.
     """

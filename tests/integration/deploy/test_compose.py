@@ -63,7 +63,7 @@ def make_secrets(directory: Path) -> None:
 
 
 def test_the_compose_file_has_every_service_and_nothing_else(document: dict[str, Any]) -> None:
-    assert set(document["services"]) == SERVICES | {"postgres"}
+    assert set(document["services"]) == SERVICES | {"postgres", "worker"}
     assert check_compose.faults(document, SERVICES) == []
 
 

@@ -8,11 +8,11 @@ from typer.testing import CliRunner
 
 COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
-    ("serve",), ("health",),
+    ("serve",), ("worker",), ("health",), ("capabilities",),
     ("config",), ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
     ("runs", "retry"), ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip
-WITHOUT_SERVER = {"serve", "config", "certs", "demo"}
+WITHOUT_SERVER = {"serve", "worker", "config", "certs", "demo"}
 WITHOUT_RESPONSE = {("runs", "log"), ("runs", "patch")}
 
 
@@ -43,4 +43,4 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
 def test_command_that_asks_a_server_takes_an_address_and_prints_json(command: tuple[str, ...]) -> None:
     text = shown(*command)
     assert ("--address" in text) == (command[0] not in WITHOUT_SERVER or command == ("serve",))
-    assert ("--json" in text) == (command not in WITHOUT_RESPONSE and command[0] not in {"serve", "certs"})
+    assert ("--json" in text) == (command not in WITHOUT_RESPONSE and command[0] not in {"serve", "worker", "certs"})
