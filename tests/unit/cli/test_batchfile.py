@@ -75,6 +75,7 @@ name: nightly
 repo: ../shop
 ref: main
 max_concurrent_runs: 4
+isolation: {sandbox: required, network: off}
 budget: {max_tokens: 1_000_000, max_cost_usd: 12.5, max_wall_time: 2h}
 priority: -2
 retry: {max_attempts: 3, on: [lost, validation_failed], initial_backoff: 10s, max_backoff: 1m}
@@ -107,6 +108,9 @@ runs:
     drift_interval: 30s
     timeout: 1h
     step_timeout: 5m
+    idle_timeout: 10m
+    prepare_timeout: 30m
+    limits: {max_memory: 4G, max_processes: 500}
     max_attempts: 3
     budget: {max_tokens: 5}
     doctor: {command: doctor.sh, max_calls: 2}
@@ -133,7 +137,10 @@ def test_full_file_becomes_the_spec(tmp_path: Path) -> None:
     assert (spec.priority, spec.queue_timeout.seconds, spec.retry.max_attempts) == (-2, 6 * 3600, 3)
     assert list(spec.retry.on) == [pb.RETRY_ON_LOST, pb.RETRY_ON_VALIDATION_FAILED]
     assert (spec.retry.initial_backoff.seconds, spec.retry.max_backoff.seconds) == (10, 60)
+    assert (spec.isolation.sandbox, spec.isolation.network) == (pb.SANDBOX_REQUIRED, pb.NETWORK_OFF)
     first, second, third = spec.runs
+    assert (first.limits.max_memory_bytes, first.limits.max_processes) == (4 << 30, 500)
+    assert (first.idle_timeout.seconds, first.prepare_timeout.seconds) == (600, 1800)
     assert (list(first.needs), list(second.needs)) == ([], ["fix-login"])
     assert (first.intention.title, first.intention.description) == (
         "Fix the login",
