@@ -123,6 +123,7 @@ runs:
     goal_file: goal.md
     command: sh -c 'echo {context}'
   - {name: c, goal: G, mock: {seed: -3, failure_rate: 0.5, duration: 250ms}}
+  - {name: d, goal: G, http: {url: 'https://agents.example.com', headers: {Authorization: agents}}}
 """
 
 
@@ -138,7 +139,9 @@ def test_full_file_becomes_the_spec(tmp_path: Path) -> None:
     assert list(spec.retry.on) == [pb.RETRY_ON_LOST, pb.RETRY_ON_VALIDATION_FAILED]
     assert (spec.retry.initial_backoff.seconds, spec.retry.max_backoff.seconds) == (10, 60)
     assert (spec.isolation.sandbox, spec.isolation.network) == (pb.SANDBOX_REQUIRED, pb.NETWORK_OFF)
-    first, second, third = spec.runs
+    first, second, third, elsewhere = spec.runs
+    assert elsewhere.http.url == "https://agents.example.com"
+    assert dict(elsewhere.http.headers) == {"Authorization": "agents"}
     assert (first.limits.max_memory_bytes, first.limits.max_processes) == (4 << 30, 500)
     assert (first.idle_timeout.seconds, first.prepare_timeout.seconds) == (600, 1800)
     assert (list(first.needs), list(second.needs)) == ([], ["fix-login"])
