@@ -109,7 +109,9 @@ def _words(ctx: RunContext, cwd: Path, files: tuple[Path, ...]) -> tuple[str, ..
         home=home or (),
         hidden=host.hidden,
         readable=(*host.shown, *sorted(given), *files),
-        git=tree.git_dir and GitView(tree.mirror.path, tree.git_dir, tree.branch, directory / f"git-{tree.run_id}"),
+        git=None
+        if tree.git_dir is None
+        else GitView(tree.mirror.path, tree.git_dir, tree.branch, directory / f"git-{tree.run_id}"),
         network=ctx.run.spec.isolation.network is Network.ON,
     )
     return words(host.sandbox, view, cwd)
