@@ -27,6 +27,9 @@ PROVEN = sorted(name for name, agent in known_agents().items() if agent.verified
 # Half a gigabyte is downloaded for each of the real ones.
 EACH = [pytest.param(name, marks=[] if name == "generic" else [pytest.mark.long]) for name in PROVEN]
 
+# The others ask an overloaded provider again for longer than a test may take; their last words are in the unit tests.
+GIVING_UP = [param for param in EACH if param.values[0] in ("claude", "codex", "gemini", "generic")]
+
 pytestmark = pytest.mark.timeout(1500)  # with their installation
 
 
@@ -75,7 +78,7 @@ def test_an_agent_that_is_called_verified_makes_its_change_and_nothing_else(
     assert "Add a subtract function to the calculator" in report["prompts"]
 
 
-@pytest.mark.parametrize("agent", EACH)
+@pytest.mark.parametrize("agent", GIVING_UP)
 def test_an_overloaded_provider_is_recognised_from_what_the_agent_says(
     namespace: list[str], tmp_path: Path, home: Path, agent: str
 ) -> None:
