@@ -79,6 +79,8 @@ class ModelServer:
 def arguments(tool: str, command: str) -> dict[str, str]:
     """The arguments of a shell tool."""
     extra = {"description": "Edit the file"} if tool in ("Bash", "run_shell_command") else {}
+    if tool == "terminal":
+        extra = {"security_risk": "LOW", "summary": "Edit the file"}
     return {SHELL_TOOLS[tool]: command, **extra}
 
 
