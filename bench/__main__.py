@@ -22,7 +22,7 @@ from rich.table import Column, Table
 Row = tuple[str, float, str, str]
 
 # In the order of the table: what the whole product stands on comes first.
-ORDER = ("echo", "supervisor", "orchestrator_queue", "toolchain", "drift", "telemetry")
+ORDER = ("echo", "supervisor", "orchestrator_queue", "toolchain", "drift", "telemetry", "cluster")
 PACKAGES = ("grpcio", "protobuf", "sqlalchemy", "google-re2")
 HERE = Path(__file__).resolve().parent
 
