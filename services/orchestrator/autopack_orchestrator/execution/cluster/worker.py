@@ -217,7 +217,12 @@ class WorkerEngine:
         if self._stopping or self._fenced or len(self._active) >= self.settings.max_concurrent_runs:
             return None  # it is delivered again
         run = await self.fleet.take(run_id, self._owner, host_name())
-        return None if run is None else await self._active.begin(run, adopted=False)
+        if run is None:
+            return None
+        task = await self._active.begin(run, adopted=False)
+        if self._fenced:  # since it was taken
+            self._active.interrupt(run_id, Stop.FENCED)
+        return task
 
     async def _pause(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
