@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.text import Text
 
 from autopack_cli import session as sessions
-from autopack_cli.cmd_run import run_batches
+from autopack_cli.attend import run_batches
 from autopack_cli.cmd_stats import describe_estimate
 from autopack_cli.demo.repositories import make_mixed, make_node, make_python
 from autopack_cli.demo.scenarios import DemoBatch, Scenario, batches

@@ -2,39 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import signal
 import uuid
-from collections.abc import Coroutine
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from autopack_api.orchestrator.v1 import batch_pb2, orchestrator_pb2
 from autopack_client import AsyncClient
 from autopack_client.evidence import run_git
 from autopack_client.uploads import upload_for
-from autopack_kit.commands import quote
 from autopack_kit.errors import AutopackError, invalid_field
-from rich.console import Console
 
 from autopack_cli import session as sessions
+from autopack_cli.attend import Interrupted, Interrupts, attend, create_batch
 from autopack_cli.batchfile import BatchFile, load
 from autopack_cli.batchvalues import parse_line, split_goal
 from autopack_cli.goals import add_to, fill_goals, parse, read_text
 from autopack_cli.isolation import NetworkOption, SandboxOption, set_isolation
 from autopack_cli.options import Address, Json, Scope
-from autopack_cli.progress import Board, fetch_runs, follow
 from autopack_cli.refusals import refuse
-from autopack_cli.render import clean, console, err_console, print_json
-from autopack_cli.results import all_succeeded, avoided_tokens, print_problems, results_table
+from autopack_cli.render import clean, err_console
 from autopack_cli.session import INTERRUPTED, Needs, session
 from autopack_cli.yamlnodes import Problem
 
-__all__ = ["Interrupted", "register", "run_batches", "show_results"]
+__all__ = ["register"]
 
 MAX_RUNS = 1000
 MAX_GIT_PATH = 8192
@@ -55,11 +49,6 @@ _FIELDS = {
     "CREDENTIAL_HOST": "remote.credential",
 }
 """Refusals of a batch that name no field, and the field that they are about."""
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-class Interrupted(Exception):
-    """The person asked for the end."""
 
 
 def register(app: typer.Typer) -> None:
@@ -98,7 +87,7 @@ def run(
     """Run agents, each in its own worktree, and collect branches, patches and logs.
 
     Exit status: 0 all runs succeeded, 1 some did not, 2 bad input, 130 interrupted. Ctrl-C once cancels the batch and
-    waits until nothing runs; twice stops waiting.
+    waits until nothing runs; twice stops waiting. A terminal that is closed cancels nothing: `autopack resume` goes on.
 
     \b
     autopack run batch.yaml
@@ -154,19 +143,22 @@ async def _run(
         if goal is not None:
             await _set_goal(client, spec, *goal)
         request = orchestrator_pb2.CreateBatchRequest(spec=spec, request_id=uuid.uuid4().hex, validate_only=check)
-        try:
-            response = await client.orchestrator.CreateBatch(request)
-        except AutopackError as error:
-            problems = _located(file, error) if file is not None else []
-            if file is None or not problems:
-                raise
-            refuse(file, problems)
-        for warning in response.warnings:
-            err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
-        if check:
-            err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
-            return 0
-        return await _show(client, response.batch, as_json=as_json)
+        with Interrupts() as interrupts:
+            try:
+                response = await create_batch(client, request, interrupts)
+            except Interrupted:
+                return INTERRUPTED
+            except AutopackError as error:
+                problems = _located(file, error) if file is not None else []
+                if file is None or not problems:
+                    raise
+                refuse(file, problems)
+            for warning in response.warnings:
+                err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
+            if check:
+                err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
+                return 0
+            return await attend(client, response.batch, as_json=as_json, interrupts=interrupts)
 
 
 async def _set_goal(client: AsyncClient, spec: batch_pb2.BatchSpec, name: str, text: str) -> None:
@@ -185,88 +177,6 @@ async def _git_directory(path: Path) -> list[Path]:
         found = await run_git(path, arguments, max_bytes=MAX_GIT_PATH)
         return [Path(os.fsdecode(found).rstrip("\n"))]
     return []
-
-
-async def _show(client: AsyncClient, batch: orchestrator_pb2.Batch, *, as_json: bool) -> int:
-    interrupted = await run_batches(client, [batch.batch_id], err_console())
-    found = await fetch_runs(client, batch.batch_id)
-    if as_json:
-        print_json(orchestrator_pb2.ListRunsResponse(runs=found))
-    else:
-        await show_results(client, found, console())
-        _say_where(console(), batch, found)
-    if interrupted:
-        return INTERRUPTED
-    return 0 if all_succeeded(found) else 1
-
-
-async def run_batches(client: AsyncClient, batch_ids: list[str], out: Console) -> bool:
-    """Shows batches until they have ended. An interrupt cancels them and waits; the second ends the waiting.
-
-    Returns:
-        Whether there was an interrupt.
-    """
-    board = Board(out)
-    interrupts: asyncio.Queue[int] = asyncio.Queue()
-    loop = asyncio.get_running_loop()
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, interrupts.put_nowait, number)
-    interrupted = False
-
-    async def listen() -> None:
-        nonlocal interrupted
-        await interrupts.get()
-        interrupted = True
-        board.notice = "Cancelling. Press Ctrl-C again to stop waiting; what runs is then ended a little later."
-        if not out.is_terminal:
-            out.print(board.notice)
-        for batch_id in batch_ids:
-            request = orchestrator_pb2.CancelBatchRequest(batch_id=batch_id)
-            await client.orchestrator.CancelBatch(request)
-        await interrupts.get()
-        raise Interrupted
-
-    try:
-        await _first(follow(client, batch_ids, out, board), listen())
-    except Interrupted:
-        return True
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
-    return interrupted
-
-
-async def _first(work: Coroutine[Any, Any, None], listener: Coroutine[Any, Any, None]) -> None:
-    """Until ``work`` has ended; what ``listener`` raises ends it."""
-    tasks = [asyncio.create_task(work), asyncio.create_task(listener)]
-    try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def show_results(client: AsyncClient, runs: list[orchestrator_pb2.Run], out: Console) -> None:
-    """The table, and what is to be said about single runs."""
-    avoided = await avoided_tokens(client, runs)
-    out.print(results_table(runs, avoided))
-    print_problems(out, runs)
-
-
-def _say_where(out: Console, batch: orchestrator_pb2.Batch, runs: list[orchestrator_pb2.Run]) -> None:
-    lines = []
-    branches = f"autopack/{batch.batch_id}/*"
-    if any(run.head_commit for run in runs) and "://" in batch.repository:
-        lines.append(f"branches: git ls-remote {quote([batch.repository])} '{branches}'")
-    elif any(run.head_commit for run in runs) and batch.repository.startswith("/"):
-        lines.append(f"branches: git -C {quote([batch.repository])} branch --list '{branches}'")
-    lines += [f"patch:    autopack runs patch {run.run_id}" for run in runs if run.patch_bytes][:1]
-    lines += [f"log:      autopack runs log {run.run_id}" for run in runs][:1]
-    for line in lines:
-        out.print(line, style="dim", soft_wrap=True)
 
 
 async def _server_problems(client: AsyncClient, file: BatchFile) -> list[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Annotated
 
 import typer
@@ -14,7 +14,7 @@ from autopack_kit.errors import invalid_field
 from rich.text import Text
 
 from autopack_cli import session as sessions
-from autopack_cli.cmd_run import run_batches, show_results
+from autopack_cli.attend import run_batches, show_results
 from autopack_cli.options import Address, Json
 from autopack_cli.progress import STATE_STYLES, TERMINAL, fetch_runs
 from autopack_cli.render import (
@@ -36,6 +36,8 @@ __all__ = ["register"]
 
 MAX_PAGE = 500
 TAIL_BYTES = 64 << 10
+OTHER_COLUMNS = 70
+"""Of a list of runs, without ids and branches: room to read them in."""
 POLL_SECONDS = 0.2
 """Between looks at a cancel that this command itself carries out."""
 
@@ -81,21 +83,32 @@ def list_runs(
     if as_json:
         print_json(response)
         return
-    rows = table("run", "state", "doing", "branch", "files", "drift", "created")
-    for item in response.runs:
+    _print_list(response.runs)
+    if response.next_page_token:
+        err_console().print(f"more: --page-token {response.next_page_token}", style="dim", soft_wrap=True)
+
+
+def _print_list(runs: Sequence[pb.Run]) -> None:
+    """One row per run; its id stays in one piece, because it is copied, so on a narrow terminal its branch (which says
+    the same) is left out."""
+    out = console()
+    longest = max((len(item.run_id) for item in runs), default=0)
+    with_branch = 2 * longest + OTHER_COLUMNS <= out.width
+    names = ("run", "state", "doing", *(("branch",) if with_branch else ()), "files", "drift", "created")
+    rows = table(*names)
+    rows.columns[0].min_width = longest
+    for item in runs:
         word = state_word(item)
         rows.add_row(
             Text(item.run_id),
             Text(word.replace("_", " "), style=STATE_STYLES.get(word, "")),
             Text(clean(item.activity)),
-            Text(item.branch if item.head_commit else "-"),
+            *((Text(item.branch if item.head_commit else "-"),) if with_branch else ()),
             Text(str(len(item.changes))),
             Text(drift_word(item)),
             Text(f"{local_time(item.create_time):%Y-%m-%d %H:%M}"),
         )
-    console().print(rows if response.runs else "no runs")
-    if response.next_page_token:
-        err_console().print(f"more: --page-token {response.next_page_token}", style="dim", soft_wrap=True)
+    out.print(rows if runs else "no runs", crop=False)
 
 
 def show(run_id: RunId, address: Address = None, as_json: Json = False) -> None:

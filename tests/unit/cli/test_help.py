@@ -10,6 +10,7 @@ COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
     ("serve",), ("worker",), ("health",), ("capabilities",),
     ("config",), ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
+    ("merge",), ("gc",), ("top",), ("resume",),
     ("runs", "retry"), ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip
 WITHOUT_SERVER = {"serve", "worker", "config", "certs", "demo"}
