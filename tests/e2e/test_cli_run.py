@@ -132,6 +132,7 @@ def test_preset_starts_the_agent_with_its_context_and_its_keys_only(cli: Cli, re
     program.write_text(CLAUDE)
     program.chmod(0o755)
     env = {"PATH": f"{program.parent}:{os.environ['PATH']}", "ANTHROPIC_API_KEY": "k", "DATABASE_URL": "secret"}
+    env["AUTOPACK_ORCHESTRATOR_SANDBOX"] = "none"  # the agent of the test tells what it got outside of its worktree
     done = cli("run", "--repo", repository, "--agent", "claude", "--goal", "Write more notes", *PASSES, env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     words = (cli.home / "words").read_text()
