@@ -58,7 +58,7 @@ async def test_a_server_killed_while_it_recovers_loses_no_run(machine: Machine, 
         history = await finish(client, batch_id, machine.witness)
     validate(history, crashes=2)
     assert {run.state for run in history.runs} == {pb.RUN_STATE_SUCCEEDED}
-    # A third, if the second was claimed already when the server was killed again: neither has cost the run one that counts.
+    # A third, if the second was claimed already when the server was killed again: neither has cost one that counts.
     assert max(run.attempt for run in history.runs) in (2, 3)
     await nothing_is_left(machine, history)
 
