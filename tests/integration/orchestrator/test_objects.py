@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import subprocess
 from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import boto3
 import pytest
-from autopack_kit.errors import InvalidArgument, Unavailable
+from autopack_kit.errors import InvalidArgument, NotFound, Unavailable
 from autopack_orchestrator.adapters.objects import Objects
 from autopack_orchestrator.adapters.shelf import Entry, Shelf
 from autopack_orchestrator.adapters.store import Store
+from autopack_orchestrator.adapters.uploads import Uploads
 from autopack_orchestrator.core.model import Run
 from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution import archive as archives
@@ -100,6 +103,43 @@ async def test_an_object_that_is_not_there_says_what_to_check(url: str) -> None:
     with pytest.raises(Unavailable, match="object store") as caught:
         await Objects(url).get("none", 0, 1)
     assert "AUTOPACK_ORCHESTRATOR_OBJECT_STORE_URL" in caught.value.remedy
+
+
+def a_bundle(directory: Path) -> Path:
+    repository, bundle = str(directory / "repository"), directory / "bundle"
+    git = ("git", "-c", "user.name=A User", "-c", "user.email=user@example.com")
+    for words in (("init", "-q", repository), ("-C", repository, "commit", "-q", "--allow-empty", "-m", "x")):
+        subprocess.run([*git, *words], check=True)
+    subprocess.run([*git, "-C", repository, "bundle", "create", "-q", str(bundle), "HEAD"], check=True)
+    return bundle
+
+
+async def test_a_bundle_that_another_process_took_is_found_and_one_that_was_exchanged_is_not(
+    url: str, tmp_path: Path
+) -> None:
+    bundle = a_bundle(tmp_path)
+    content = bundle.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    one, two = (Uploads(tmp_path / name, 1 << 20, timedelta(hours=1)) for name in ("one", "two"))
+    with pytest.raises(NotFound):
+        await two.open("tenant", digest)
+    one.shared = two.shared = Objects(url)
+    with pytest.raises(NotFound):
+        await two.open("tenant", digest)
+    await one.take("tenant", len(content), digest, pieces())
+    found = await two.open("tenant", digest)
+    assert found.read_bytes() == content
+    with pytest.raises(NotFound):
+        await two.open("another", digest)
+    found.unlink()
+    key = f"uploads/{hashlib.sha256(b'tenant').hexdigest()[:32]}/{digest}"
+    await two.shared.put(key, b"something else")
+    with pytest.raises(NotFound):
+        await two.open("tenant", digest)
 
 
 @pytest.mark.parametrize("wrong", ["", "bucket/prefix", "ftp://host/", "memory://", "file"])

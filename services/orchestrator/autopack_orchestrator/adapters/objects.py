@@ -75,6 +75,22 @@ class Objects:
 
         await _explained(work)
 
+    async def get_file(self, key: str, path: Path) -> bool:
+        """Write an object's content to a file; False if there is no such object.
+
+        Raises:
+            Unavailable: as :meth:`put`.
+        """
+
+        def work() -> bool:
+            try:
+                self._files.get_file(self._path(key), str(path))
+            except FileNotFoundError:
+                return False
+            return True
+
+        return await _explained(work)
+
     async def get(self, key: str, start: int, end: int) -> bytes:
         """Bytes ``start`` to ``end`` of an object.
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from autopack_kit.errors import DeadlineExceeded, InvalidArgument, NotFound, ResourceExhausted, invalid_field
 
 from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.objects import Objects
 
 __all__ = ["Upload", "Uploads"]
 
@@ -43,6 +44,8 @@ class Uploads:
         self._max_bytes = max_bytes
         self._keep = keep
         self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+        self.shared: Objects | None = None
+        """Where the other processes of a cluster find them too."""
 
     async def take(self, tenant: str, size: int, sha256: str, pieces: AsyncIterator[bytes]) -> Upload:
         """Write ``pieces`` to the disk, check them, and keep the bundle.
@@ -62,6 +65,8 @@ class Uploads:
                 target = self._file(tenant, sha256)
                 await asyncio.to_thread(os.replace, part, target)
                 await asyncio.to_thread(os.utime, target)
+                if self.shared is not None:
+                    await self.shared.put_file(_key(tenant, sha256), target)
         finally:
             part.unlink(missing_ok=True)
         return Upload(sha256, refs, datetime.now(UTC) + self._keep)
@@ -73,7 +78,7 @@ class Uploads:
             NotFound: UPLOAD_NOT_FOUND, it never was or is no longer kept.
         """
         file = self._file(tenant, upload_id)
-        if await asyncio.to_thread(self._is_kept, file):
+        if await asyncio.to_thread(self._is_kept, file) or await self._fetch(tenant, upload_id, file):
             return file
         raise NotFound(
             f"There is no upload {upload_id[:12]}..., or it has expired.",
@@ -81,6 +86,23 @@ class Uploads:
             remedy="Upload the bundle again: the same bundle has the same id.",
             metadata={"upload_id": upload_id},
         )
+
+    async def _fetch(self, tenant: str, upload_id: str, file: Path) -> bool:
+        """Copy a bundle that another process took; its id says whether it is the one."""
+        if self.shared is None or len(upload_id) != 64 or not _SHA256.issuperset(upload_id):
+            return False
+        part = self._directory(tenant) / f"{upload_id}.part-{secrets.token_hex(4)}"
+        try:
+            await asyncio.to_thread(part.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
+            if not await self.shared.get_file(_key(tenant, upload_id), part):
+                return False
+            if await asyncio.to_thread(_digest, part) != upload_id:
+                return False
+            await asyncio.to_thread(os.replace, part, file)
+            await asyncio.to_thread(os.utime, file)
+        finally:
+            part.unlink(missing_ok=True)
+        return True
 
     def sweep(self) -> int:
         """Delete what has expired, and parts of what was never finished; returns how many. Blocks."""
@@ -132,6 +154,15 @@ class Uploads:
 
     def _file(self, tenant: str, upload_id: str) -> Path:
         return self._directory(tenant) / f"{upload_id}.bundle"
+
+
+def _key(tenant: str, upload_id: str) -> str:
+    return f"uploads/{hashlib.sha256(tenant.encode()).hexdigest()[:32]}/{upload_id}"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 async def _receive(part: Path, size: int, sha256: str, pieces: AsyncIterator[bytes]) -> None:

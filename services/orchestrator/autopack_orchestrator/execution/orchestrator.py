@@ -157,6 +157,8 @@ class Orchestrator:
         )
         self.merges = Merges(self._store, self._mirrors, self._sources)
         self._archive = make_archive(self._role, self._store, self._settings)
+        if self._archive is not None:
+            self.uploads.shared = self._archive.objects
         self._engine = make_engine(
             self._role, self._store, worker, root, self._settings, database_url=url, archive=self._archive
         )
