@@ -94,6 +94,31 @@ async def test_a_worker_that_stands_still_is_ended_with_its_runs_before_others_b
     assert (done.state, done.attempt) == (pb.RUN_STATE_SUCCEEDED, 2)
 
 
+async def test_a_run_cancelled_after_it_was_admitted_and_before_a_worker_had_it_ends_and_never_begins(
+    place: Site,
+) -> None:
+    machine = place.machine
+    async with place.client() as client:
+        await ended(place, await submit(client, batch(machine.repo, [run("zero", agent(1), witness=machine.witness)])))
+        place.workers["data-1"].process.send_signal(signal.SIGSTOP)
+        batch_id = await submit(client, batch(machine.repo, [run("one", agent(1), witness=machine.witness)]))
+
+        async def admitted() -> bool:
+            found = (await client.orchestrator.GetRun(pb.GetRunRequest(run_id=f"{batch_id}.one"))).run
+            return found.state == pb.RUN_STATE_PREPARING
+
+        await until(admitted, "the run is admitted")
+        await client.orchestrator.CancelRun(pb.CancelRunRequest(run_id=f"{batch_id}.one"))
+        (done,) = await ended(place, batch_id)
+        assert done.state == pb.RUN_STATE_CANCELLED
+        await place.workers["data-1"].ended()
+        await asyncio.to_thread(place.work, "data-2")
+        again = await submit(client, batch(machine.repo, [run("two", agent(1), witness=machine.witness)]))
+        (done,) = await ended(place, again)
+    assert done.state == pb.RUN_STATE_SUCCEEDED
+    assert {seen.run for seen in sightings(machine.witness)} == {"zero", "two"}
+
+
 async def test_a_worker_that_is_cut_off_ends_its_runs_by_itself_and_works_again_later(place: Site) -> None:
     machine = place.machine
     async with link(place.settings[URL]) as wire, place.client() as client:
