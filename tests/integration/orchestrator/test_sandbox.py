@@ -17,7 +17,7 @@ import pytest
 from autopack_orchestrator.adapters.sandbox import HomeRules, Sandbox, View, home_rules, prepare_home, probe, words
 from autopack_orchestrator.adapters.supervisor import (
     ExecutionSpec,
-    Gone,
+    Finished,
     Outcome,
     Reason,
     attach,
@@ -134,9 +134,8 @@ async def test_the_evil_tree_is_dead_whatever_ended_the_run(workspace: Path, rea
         await handle.detach()
         await eventually((exec_dir / "status.json").exists)
         found = await attach(exec_dir)
-        assert not isinstance(found, Gone)
-        outcome = getattr(found, "outcome", None)
-        assert outcome is not None
+        assert isinstance(found, Finished)
+        outcome = found.outcome
     else:
         outcome = await asyncio.wait_for(handle.wait(), HANG_LIMIT_S)
     assert outcome.reason is reason

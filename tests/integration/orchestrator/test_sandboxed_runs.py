@@ -265,7 +265,7 @@ async def test_values_out_of_range_are_named_with_their_fields(tmp_path: Path, r
     )
     async with bench(tmp_path) as stack:
         with pytest.raises(InvalidArgument) as caught:
-            await stack.submit(repo, bad, isolation=Isolation(sandbox=99))
+            await stack.submit(repo, bad, isolation=Isolation.FromString(b"\x08\x63"))  # a mode of 99
     fields = {item.field for item in caught.value.violations}
     names = ("max_memory_bytes", "max_processes", "max_file_bytes", "max_open_files", "max_cpu_time")
     assert fields == {

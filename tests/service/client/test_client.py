@@ -80,7 +80,11 @@ class Scripted(OrchestratorServiceServicer):
     async def _not_scripted(self, request: Any, context: Any) -> Any:
         raise AssertionError("no test calls this")
 
-    GetBatch = ListBatches = CancelBatch = ListRuns = CancelRun = _not_scripted
+    async def UploadSource(self, request_iterator: Any, context: Any) -> pb.UploadSourceResponse:
+        raise AssertionError("no test calls this")
+
+    GetBatch = ListBatches = CancelBatch = ListRuns = CancelRun = RetryRun = _not_scripted
+    GetCapabilities = PreviewMerge = MergeBatch = CollectGarbage = _not_scripted
 
     async def GetPatch(self, request: Any, context: Any) -> AsyncIterator[pb.GetPatchResponse]:
         yield pb.GetPatchResponse(data=b"diff ")

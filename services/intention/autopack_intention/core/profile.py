@@ -84,7 +84,7 @@ def similarity(goal: Vector, weights: Vector) -> float:
         capped += wanted * wanted
     if not shared:  # what is left of the differences is rounding
         product = 0.0
-    return math.sqrt(capped + (product * product / squares if product > 0 else 0.0))
+    return math.sqrt(capped + (product * product / squares if squares > 0 else 0.0))  # 0: too small to be squared
 
 
 class ProfileSource(Enum):

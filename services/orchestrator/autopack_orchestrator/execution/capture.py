@@ -70,9 +70,7 @@ async def capture(ctx: RunContext) -> Captured:
 async def back_to_base(ctx: RunContext) -> None:
     """Put the worktree back to the base commit; the environments in it stay."""
     found = (await _look(ctx)).changes
-    await git.restore_paths(
-        ctx.worktree, [path for change in found for path in (change.path, change.old_path) if path]
-    )
+    await git.restore_paths(ctx.worktree, [path for change in found for path in (change.path, change.old_path) if path])
 
 
 async def restore_captured(ctx: RunContext) -> None:

@@ -8,7 +8,6 @@ import hashlib
 import os
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from autopack_kit.bind import runs_address
@@ -25,6 +24,7 @@ from autopack_orchestrator.adapters.rows import to_micros
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.uploads import Uploads
 from autopack_orchestrator.core.checks import check_batch
+from autopack_orchestrator.core.creation import new_batch, new_run
 from autopack_orchestrator.core.http_checks import check_http
 from autopack_orchestrator.core.model import (
     TERMINAL,
@@ -33,11 +33,8 @@ from autopack_orchestrator.core.model import (
     BatchState,
     Event,
     Run,
-    RunResult,
-    RunSpec,
     RunState,
 )
-from autopack_orchestrator.core.names import batch_id, branch, run_id
 from autopack_orchestrator.core.overlap import overlap_warnings
 from autopack_orchestrator.errors import (
     IdTaken,
@@ -253,8 +250,8 @@ class Orchestrator:
         self, tenant: str, spec: BatchSpec, repository: str, base_commit: str, request_id: str, digest: str
     ) -> Batch:
         for draw in range(1, ID_DRAWS + 1):
-            batch = _new_batch(tenant, spec, repository, base_commit)
-            runs = [_new_run(batch, run, index) for index, run in enumerate(spec.runs)]
+            batch = new_batch(tenant, spec, repository, base_commit)
+            runs = [new_run(batch, run, index) for index, run in enumerate(spec.runs)]
             try:
                 return await self._store.create_batch(batch, runs, request_id, digest)
             except IdTaken:
@@ -408,45 +405,3 @@ def _check_request_id(request_id: str) -> list[FieldViolation]:
     if len(request_id) > MAX_REQUEST_ID or (request_id and not request_id.isprintable()):
         return [FieldViolation("request_id", f"must have at most {MAX_REQUEST_ID} printable characters")]
     return []
-
-
-def _new_batch(tenant: str, spec: BatchSpec, repository: str, base_commit: str) -> Batch:
-    return Batch(
-        batch_id=batch_id(spec.name),
-        tenant=tenant,
-        name=spec.name,
-        repository=repository,
-        base_commit=base_commit,
-        state=BatchState.ACTIVE,
-        max_concurrent_runs=spec.max_concurrent_runs,
-        budget=spec.budget,
-        priority=spec.priority,
-        retry=spec.retry,
-        queue_timeout=spec.queue_timeout,
-        create_time=datetime.now(UTC),
-        end_time=None,
-        last_sequence=0,
-        runs_by_state={},
-    )
-
-
-def _new_run(batch: Batch, spec: RunSpec, position: int) -> Run:
-    return Run(
-        run_id=run_id(batch.batch_id, spec.name),
-        batch_id=batch.batch_id,
-        tenant=batch.tenant,
-        name=spec.name,
-        position=position,
-        spec=spec,
-        state=RunState.QUEUED,
-        activity=f"waits for {', '.join(spec.needs)}" if spec.needs else "",
-        attempt=1,
-        branch=branch(batch.batch_id, spec.name, 1),
-        base_commit=batch.base_commit,
-        lease_epoch=0,
-        cancel_requested=False,
-        create_time=batch.create_time,
-        start_time=None,
-        end_time=None,
-        result=RunResult(),
-    )
