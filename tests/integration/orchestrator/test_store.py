@@ -282,7 +282,7 @@ async def test_cancelling_ends_what_waits_and_marks_what_is_worked_on(store: Sto
     ]  # fmt: skip
     assert await store.claim("me", limit=9) is None
     run = await store.update(run, to=RunState.CANCELLED)
-    assert (await store.get_batch("default", "one")).state is BatchState.FAILED
+    assert (await store.get_batch("default", "one")).state is BatchState.CANCELLED
 
 
 async def test_pages_show_each_run_once_although_new_batches_come(store: Store) -> None:
