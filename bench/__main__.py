@@ -1,4 +1,4 @@
-"""``python -m bench [NAME...] [--json]``: run the benchmarks and print one table.
+"""``python -m bench [NAME...] [--full] [--json]``: run the benchmarks and print one table.
 
 Each module has ``run()``, which gives rows of (what, value, unit, beside): ``beside`` says what the number must be
 compared with, measured in the same run or named as a constant.
@@ -19,10 +19,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Column, Table
 
+from bench import FULL
+
 Row = tuple[str, float, str, str]
 
 # In the order of the table: what the whole product stands on comes first.
-ORDER = ("echo", "supervisor", "orchestrator_queue", "toolchain", "drift", "telemetry", "cluster")
+ORDER = (
+    "echo", "supervisor", "worktrees", "recovery", "orchestrator_queue", "toolchain", "drift", "telemetry", "cluster",
+)  # fmt: skip
 PACKAGES = ("grpcio", "protobuf", "sqlalchemy", "google-re2")
 HERE = Path(__file__).resolve().parent
 
@@ -76,7 +80,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Autopack beside what it must beat.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"only these of {known}; default: all")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--full", action="store_true", help="also what takes minutes or gigabytes")
     options = parser.parse_args()
+    if options.full:
+        os.environ[FULL] = "1"
     if unknown := set(options.names) - set(available()):
         parser.error(f"there is no benchmark {', '.join(sorted(unknown))}; there are {known}")
     facts = machine()

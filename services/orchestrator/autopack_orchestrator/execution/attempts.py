@@ -13,6 +13,7 @@ from autopack_orchestrator.core import retry
 from autopack_orchestrator.core.judge import Usage, over_budget, over_wall_time
 from autopack_orchestrator.core.model import EventKind, RunError, RunState
 from autopack_orchestrator.core.names import branch
+from autopack_orchestrator.core.secrets import hide
 from autopack_orchestrator.errors import RunFailed
 from autopack_orchestrator.execution.context import RunContext, make_event
 
@@ -105,7 +106,7 @@ async def queue_again(ctx: RunContext, error: RunError, again: retry.Again) -> N
     wait = f" in {again.wait.total_seconds():.0f} s" if again.wait else ""
     event = make_event(
         EventKind.WARNING,
-        f"{words} It is queued again, for attempt {number}{wait}.",
+        f"{hide(words, ctx.secrets)} It is queued again, for attempt {number}{wait}.",
         about="retry",
         reason=error.reason,
         attempt=run.attempt,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters.machine import look
 from autopack_orchestrator.adapters.store import Store
@@ -40,20 +41,22 @@ class Intake:
         if now - self._looked >= LOOK_S or not self._looked:
             self._looked = now
             self._reason = await asyncio.to_thread(self._look)
-        if bool(self._reason) != bool(self._told):
-            await self._tell(owner, now)
-        elif self._reason and now - self._renewed >= RENEW_S:
-            self._renewed = now
-            await self.store.pause(owner, self._reason, tell=False)
+            if bool(self._reason) != bool(self._told):
+                await self._tell(owner, now, first=True)
+            elif self._reason and now - self._renewed >= RENEW_S:
+                await self._tell(owner, now, first=False)
         return not self._reason
 
-    async def _tell(self, owner: str, now: float) -> None:
-        if self._reason:
-            _log.warning("intake paused", reason=self._reason)
+    async def _tell(self, owner: str, now: float, *, first: bool) -> None:
+        """Store the pause or its end. A full disk, which is one reason for it, may refuse that, until the next look."""
+        if first:
+            _log.info("intake goes on") if not self._reason else _log.warning("intake paused", reason=self._reason)
+        try:
+            await self.store.pause(owner, self._reason, tell=first and bool(self._reason))
+        except AutopackError as error:
+            _log.warning("the pause of the intake could not be stored", error=str(error))
         else:
-            _log.info("intake goes on")
-        await self.store.pause(owner, self._reason, tell=bool(self._reason))
-        self._told, self._renewed = self._reason, now
+            self._told, self._renewed = self._reason, now
 
     def _look(self) -> str:
         try:

@@ -54,6 +54,11 @@ from autopack_orchestrator.settings import OrchestratorSettings
 __all__ = ["Worker"]
 
 CANCELLED = RunError("CANCELLED", "The run was cancelled on request.")
+WORKSPACE_GONE = RunError(
+    "WORKSPACE_GONE",
+    "The directory of the run, or git's data of it, was deleted during the run; what was changed in it is lost.",
+    ("Retry the run; see its log for a command of the agent or of a step that deletes it.",),
+)
 IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
@@ -130,7 +135,13 @@ class Worker:
         except AutopackError as error:
             remedy = (clean(error.remedy),) if error.remedy else ()
             await self._end(ctx, RunState.FAILED, RunError(error.reason, clean(error.message), remedy))
-        except Exception:
+        except Exception as error:
+            tree = ctx.tree
+            if tree is not None and not all(path.is_dir() for path in (tree.path, tree.git_dir) if path is not None):
+                # An agent, or somebody else of the same user: whatever was asked of the directory fails in its own way.
+                _log.warning("a worktree was deleted under its run", run_id=ctx.run.run_id, error=str(error))
+                await self._end(ctx, RunState.FAILED, WORKSPACE_GONE)
+                return
             correlation = uuid.uuid4().hex
             _log.exception("a run failed unexpectedly", run_id=ctx.run.run_id, correlation_id=correlation)
             message = f"Something unexpected happened; the orchestrator's log has it under {correlation}."
