@@ -286,3 +286,19 @@ async def test_no_object_of_the_mirror_that_a_run_could_write_is_one_of_the_user
     assert theirs
     assert not loose & theirs
     git(repo, "fsck", "--strict")
+
+
+async def test_programs_that_the_path_finds_below_tmp_are_still_there(
+    tmp_path: Path, repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An interpreter may have been installed below ``/tmp``, which is another directory in the sandbox."""
+    program = tmp_path / "tools" / "bin" / "greet"
+    program.parent.mkdir(parents=True)
+    program.write_text('#!/bin/sh\necho hello > greeting.txt; touch "$0.written" || true\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    async with bench(tmp_path, sandbox=SandboxMode.REQUIRED) as stack:
+        (done,) = await stack.finish(repo, run("one", "greet"), isolation=INSIDE)
+    assert done.state == pb.RUN_STATE_SUCCEEDED, done.error
+    assert [change.path for change in done.changes] == ["greeting.txt"]
+    assert not program.with_name("greet.written").exists()

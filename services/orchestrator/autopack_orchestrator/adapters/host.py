@@ -17,6 +17,10 @@ __all__ = ["Host", "look"]
 _SHARED = frozenset(map(Path, ("/", "/etc", "/home", "/opt", "/root", "/run", "/tmp", "/usr", "/var")))  # noqa: S108
 
 
+#: What the sandbox puts something else in the place of. Programs that lie there would be gone.
+_REPLACED = tuple(map(Path, ("/tmp", "/var/tmp", "/run")))  # noqa: S108
+
+
 @dataclass(frozen=True, slots=True)
 class Host:
     """What was found out.
@@ -26,7 +30,7 @@ class Host:
         rules: of home directories.
         home: the user's home directory; None if there is none.
         hidden: what looks empty in the sandbox.
-        shown: what of it may be seen: the directories of sockets that need a token.
+        shown: what of it may be seen: the directories of sockets that need a token, and programs.
     """
 
     sandbox: Sandbox
@@ -44,6 +48,7 @@ def look(
     home: str,
     secrets: tuple[Path, ...],
     sockets: tuple[Path, ...],
+    programs: tuple[Path, ...] = (),
     hidden: tuple[str, ...] = (),
     writable: tuple[str, ...] = (),
 ) -> Host:
@@ -54,6 +59,7 @@ def look(
         home: the user's home directory, as the environment names it.
         secrets: files and directories of ours.
         sockets: at which services answer without a token.
+        programs: directories of programs that commands call, such as those of the ``PATH``.
         hidden: further paths that commands must not see, absolute or relative to the home directory.
         writable: paths of the home directory that commands may write for good.
     """
@@ -76,8 +82,15 @@ def look(
         rules=rules,
         home=place,
         hidden=_outermost(covered),
-        shown=tuple(dict.fromkeys(path.parent / "runs" for path in sockets)),
+        shown=tuple(dict.fromkeys((*(path.parent / "runs" for path in sockets), *filter(_is_replaced, programs)))),
     )
+
+
+def _is_replaced(directory: Path) -> bool:
+    """Whether a directory is gone in the sandbox unless it is shown: one of its own below a replaced one."""
+    place = directory.resolve()
+    inside = any(place.is_relative_to(above) and place != above for above in _REPLACED)
+    return inside and directory.is_absolute() and place.is_dir()  # an empty word of the PATH is no directory
 
 
 def _needed(directory: Path, home: Path | None) -> bool:

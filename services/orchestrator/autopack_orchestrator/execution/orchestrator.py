@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -182,6 +183,7 @@ class Orchestrator:
                 *([self._settings.credentials_dir] if self._settings.credentials_dir else ()),
             ),
             sockets=tuple(Path(item.removeprefix("unix:")) for item in addresses if item.startswith("unix:")),
+            programs=(Path(sys.prefix), Path(sys.base_prefix), *map(Path, os.get_exec_path(self._environment))),
             hidden=self._settings.sandbox_hidden,
             writable=self._settings.sandbox_writable,
         )
