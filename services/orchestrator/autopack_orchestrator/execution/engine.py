@@ -104,8 +104,9 @@ class LocalEngine:
         self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
         self._collecting.add_done_callback(_report_collector)
         while not self._stopping:
+            room = await self._intake.is_open(owner)  # asked first: it is to tell of a disk on which nothing can be stored
             await self.store.tick()
-            if await self._intake.is_open(owner):
+            if room:
                 await self._claim(owner)
             await self._pause(TICK_S)
             self._active.reap()
