@@ -232,6 +232,25 @@ async def test_a_failure_ends_all_that_need_it_and_its_retry_queues_them_again(s
     assert (await store.get_batch("default", "one")).state is BatchState.SUCCEEDED
 
 
+async def test_a_retry_leaves_ended_what_also_needs_another_that_failed_until_that_is_retried(store: Store) -> None:
+    await submit(store, "one", {"a": (), "b": (), "both": ("a", "b"), "after": ("a", "both"), "only": ("a",)})
+    held = {run.name: run for run in await claim_all(store)}
+    await end(store, held["a"], RunState.FAILED)
+    await end(store, held["b"], RunState.FAILED)
+    await store.retry("default", "one.a", "")
+    for name in ("a", "only"):
+        run = await one(store)
+        assert run.name == name
+        await end(store, run)
+    assert (await store.get_batch("default", "one")).state is BatchState.FAILED  # nothing waits for what never comes
+    await store.retry("default", "one.b", "")
+    for name in ("b", "both", "after"):
+        run = await one(store)
+        assert run.name == name
+        await end(store, run)
+    assert (await store.get_batch("default", "one")).state is BatchState.SUCCEEDED
+
+
 async def test_cancelling_what_is_needed_ends_those_that_need_it(store: Store) -> None:
     await submit(store, "one", {"a": (), "b": ("a",), "c": ("b",)})
     await store.request_cancel("default", batch_id="one", run_id="one.a")

@@ -81,7 +81,7 @@ def _queue(
 
 
 def _ended_with(connection: Connection, run: Run) -> list[Run]:
-    """The runs that ended only because they need this one, or one of them."""
+    """The runs that ended only because they need this one, or one of them, and that can begin after it."""
     found: dict[str, Run] = {}
     ids = [run.run_id]
     while ids:
@@ -97,7 +97,21 @@ def _ended_with(connection: Connection, run: Run) -> list[Run]:
             if one.run_id not in found and error is not None and error.reason == DEPENDENCY_FAILED:
                 found[one.run_id] = one
                 ids.append(one.run_id)
+    _leave_ended(connection, run, found)
     return list(found.values())
+
+
+def _leave_ended(connection: Connection, run: Run, found: dict[str, Run]) -> None:
+    """Forget those that also need one which has ended without success and is not queued again: they could never begin.
+    They are queued with that one when it is retried."""
+    blocked = True
+    while blocked and found:
+        again = {run.name, *(one.name for one in found.values())}
+        blocked = False
+        for waiting, needed in queue.unmet(connection, list(found)).items():
+            if any(state in TERMINAL and name not in again for name, state in needed):
+                del found[waiting]
+                blocked = True
 
 
 def _queued_again(run: Run, attempt: int) -> tuple[str, NewEvent]:

@@ -35,8 +35,8 @@ class ActiveRuns:
     Attributes:
         ended: called when one is over.
         archive: where others read what runs leave; None where they read it on this machine.
-        abandoned: the end of one could not be written, for example because the database was read-only for a moment;
-            its lease is still held. Whoever takes such runs up sets it back.
+        abandoned: one could not begin, or its end could not be written, for example because the database was read-only
+            for a moment; its lease is still held. Whoever takes such runs up sets it back.
     """
 
     worker: Worker
@@ -69,10 +69,14 @@ class ActiveRuns:
 
     async def adopt(self, held: Sequence[Run], owner: str) -> None:
         """Take up those runs that nobody here is at."""
-        for run in held:
-            if run.run_id not in self._runs:
-                with contextlib.suppress(LeaseLost):
-                    await self.begin(await self.worker.store.adopt(run, owner), adopted=True)
+        try:
+            for run in held:
+                if run.run_id not in self._runs:
+                    with contextlib.suppress(LeaseLost):
+                        await self.begin(await self.worker.store.adopt(run, owner), adopted=True)
+        except BaseException:
+            self.abandoned = True
+            raise
 
     def reap(self) -> None:
         """Forget what is over."""

@@ -120,7 +120,7 @@ class Worker:
     async def carry_out(self, ctx: RunContext, *, adopted: bool) -> None:
         """Carry a claimed or adopted run out to its end, whatever that is. Raises nothing that somebody must handle."""
         try:
-            await self._attempt(ctx, adopted=adopted)
+            await self._attempt_or_interruption(ctx, adopted=adopted)
         except LeaseLost as lost:
             await self._refused(ctx, lost)
         except StoreFailed as failure:
@@ -146,6 +146,19 @@ class Worker:
             _log.exception("a run failed unexpectedly", run_id=ctx.run.run_id, correlation_id=correlation)
             message = f"Something unexpected happened; the orchestrator's log has it under {correlation}."
             await self._end(ctx, RunState.FAILED, RunError("INTERNAL", message, ("Please report it.",)))
+
+    async def _attempt_or_interruption(self, ctx: RunContext, *, adopted: bool) -> None:
+        """An attempt that was interrupted ends as that: what fails then, such as removing a worktree that was half
+        made, follows from it and says nothing about the run."""
+        try:
+            await self._attempt(ctx, adopted=adopted)
+        except (LeaseLost, StoreFailed):
+            raise
+        except Exception as error:
+            if ctx.stop is None or ctx.ending:
+                raise
+            _log.warning("interrupted, and it had failed", run_id=ctx.run.run_id, error=str(error))
+            raise asyncio.CancelledError from error
 
     async def _attempt(self, ctx: RunContext, *, adopted: bool) -> None:
         handle: Handle | Outcome | None = None

@@ -30,6 +30,9 @@ from .source import Source
 __all__ = ["Mirror", "Mirrors", "excludes", "write_config"]
 
 TRANSFER_TIMEOUT_S = 3600.0  # a first copy of tens of gigabytes from a slow disk
+CLONE_TRIES = 3
+"""Of a repository on this disk: git links its files one by one, and ends at one that is renamed or deleted meanwhile,
+which is what somebody who commits or packs there does."""
 _TRANSFER = ("--quiet", "--no-write-fetch-head", "--no-tags", "--no-auto-maintenance", "--no-recurse-submodules")
 # An agent may have written `[remote "<path>"] uploadpack` or `[url] insteadOf` into the mirror's configuration.
 _UPLOAD_PACK = "--upload-pack=git-upload-pack"
@@ -257,15 +260,7 @@ class Mirrors:
         for leftover in self._root.glob(f"{mirror.path.stem}.tmp-*"):  # of a clone that was killed: we hold the lock
             await asyncio.to_thread(shutil.rmtree, leftover)
         temporary = self._root / f"{mirror.path.stem}.tmp-{secrets.token_hex(4)}"
-        options = ("--quiet", "--bare", "--template=", _UPLOAD_PACK, "--end-of-options")
-        await run_git(
-            *("clone", *options, source.location, str(temporary)),
-            env=source.env,
-            config=source.config,
-            user_config=source.user_config,
-            timeout_s=TRANSFER_TIMEOUT_S,
-            pass_fd=lock,
-        )
+        await _clone_into(temporary, source, lock)
         object_format = (await run_git("rev-parse", "--show-object-format", git_dir=temporary)).text
         await asyncio.to_thread(write_config, temporary, object_format, bare=True)
         await _pack_loose(temporary, lock)
@@ -338,6 +333,26 @@ def write_config(repository: Path, object_format: str, *, bare: bool) -> None:
     (repository / "config").write_text(text)
     (repository / "info").mkdir(exist_ok=True)
     (repository / "info" / "exclude").write_text(excludes())
+
+
+async def _clone_into(temporary: Path, source: Origin, lock: int) -> None:
+    options = ("--quiet", "--bare", "--template=", _UPLOAD_PACK, "--end-of-options")
+    for left in reversed(range(1 if source.remote else CLONE_TRIES)):
+        try:
+            await run_git(
+                *("clone", *options, source.location, str(temporary)),
+                env=source.env,
+                config=source.config,
+                user_config=source.user_config,
+                timeout_s=TRANSFER_TIMEOUT_S,
+                pass_fd=lock,
+            )
+            return
+        except GitError as error:
+            if not left:
+                raise
+            _log.warning("mirror_clone_again", source=source.location, error=error.message)
+            await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
 
 
 async def _pack_loose(repository: Path, lock: int) -> None:

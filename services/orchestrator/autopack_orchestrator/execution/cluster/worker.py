@@ -66,6 +66,7 @@ class WorkerEngine:
     _fenced: bool = False
     _renewed: float = 0.0
     _adopt_after: float = 0.0
+    _taking: set[asyncio.Task[asyncio.Task[None] | None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         check_timing(self.settings)
@@ -143,6 +144,8 @@ class WorkerEngine:
             if self._stopping and drained is None:
                 drained = time.monotonic() + self.settings.worker_drain.total_seconds()
                 await _end(serving)
+                # What is being taken just now is at work a moment later: nobody may leave before that.
+                await asyncio.gather(*self._taking, return_exceptions=True)
             await self._pause(BEAT_S)
             self._active.reap()
         ending = asyncio.ensure_future(self._active.end_all(Stop.FENCED if self._fenced else Stop.RELEASE))
@@ -159,8 +162,10 @@ class WorkerEngine:
             self._room = not self._stopping and await self._intake.is_open(self._owner)
             await self._renew()
             if self._active.abandoned and time.monotonic() > self._adopt_after:
-                self._active.abandoned, self._adopt_after = False, time.monotonic() + ADOPT_AGAIN_S
-                await self._active.adopt(await self.store.held_by(self._owner), self._owner)
+                self._adopt_after = time.monotonic() + ADOPT_AGAIN_S
+                held = await self.store.held_by(self._owner)  # if it fails, they are still to be taken up
+                self._active.abandoned = False
+                await self._active.adopt(held, self._owner)
             for run_id in await self.store.cancel_requested(self._active.ids):
                 self._active.interrupt(run_id, Stop.CANCEL)
         except AutopackError as error:
@@ -209,17 +214,24 @@ class WorkerEngine:
     async def _deliver(self, run_id: str) -> None:
         async with self._slots:
             # The job may be lost at any moment; what was taken is worked on.
-            task = await asyncio.shield(self._take(run_id))
+            taking = asyncio.create_task(self._take(run_id))
+            self._taking.add(taking)
+            taking.add_done_callback(self._taking.discard)
+            task = await asyncio.shield(taking)
             if task is not None:
                 await asyncio.wait([task])
 
     async def _take(self, run_id: str) -> asyncio.Task[None] | None:
         if self._stopping or self._fenced or len(self._active) >= self.settings.max_concurrent_runs:
             return None  # it is delivered again
-        run = await self.fleet.take(run_id, self._owner, host_name())
-        if run is None:
-            return None
-        task = await self._active.begin(run, adopted=False)
+        try:
+            run = await self.fleet.take(run_id, self._owner, host_name())
+            if run is None:
+                return None
+            task = await self._active.begin(run, adopted=False)
+        except BaseException:  # it may be ours by now, and nobody is at it
+            self._active.abandoned = True
+            raise
         if self._fenced:  # since it was taken
             self._active.interrupt(run_id, Stop.FENCED)
         return task
