@@ -62,6 +62,7 @@ WORKSPACE_GONE = RunError(
 IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
+DATABASE = "DATABASE_"  # begins the reasons of errors of the store's database
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -148,13 +149,15 @@ class Worker:
             await self._end(ctx, RunState.FAILED, RunError("INTERNAL", message, ("Please report it.",)))
 
     async def _attempt_or_interruption(self, ctx: RunContext, *, adopted: bool) -> None:
-        """An attempt that was interrupted ends as that: what fails then, such as removing a worktree that was half
-        made, follows from it and says nothing about the run."""
+        """What says nothing about the run is no failure of it: a database that cannot be asked, and, in an attempt
+        that was interrupted, whatever follows from that, such as a half made worktree that cannot be removed."""
         try:
             await self._attempt(ctx, adopted=adopted)
         except (LeaseLost, StoreFailed):
             raise
         except Exception as error:
+            if isinstance(error, AutopackError) and error.reason.startswith(DATABASE):
+                raise StoreFailed(str(error)) from error
             if ctx.stop is None or ctx.ending:
                 raise
             _log.warning("interrupted, and it had failed", run_id=ctx.run.run_id, error=str(error))
