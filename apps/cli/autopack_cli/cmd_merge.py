@@ -10,7 +10,7 @@ from rich.text import Text
 
 from autopack_cli import session as sessions
 from autopack_cli.options import Address, Json
-from autopack_cli.render import clean, command_line, console, print_json, table
+from autopack_cli.render import clean, clean_name, command_line, console, print_json, table
 from autopack_cli.session import Needs, session
 
 __all__ = ["register"]
@@ -83,7 +83,7 @@ def _print(preview: pb.PreviewMergeResponse) -> None:
 def _why(step: pb.MergeStep) -> str:
     if not step.conflicts:
         return clean(step.problem)
-    shown = [clean(item.path) + _with(item) for item in step.conflicts[:SHOWN_CONFLICTS]]
+    shown = [clean_name(item.path) + _with(item) for item in step.conflicts[:SHOWN_CONFLICTS]]
     more = len(step.conflicts) - len(shown)
     return f"conflicts: {', '.join(shown)}" + (f" and {more} more" if more else "")
 

@@ -19,6 +19,7 @@ from autopack_cli.options import Address, Json
 from autopack_cli.progress import STATE_STYLES, TERMINAL, fetch_runs
 from autopack_cli.render import (
     clean,
+    clean_name,
     command_line,
     console,
     elapsed,
@@ -294,7 +295,7 @@ def _print(run: pb.Run) -> None:
             rows.add_row(name, Text(value))
     out.print(rows)
     for change in run.changes:
-        out.print(Text(f"  {change.status} {clean(change.path)}"), soft_wrap=True)
+        out.print(Text(f"  {change.status} {clean_name(change.path)}"), soft_wrap=True)
     for step in run.steps:
         outcome = enum_word(pb.StepOutcome, step.outcome, "STEP_OUTCOME_")
         pattern = f"  {step.pattern_id}" if step.pattern_id else ""

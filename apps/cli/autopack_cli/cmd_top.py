@@ -34,11 +34,11 @@ TOKENS_EVERY_S = 5.0
 """Between two looks at the tokens, each a call per run."""
 MAX_BATCHES = 20
 MAX_RUNS = 500
-"""Runs that have not ended, fetched at once: the most that the server gives in a page."""
+"""Runs at work, and runs that wait, fetched at once: the most that the server gives in a page."""
 MAX_TOKENS = 64
 """Runs whose tokens are asked for: more are not read by anybody."""
 AT_ONCE = 8
-_OPEN = (pb.RUN_STATE_QUEUED, pb.RUN_STATE_PREPARING, pb.RUN_STATE_RUNNING, pb.RUN_STATE_VALIDATING)
+_AT_WORK = (pb.RUN_STATE_PREPARING, pb.RUN_STATE_RUNNING, pb.RUN_STATE_VALIDATING)
 _BATCH_STYLES = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
 
@@ -104,8 +104,13 @@ def top(
 async def look(client: AsyncClient, picture: Picture) -> None:
     """Fetch everything anew."""
     batches = await client.orchestrator.ListBatches(pb.ListBatchesRequest(page_size=MAX_BATCHES))
-    runs = await client.orchestrator.ListRuns(pb.ListRunsRequest(states=_OPEN, page_size=MAX_RUNS))
-    picture.batches, picture.runs, picture.more = list(batches.batches), list(runs.runs), bool(runs.next_page_token)
+    # Apart: thousands that wait must not hide those at work.
+    pages = [
+        await client.orchestrator.ListRuns(pb.ListRunsRequest(states=states, page_size=MAX_RUNS))
+        for states in (_AT_WORK, (pb.RUN_STATE_QUEUED,))
+    ]
+    picture.batches, picture.runs = list(batches.batches), [run for page in pages for run in page.runs]
+    picture.more = any(page.next_page_token for page in pages)
     picture.notice = ""
     if time.monotonic() - picture.tokens_at >= TOKENS_EVERY_S:
         picture.tokens = await _tokens(client, picture.runs)

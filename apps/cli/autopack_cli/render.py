@@ -22,6 +22,7 @@ from rich.text import Text
 
 __all__ = [
     "clean",
+    "clean_name",
     "command_line",
     "console",
     "elapsed",

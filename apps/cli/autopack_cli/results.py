@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autopack_cli.progress import STATE_STYLES
-from autopack_cli.render import clean, enum_word, table
+from autopack_cli.render import clean, clean_name, enum_word, table
 
 __all__ = [
     "all_succeeded",
@@ -116,7 +116,7 @@ def print_problems(out: Console, runs: Sequence[pb.Run]) -> None:
                 out.print(Text(f"  what to do: {clean(suggestion)}"), soft_wrap=True)
             out.print(Text(f"  reason: {error.reason}", style="dim"), soft_wrap=True)
         if reverted:
-            shown = ", ".join(clean(path) for path in reverted[:SHOWN_PATHS])
+            shown = ", ".join(clean_name(path) for path in reverted[:SHOWN_PATHS])
             more = f" and {len(reverted) - SHOWN_PATHS} more" if len(reverted) > SHOWN_PATHS else ""
             out.print(Text(f"  reverted, outside the scope: {shown}{more}", style="yellow"), soft_wrap=True)
         for warning in run.warnings:

@@ -7,6 +7,7 @@ import io
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_cli.cmd_gc import size_words
 from autopack_cli.cmd_top import Picture, render
+from autopack_cli.results import print_problems
 from google.protobuf.timestamp_pb2 import Timestamp
 from rich.console import Console
 
@@ -53,3 +54,11 @@ def test_text_of_an_agent_cannot_steer_the_terminal() -> None:
 
 def test_sizes_are_said_in_the_unit_that_fits() -> None:
     assert [size_words(count) for count in (0, 1023, 1536, 5 << 30)] == ["0 B", "1023 B", "1.5 KiB", "5.0 GiB"]
+
+
+def test_a_path_with_a_line_break_looks_like_no_other_line() -> None:
+    text = io.StringIO()
+    out = Console(file=text, width=160, markup=False)
+    print_problems(out, [pb.Run(name="one", reverted_paths=["a\n  what to do: rm -rf"])])
+    assert "\n  what to do" not in text.getvalue()
+    assert "what to do" in text.getvalue()
