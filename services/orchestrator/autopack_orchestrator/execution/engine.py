@@ -104,7 +104,7 @@ class LocalEngine:
         self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
         self._collecting.add_done_callback(_report_collector)
         while not self._stopping:
-            room = await self._intake.is_open(owner)  # asked first: it is to tell of a disk on which nothing can be stored
+            room = await self._intake.is_open(owner)  # first: it tells of a disk on which nothing can be stored
             await self.store.tick()
             if room:
                 await self._claim(owner)
