@@ -21,6 +21,7 @@ from autopack_kit.errors import Aborted, AutopackError
 
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.expiry import Ended, Expiry
+from autopack_orchestrator.adapters.trees import delete_tree
 from autopack_orchestrator.core.garbage import Garbage, GarbageKind, Report
 from autopack_orchestrator.execution.archive import Archive
 from autopack_orchestrator.execution.directory import lock
@@ -124,7 +125,7 @@ class Retention:
                 return False
             if self.archive is not None:
                 await self.archive.objects.remove(await self.expiry.objects(batch.batch_id))
-            await asyncio.to_thread(git.delete_tree, place)
+            await asyncio.to_thread(delete_tree, place)
             await self.expiry.delete(batch.batch_id)
         except (AutopackError, OSError) as error:
             report.problems.append(f"batch {batch.batch_id}: {error}")
@@ -177,7 +178,7 @@ class Retention:
             self.layout.removed_mark(batch_id).touch()
         for name, last in attempts:
             for number in range(1, last + 1):
-                git.delete_tree(self.layout.attempt_of(batch_id, name, number))
+                delete_tree(self.layout.attempt_of(batch_id, name, number))
 
     async def _unused_mirrors(self, report: Report, dry_run: bool) -> None:
         bases = await self.expiry.bases()
@@ -198,7 +199,7 @@ class Retention:
     async def _remove_path(self, report: Report, item: Garbage, place: Path, dry_run: bool) -> None:
         try:
             if not dry_run:
-                await asyncio.to_thread(git.delete_tree, place)
+                await asyncio.to_thread(delete_tree, place)
         except OSError as error:
             report.problems.append(f"{item.kind.value} {item.name}: {error}")
             return

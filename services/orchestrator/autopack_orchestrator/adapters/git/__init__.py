@@ -31,7 +31,7 @@ from .remotes import Remote, Remotes, choose_ref, ref_not_found
 from .source import Source, open_source, resolve
 from .submodules import Fetch, Submodule, fill_submodules
 from .untracked import copy_untracked
-from .workspace import GcReport, Workspaces, delete_tree
+from .workspace import GcReport, Workspaces
 
 __all__ = [
     "Access",
@@ -67,7 +67,6 @@ __all__ = [
     "commit_message",
     "commit_tree",
     "copy_untracked",
-    "delete_tree",
     "directories",
     "fill_submodules",
     "join_commits",

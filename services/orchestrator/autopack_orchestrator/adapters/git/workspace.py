@@ -8,16 +8,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
-import stat
-import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
 from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, invalid_field
 
+from autopack_orchestrator.adapters.trees import delete_tree
 from autopack_orchestrator.core.sources import WHOLE, Checkout
 
 from . import capture, checkout
@@ -27,13 +25,9 @@ from .mirror import Mirror
 from .origin import Origin
 from .records import Workspace, discard_torn, forget, list_workspaces, save
 
-__all__ = ["GcReport", "Workspaces", "delete_tree"]
+__all__ = ["GcReport", "Workspaces"]
 
 ADD_ATTEMPTS = 4  # an agent may run `git worktree` itself beside us, outside of our lock
-REMOVE_ATTEMPTS = 50
-REMOVE_PAUSE_S = (
-    0.1  # a git that outlived a killed orchestrator may still be writing: it ends when its directory is gone
-)
 DEFAULT_MIN_AGE_S = 60.0  # a run of another process that is not yet in the list of what to keep
 _log = structlog.get_logger(__name__)
 
@@ -241,27 +235,3 @@ async def _finish(coroutine: Coroutine[None, None, None]) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.shield(task)
     task.result()
-
-
-def delete_tree(path: Path) -> None:
-    """Like ``rm -rf``, also for read-only directories (module caches) and while somebody still writes. Blocks."""
-
-    def make_writable(function: Callable[[str], object], name: str, error: object) -> None:
-        if isinstance(error, tuple) and isinstance(error[1], FileNotFoundError):
-            return
-        for directory in (os.path.dirname(name), name):
-            if os.path.isdir(directory) and not os.path.islink(directory):
-                os.chmod(directory, stat.S_IRWXU)
-        function(name)
-
-    for attempt in range(1, REMOVE_ATTEMPTS + 1):
-        try:
-            if path.is_symlink() or path.is_file():
-                path.unlink()
-            elif path.exists():
-                shutil.rmtree(path, onerror=make_writable)
-            return
-        except OSError:
-            if attempt == REMOVE_ATTEMPTS:
-                raise
-            time.sleep(REMOVE_PAUSE_S)

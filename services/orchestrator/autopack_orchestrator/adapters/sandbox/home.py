@@ -12,11 +12,13 @@ import os
 import shutil
 import stat
 import tomllib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path, PurePosixPath
+
+from autopack_orchestrator.adapters.trees import delete_tree
 
 __all__ = ["HomeRules", "Mount", "discard", "home_rules", "prepare_home"]
 
@@ -102,7 +104,10 @@ def _entries(home: Path, prefix: str, special: frozenset[str], above: frozenset[
         path = f"{prefix}/{name}" if prefix else name
         if path in special:
             continue
-        mode = (home / path).lstat().st_mode
+        try:
+            mode = (home / path).lstat().st_mode
+        except FileNotFoundError:  # programs of the user write there meanwhile
+            continue
         if path in above and stat.S_ISDIR(mode):
             found += _entries(home, path, special, above)
         elif stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode):  # no sockets, pipes and devices
@@ -114,21 +119,22 @@ def _copy(source: Path, target: Path) -> None:
     """A small file, or the small files directly in a directory."""
     found: Iterable[Path] = [source]
     if source.is_dir() and not source.is_symlink():
-        found = sorted(source.iterdir())[: 10 * MAX_COPIES]
         target.mkdir(mode=0o700, parents=True, exist_ok=True)
-    copied: Sequence[Path] = [path for path in found if path.is_file() and path.stat().st_size <= MAX_COPY_BYTES]
-    for path in copied[:MAX_COPIES]:
+        try:
+            found = sorted(source.iterdir())[: 10 * MAX_COPIES]
+        except PermissionError:  # not readable for us, so not for the run
+            return
+    copied = 0
+    for path in found:
         to = target if path == source else target / path.name
-        to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        shutil.copy2(path, to)
+        with contextlib.suppress(FileNotFoundError, PermissionError):  # gone meanwhile, or not for us to read
+            if copied < MAX_COPIES and path.is_file() and path.stat().st_size <= MAX_COPY_BYTES:
+                to.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                shutil.copy2(path, to)
+                copied += 1
 
 
 def discard(path: Path) -> None:
-    """Remove a directory of a run, also what lies in read-only directories. Blocks. Never fails: a rest is harmless."""
-
-    def again(function: Callable[[str], object], name: str, error: object) -> None:
-        with contextlib.suppress(OSError):
-            os.chmod(os.path.dirname(name), stat.S_IRWXU)
-            function(name)
-
-    shutil.rmtree(path, onerror=again)
+    """Remove a directory of a run. Blocks. Never fails: a rest is harmless."""
+    with contextlib.suppress(OSError):
+        delete_tree(path)
