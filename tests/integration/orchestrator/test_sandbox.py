@@ -30,6 +30,7 @@ from autopack_orchestrator.core.isolation import Limits, resource_limits
 from tests.integration.orchestrator.sandboxes import control_groups, needs_cgroups, needs_sandbox, sandbox
 
 HANG_LIMIT_S = 60
+PROGRAMS = (Path(sys.prefix), Path(sys.base_prefix))  # which may lie below /tmp, another directory in the sandbox
 pytestmark = needs_sandbox
 
 # Five processes, each out of reach of another simple way to kill; the last one has thrown its environment away.
@@ -54,7 +55,7 @@ def workspace(tmp_path: Path) -> Path:
 def view(workspace: Path, **more: Any) -> View:
     temporary = workspace.parent / "tmp"
     temporary.mkdir(exist_ok=True)
-    return View(workspace, temporary, **{"home": (), "hidden": (), "readable": (), "git": None, **more})
+    return View(workspace, temporary, **{"home": (), "hidden": (), "readable": PROGRAMS, "git": None, **more})
 
 
 def make_spec(workspace: Path, *argv: str, timeout_s: float = HANG_LIMIT_S, **more: Any) -> ExecutionSpec:
@@ -185,6 +186,12 @@ async def test_the_environment_arrives_whole_also_names_that_no_shell_takes(work
     assert (await run(spec)).ok
     expected = "['AUTOPACK_EXEC_DIR', 'AUTOPACK_RUN_DIR', 'LC_CTYPE', 'a.b'] c d\n"
     assert spec.output.read_text() == expected
+
+
+async def test_a_program_is_the_one_on_the_path_also_if_a_shell_has_it_built_in(workspace: Path) -> None:
+    spec = make_spec(workspace, "echo", r"a\nb")  # dash's own would print two lines
+    assert (await run(spec)).ok
+    assert spec.output.read_bytes() == b"a\\nb\n"
 
 
 @pytest.mark.parametrize(

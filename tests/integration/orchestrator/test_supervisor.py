@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import py_compile
 import signal
 import subprocess
 import sys
@@ -395,3 +396,15 @@ async def test_a_supervisor_that_cannot_write_the_output_says_so(tmp_path: Path)
     assert caught.value.reason == "SUPERVISOR_FAILED"
     assert "output.log" in caught.value.message
     assert not (tmp_path / "elsewhere").exists()
+
+
+async def test_bytecode_of_an_earlier_version_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = tmp_path / "runner.py"
+    source.write_text("raise SystemExit('the old one')\n")
+    py_compile.compile(str(source))
+    monkeypatch.setattr(runner, "__file__", str(source))
+    with pytest.raises(Internal, match="the old one"):
+        await start(execution_dir(tmp_path, 1, "old"), make_spec(tmp_path, "true"))
+    source.write_text("raise SystemExit('the very new one')\n")
+    with pytest.raises(Internal, match="the very new one"):
+        await start(execution_dir(tmp_path, 2, "new"), make_spec(tmp_path, "true"))

@@ -252,7 +252,24 @@ def _spawn(exec_dir: Path, spec: ExecutionSpec, control: socket.socket) -> subpr
 def _program() -> str:
     """The compiled runner where there is one: compiling it anew for each run costs as much as running it."""
     compiled = importlib.util.cache_from_source(runner.__file__)
-    return compiled if os.path.exists(compiled) else runner.__file__
+    return compiled if _is_current(compiled, runner.__file__) else runner.__file__
+
+
+def _is_current(compiled: str, source: str) -> bool:
+    """Whether it was compiled from this source: Python, given the file itself, does not look, and after an update whose
+    bytecode could not be written (or must not: PYTHONDONTWRITEBYTECODE) the old one would still run."""
+    try:
+        with open(compiled, "rb") as file:
+            header = file.read(16)  # PEP 552: magic number, flags, and the time and size or the hash of the source
+        status = os.stat(source)
+    except OSError:
+        return False
+    if header[:4] != importlib.util.MAGIC_NUMBER or len(header) < 16:
+        return False
+    if header[4:8] != bytes(4):
+        return header[8:] == importlib.util.source_hash(Path(source).read_bytes())
+    written = (int(status.st_mtime) & 0xFFFFFFFF, status.st_size & 0xFFFFFFFF)
+    return written == (int.from_bytes(header[8:12], "little"), int.from_bytes(header[12:], "little"))
 
 
 def _exists(exec_dir: Path) -> FailedPrecondition:

@@ -66,7 +66,7 @@ SANDBOX_SHELL = (
     'echo started >&3; trap : TERM; "$@" 3>&- 4<&-; code=$?; set -- /proc/[0-9]*; '
     '[ $# -le 2 ] || { echo "$code" >&3; read -r _ <&4; }; exit "$code"'
 )
-ENV = "/usr/bin/env"  # hands variables over whose names a shell drops
+ENV = "/usr/bin/env"  # hands variables over whose names a shell drops, and runs no builtin instead of a program
 MAX_CONNECTIONS = 16
 LONGEST_POLL_S = 86400.0  # poll() takes milliseconds in 31 bits
 MAX_LINE = 256  # requests are single words
@@ -454,7 +454,8 @@ def _become_command(
         argv = spec.argv
         if spec.sandbox:
             _check_program(spec.argv[0], environment.get("PATH", os.defpath))
-            argv = [*spec.sandbox, "--", "/bin/sh", "-c", SANDBOX_SHELL, "sh", *_exported(environment), *spec.argv]
+            command = [*_before(environment, spec.argv[0]), *spec.argv]
+            argv = [*spec.sandbox, "--", "/bin/sh", "-c", SANDBOX_SHELL, "sh", *command]
             os.dup2(shell[0], REPORT_FD)
             os.dup2(shell[1], RELEASE_FD)
         os.execvpe(argv[0], argv, environment)  # noqa: S606  # a shell is what we avoid
@@ -487,10 +488,11 @@ def _check_program(name: str, path: str) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def _exported(environment: dict[str, str]) -> list[str]:
-    """Words before the command that keep variables whose names no shell takes."""
+def _before(environment: dict[str, str], program: str) -> list[str]:
+    """Words before the command: for variables whose names no shell takes, and for a program that it may have built in
+    (``echo`` and ``kill`` of a shell are not those on the PATH)."""
     odd = [f"{name}={value}" for name, value in environment.items() if not name.isidentifier() or not name.isascii()]
-    return [ENV, *odd] if odd else []
+    return [ENV, *odd] if odd or not {"/", "="} & set(program) else []
 
 
 # ---- control groups ----
