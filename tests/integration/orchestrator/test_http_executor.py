@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,8 @@ import pytest
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import HttpExecutor, RunSpec
 from autopack_kit.errors import InvalidArgument
+from autopack_orchestrator.adapters.http_agent import RemoteAgent, RemoteSpec
+from autopack_orchestrator.adapters.supervisor import Reason
 from google.protobuf.duration_pb2 import Duration
 
 from tests.integration.orchestrator.agent_server import AgentServer, Reply, agent_server, status
@@ -200,6 +204,29 @@ async def test_a_cancel_reaches_the_server_although_it_is_busy(tmp_path: Path, r
     assert [request.path for request in ended] == [f"/agents/runs/{done.run_id}"] * 2
     assert {request.key for request in ended} == {f"{done.run_id}:1"}
     assert len(server.of("GET")) == asked
+
+
+async def test_a_second_cancel_does_not_interrupt_the_first(tmp_path: Path) -> None:
+    busy = Reply(503, headers={"Retry-After": "1"})
+    async with agent_server(POST=[Reply(202)], GET=[status("RUNNING")], DELETE=[busy, Reply(202)]) as server:
+        agent = RemoteAgent(
+            RemoteSpec(
+                url=server.url, run_id="one", attempt=1, headers={}, body=b"{}", first=timedelta(milliseconds=50),
+                most=timedelta(milliseconds=50), request_timeout_s=20.0, timeout_s=60.0, record=tmp_path / "http.json",
+            ),
+            _say_nothing,
+        )  # fmt: skip
+        waiting = asyncio.create_task(agent.wait())
+        await server.asked("GET")
+        await agent.cancel()
+        await server.asked("DELETE")
+        await agent.cancel()
+        assert (await waiting).reason is Reason.CANCELLED
+        assert len(server.of("DELETE")) == 2
+
+
+async def _say_nothing(message: str, state: str) -> None:
+    pass
 
 
 async def test_a_run_whose_time_is_over_ends_and_its_server_is_told(tmp_path: Path, repo: Path) -> None:

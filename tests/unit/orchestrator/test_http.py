@@ -96,6 +96,7 @@ def test_busy_and_broken_pass_and_refusals_do_not(status: int, expected: Judgeme
         ("7", 7.0), (" 7 ", 7.0), ("0", 0.0), ("", 0.0), ("soon", 0.0), ("-5", 0.0), ("1.5", 0.0),
         ("99999999999999999999", 86400.0), ("Fri, 02 Jan 2026 03:04:35 GMT", 30.0),
         ("Fri, 02 Jan 2026 03:00:00 GMT", 0.0), ("Fri, 02 Jan 2099 03:00:00 GMT", 86400.0), ("²", 0.0),
+        ("Fri, 02 Jan 2026 03:00:00 +99999999999999999999", 0.0), ("02 Jan 99999999999 03:00:00", 0.0),
     ],
 )  # fmt: skip
 def test_retry_after_is_a_number_or_a_date_and_bounded(value: str, seconds: float) -> None:

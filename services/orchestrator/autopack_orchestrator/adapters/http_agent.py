@@ -109,6 +109,7 @@ class RemoteAgent:
         self._notify = notify
         self._task: asyncio.Task[Outcome] | None = None
         self._cancelled = False
+        self._ending = False
         self._said = ""
 
     async def wait(self) -> Outcome:
@@ -122,10 +123,13 @@ class RemoteAgent:
         return await asyncio.shield(self._task)
 
     async def cancel(self) -> None:
-        """End it: the other side is told (``DELETE /runs/{id}``), for 10 s at most. :meth:`wait` then returns."""
-        self._cancelled = True
-        if self._task is not None:
+        """End it: the other side is told (``DELETE /runs/{id}``), for 10 s at most. :meth:`wait` then returns.
+
+        May be called again, also while it ends by itself: that interrupts nothing.
+        """
+        if self._task is not None and not self._cancelled and not self._ending:
             self._task.cancel()
+        self._cancelled = True
 
     async def detach(self) -> None:
         """Ask no more and leave it running, for whoever takes the run up."""
@@ -232,6 +236,7 @@ class RemoteAgent:
 
     async def _end(self, client: httpx.AsyncClient) -> None:
         """Tell the other side that nobody waits for it any more, as well as that can be done in 10 s."""
+        self._ending = True
         number = 0
         try:
             async with asyncio.timeout(CANCEL_LIMIT_S):

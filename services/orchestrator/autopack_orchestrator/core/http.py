@@ -122,7 +122,7 @@ def retry_after(value: str, now: datetime) -> float:
         return min(float(value[:9]), MAX_RETRY_AFTER_S)
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year or a zone of twenty digits
         return 0.0
     date = date if date.tzinfo is not None else date.replace(tzinfo=UTC)
     return min(max(0.0, (date - now).total_seconds()), MAX_RETRY_AFTER_S)

@@ -36,9 +36,9 @@ async def open_remote(ctx: RunContext, http: HttpExecutor, timeout_s: float) -> 
             f"{http.url} is not called: it {problem}.", reason="HTTP_HOST", remedy="Ask the operator to allow the host."
         )
     url, authority, _ = base_url(http.url)
-    directory = ctx.settings.credentials_dir
+    credentials = git.Credentials(ctx.settings.credentials_dir)
     headers = {
-        name: await asyncio.to_thread(read_header, directory, ctx.run.tenant, credential, authority)
+        name: await asyncio.to_thread(read_header, credentials, ctx.run.tenant, credential, authority)
         for name, credential in http.headers.items()
     }
     # A header may be a word and the secret, such as Bearer and a token.

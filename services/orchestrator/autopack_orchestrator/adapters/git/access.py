@@ -70,7 +70,9 @@ class Credentials:
     def _access(self, url: RemoteUrl, name: str, tenant: str) -> Access:
         proxies = {variable: os.environ[variable] for variable in _PROXIES if variable in os.environ}
         env = {**proxies, "GIT_ALLOW_PROTOCOL": url.scheme, "HOME": "/dev/null", "SSH_AUTH_SOCK": ""}
-        secret = self._file(url, name, tenant) if name else None
+        secret = self.file(name, tenant, url.authority) if name else None
+        if secret is not None:
+            read_secret(secret)  # git reads it: here only whether it may be used
         if url.scheme == "ssh":
             return Access((), env | {"GIT_SSH_COMMAND": self._ssh(secret), "GIT_SSH_VARIANT": "ssh"})
         config = (
@@ -83,17 +85,21 @@ class Credentials:
             return Access(config, env)
         return Access((*config, f"credential.helper={_HELPER}"), env | {"AUTOPACK_GIT_SECRET": str(secret)})
 
-    def _file(self, url: RemoteUrl, name: str, tenant: str) -> Path:
+    def file(self, name: str, tenant: str, authority: str) -> Path:
+        """The file of a credential that may be sent to ``authority`` (``host`` or ``host:port``). Blocks briefly.
+
+        Raises:
+            NotFound: CREDENTIAL_NOT_FOUND. PermissionDenied: CREDENTIAL_HOST.
+        """
         file = self._find(name, tenant)
         hosts = file.with_name(f"{name}.hosts")
-        if hosts.is_file() and url.authority not in hosts.read_text().split():
+        if hosts.is_file() and authority not in hosts.read_text().split():
             raise PermissionDenied(
-                f"The credential {name!r} may not be sent to {url.authority}.",
+                f"The credential {name!r} may not be sent to {authority}.",
                 reason="CREDENTIAL_HOST",
                 remedy=f"Name another one, or ask the operator to add the host to {hosts.name}.",
-                metadata={"credential": name, "host": url.authority},
+                metadata={"credential": name, "host": authority},
             )
-        read_secret(file)
         return file
 
     def _find(self, name: str, tenant: str) -> Path:
@@ -105,8 +111,8 @@ class Credentials:
         raise NotFound(
             f"There is no credential {name!r}.",
             reason="CREDENTIAL_NOT_FOUND",
-            remedy="Ask the operator for its name, or to put a file of mode 0600 with a token or an ssh key into"
-            " AUTOPACK_ORCHESTRATOR_CREDENTIALS_DIR.",
+            remedy="Ask the operator for its name, or to put a file of mode 0600 with a token, an ssh key or the"
+            " whole value of a header into AUTOPACK_ORCHESTRATOR_CREDENTIALS_DIR.",
             metadata={"credential": name},
         )
 
