@@ -1,4 +1,4 @@
-"""What is known about agents: complete, and overload told from other failures by what the real programs printed."""
+"""What is known about agents: complete, and overload told from other failures by what their programs print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from autopack_orchestrator.core.agents import GENERIC, OVERLOAD_TAIL_BYTES, Agen
 from autopack_orchestrator.core.checks import check_batch
 from autopack_orchestrator.core.model import AgentPreset, BatchSpec, Intention, RunSpec
 
-#: The ends of what the agents printed when their provider answered 429 or 529, and what they ended with.
+#: The end of a log when the provider answers 429 or 529, and the exit code. For claude, codex and gemini shortened from
+#: what the programs printed; for the others written from the names of the exceptions that they report.
 TURNED_AWAY = {
     "claude": (1, "API Error: Repeated 529 Overloaded errors. The API is at capacity - this is usually temporary."),
     "codex": (1, "ERROR: exceeded retry limit, last status: 429 Too Many Requests\n"),
