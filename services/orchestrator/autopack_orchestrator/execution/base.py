@@ -10,6 +10,7 @@ from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError, FailedPrecondition
 
 from autopack_orchestrator.adapters import git
+from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.codec import dumps
 from autopack_orchestrator.core.plan import StepPlan
 from autopack_orchestrator.errors import RunFailed
@@ -81,4 +82,9 @@ class BaseCommits:
                     reason="BASE_NOT_PREPARED",
                     remedy="See the log.",
                 )
-        return (await execute(ctx, "base-validate", command, timeout_s=timeout)).ok
+        finished = await execute(ctx, "base-validate", command, timeout_s=timeout)
+        if finished.outcome.reason in (Reason.LOST, Reason.FENCED, Reason.CANCELLED):
+            raise FailedPrecondition(
+                f"{shown(command)} {finished.words()} there.", reason="BASE_STEP_LOST", remedy="Run it again."
+            )
+        return finished.ok
