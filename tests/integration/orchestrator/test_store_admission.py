@@ -232,6 +232,17 @@ async def test_a_failure_ends_all_that_need_it_and_its_retry_queues_them_again(s
     assert (await store.get_batch("default", "one")).state is BatchState.SUCCEEDED
 
 
+async def test_a_run_that_was_cancelled_while_its_attempt_ended_is_not_tried_again(store: Store) -> None:
+    await submit(store, "one", {"a": (), "b": ("a",)}, retry=RetryPolicy(3, (RetryOn.FAILED,)))
+    run = await one(store)
+    await store.request_cancel("default", batch_id="one", run_id="one.a")
+    event = NewEvent(EventKind.WARNING, "again", {})
+    again = await store.requeue(run, 2, "autopack/one/a-2", event, wait=timedelta(minutes=5))
+    assert (again.state, again.end_time is not None) == (RunState.CANCELLED, True)
+    assert (await store.get_run("default", "one.b")).state is RunState.FAILED
+    assert (await store.get_batch("default", "one")).state is not BatchState.ACTIVE
+
+
 async def test_a_retry_leaves_ended_what_also_needs_another_that_failed_until_that_is_retried(store: Store) -> None:
     await submit(store, "one", {"a": (), "b": (), "both": ("a", "b"), "after": ("a", "both"), "only": ("a",)})
     held = {run.name: run for run in await claim_all(store)}

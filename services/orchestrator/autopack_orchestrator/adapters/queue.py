@@ -30,6 +30,7 @@ __all__ = [
     "next_run",
     "overdue_batches",
     "pause",
+    "queued_again",
     "settle",
     "throttle",
     "unmet",
@@ -39,6 +40,7 @@ __all__ = [
 CLAIM_LOCK = 0x4155_5443
 """Key of PostgreSQL's advisory lock ("AUTC"): two engines that count and then claim would exceed a limit."""
 OVERDUE_AT_ONCE = 500  # runs whose queue timeout ends in one transaction; the rest in the next
+LET_IN_AT_ONCE = 1000  # runs whose wait for a retry ends in one transaction; the rest in the next
 DEPENDENCY_FAILED = "DEPENDENCY_FAILED"
 MAX_POSITION = (1 << 31) - 1  # of the column
 #: Values of the column "gate".
@@ -147,9 +149,14 @@ def due(connection: Connection, now: int) -> bool:
 
 
 def let_in(connection: Connection, now: int) -> None:
-    """The runs whose wait for a retry is over wait for their turn."""
-    later = (RUNS.c.gate == LATER, RUNS.c.not_before <= now)
-    connection.execute(update(RUNS).where(*later).values(gate=OPEN, activity=""))
+    """The runs whose wait for a retry is over wait for their turn; some of them, if they are many.
+
+    What somebody else changes just now is left for the next time: this holds no batch, and must not wait for a run.
+    """
+    query = select(RUNS.c.run_id).where(RUNS.c.gate == LATER, RUNS.c.not_before <= now).limit(LET_IN_AT_ONCE)
+    ids = list(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+    if ids:
+        connection.execute(update(RUNS).where(RUNS.c.run_id.in_(ids)).values(gate=OPEN, activity=""))
 
 
 def overdue_batches(connection: Connection, now: int) -> list[str]:
@@ -252,6 +259,21 @@ def _let_begin(connection: Connection, dependents: list[Run], now: int) -> None:
     if free:
         values = {"gate": OPEN, "activity": "", "queue_deadline": deadline(connection, free[0].batch_id, now)}
         connection.execute(update(RUNS).where(RUNS.c.run_id.in_([one.run_id for one in free])).values(values))
+
+
+def queued_again(connection: Connection, run: Run, start: int, now: int) -> None:
+    """The next attempt of a run waits for its turn, from ``start`` on; one cancelled meanwhile ends instead."""
+    if run.cancel_requested:
+        values = writes.changes(RunState.CANCELLED, None, None, now)
+        writes.add_events(
+            connection, run.batch_id, run.run_id, [writes.state_event(run, RunState.CANCELLED, run.attempt, None)]
+        )
+    else:
+        values = {"queue_deadline": deadline(connection, run.batch_id, start)}
+    connection.execute(update(RUNS).where(RUNS.c.run_id == run.run_id).values(values))
+    if run.cancel_requested:
+        settle(connection, run, RunState.CANCELLED, now)
+        writes.end_batch(connection, run.batch_id, now)
 
 
 def deadline(connection: Connection, batch_id: str, start: int) -> int | None:

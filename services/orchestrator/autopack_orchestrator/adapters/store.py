@@ -272,9 +272,7 @@ class Store(QueueStore):
                 raise LeaseLost(f"{run.run_id} is not held under epoch {run.lease_epoch} any more")
             writes.add_events(connection, run.batch_id, run.run_id, written)
             if to is RunState.QUEUED:
-                start = again.get("not_before") or now
-                late = {"queue_deadline": queue.deadline(connection, run.batch_id, start)}
-                connection.execute(update(RUNS).where(RUNS.c.run_id == run.run_id).values(late))
+                queue.queued_again(connection, writes.stored(connection, run), again.get("not_before") or now, now)
             if to in TERMINAL:
                 queue.settle(connection, run, to, now)
                 writes.end_batch(connection, run.batch_id, now)

@@ -222,8 +222,8 @@ class WorkerEngine:
                 await asyncio.wait([task])
 
     async def _take(self, run_id: str) -> asyncio.Task[None] | None:
-        if self._stopping or self._fenced or len(self._active) >= self.settings.max_concurrent_runs:
-            return None  # it is delivered again
+        if self._stopping or self._fenced or not self._room or len(self._active) >= self.settings.max_concurrent_runs:
+            return None  # it is delivered again, also to others
         try:
             run = await self.fleet.take(run_id, self._owner, host_name())
             if run is None:
