@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -91,6 +92,25 @@ async def test_a_repository_of_another_user_is_refused_until_the_user_trusts_it(
     sha = await resolve(source)
     mirror = await world.mirrors.ensure(source, sha)
     assert await mirror.sha(sha) == sha
+
+
+def make_deep(directory: Path) -> None:
+    """A tree deeper than Python's stack."""
+    directory.mkdir(exist_ok=True)
+    subprocess.run(["mkdir", "-p", "d/" * 1800], cwd=directory, check=True)
+
+
+async def test_a_mirror_in_which_a_run_made_a_very_deep_tree_is_removed_and_made_again(world: World) -> None:
+    source = await world.source()
+    mirror = await world.mirrors.ensure(source, world.head)
+    make_deep(mirror.path / "objects")
+    await world.mirrors.remove(mirror)
+    assert not list(mirror.path.parent.glob("*.git*")) + list(mirror.path.parent.glob("*.tmp-*"))
+    killed = mirror.path.with_name(f"{mirror.path.stem}.tmp-0")
+    make_deep(killed)
+    again = await world.mirrors.ensure(source, world.head)
+    assert await again.sha(world.head) == world.head
+    assert not killed.exists()
 
 
 async def test_an_empty_repository_is_refused_with_a_remedy(world: World) -> None:

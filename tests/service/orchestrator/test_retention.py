@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import sqlite3
+import subprocess
 import time
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -148,6 +149,13 @@ async def test_worktree_of_no_run_goes_with_its_work_kept_and_a_live_one_stays(s
     assert b"+mine" in patch.read_bytes()
 
 
+def make_deep(directory: Path) -> None:
+    """A tree deeper than Python's stack, as a run may leave it; the directory stays as old as it was."""
+    before = directory.stat()
+    subprocess.run(["mkdir", "-p", "d/" * 1800], cwd=directory, check=True)
+    os.utime(directory, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 async def test_old_patches_of_nobody_and_results_of_unknown_batches_go_by_their_own_age(stack: Bench) -> None:
     for name, days in (("old", 31), ("new", 1)):
         for place in (
@@ -158,6 +166,7 @@ async def test_old_patches_of_nobody_and_results_of_unknown_batches_go_by_their_
             place.write_text("x" * 10)
         age_path(root(stack) / "runs" / name, days * DAY)
         age_path(root(stack) / "harvested" / f"{name}.patch", days * DAY)
+    make_deep(root(stack) / "runs" / "old" / "r" / "attempt-1")
     answer = await collect(stack)
     assert kinds(answer) == ["HARVESTED", "RESULTS"]
     assert answer.size_bytes == 20

@@ -275,9 +275,13 @@ def _size(path: Path) -> int:
         with contextlib.suppress(FileNotFoundError):
             return path.lstat().st_size
         return 0
-    total = 0
-    for directory, _, names in os.walk(path):
-        for name in names:
-            with contextlib.suppress(OSError):
-                total += os.lstat(os.path.join(directory, name)).st_size
+    total, waiting = 0, [os.fspath(path)]
+    while waiting:  # not os.walk, which ends with an error in a tree that is deeper than Python's stack
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                with contextlib.suppress(OSError):
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    else:
+                        total += entry.stat(follow_symlinks=False).st_size
     return total

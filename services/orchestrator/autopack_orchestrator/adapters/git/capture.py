@@ -20,6 +20,8 @@ from pathlib import Path
 
 from autopack_kit.errors import Aborted, FailedPrecondition
 
+from autopack_orchestrator.adapters.trees import delete_tree
+
 from . import checkout
 from .command import GitError, GitResult, run_git
 from .mirror import Mirror
@@ -247,7 +249,7 @@ def _delete(root: Path, paths: Iterable[str]) -> None:
         if path.parent.resolve() != root.resolve() / Path(name).parent:
             continue  # a parent became a link: the path as such no longer exists
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)  # an embedded repository, listed as one path
+            delete_tree(path)  # an embedded repository, listed as one path
         else:
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty: the rest of the directory stays

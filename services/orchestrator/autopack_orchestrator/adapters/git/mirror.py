@@ -14,13 +14,14 @@ import hashlib
 import importlib.resources
 import os
 import secrets
-import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, NotFound
+
+from autopack_orchestrator.adapters.trees import delete_tree
 
 from .command import GitError, run_git
 from .lock import RepositoryLocks
@@ -173,7 +174,7 @@ class Mirrors:
             doomed = mirror.path.with_name(f"{mirror.path.stem}.tmp-{secrets.token_hex(4)}")
             mirror.path.rename(doomed)
             for path in (doomed, mirror.trusted):
-                await asyncio.to_thread(shutil.rmtree, path)
+                await asyncio.to_thread(delete_tree, path)
 
     async def publish(self, mirror: Mirror, branch: str, source: Source) -> str:
         """Bring the finished ``branch`` into the user's repository as a new branch of the same name; returns its
@@ -258,7 +259,7 @@ class Mirrors:
     async def _clone(self, source: Origin, mirror: Mirror, lock: int) -> None:
         """Copy, on one file system with hard-linked objects; it appears under its name only when complete."""
         for leftover in self._root.glob(f"{mirror.path.stem}.tmp-*"):  # of a clone that was killed: we hold the lock
-            await asyncio.to_thread(shutil.rmtree, leftover)
+            await asyncio.to_thread(delete_tree, leftover)
         temporary = self._root / f"{mirror.path.stem}.tmp-{secrets.token_hex(4)}"
         await _clone_into(temporary, source, lock)
         object_format = (await run_git("rev-parse", "--show-object-format", git_dir=temporary)).text
@@ -352,7 +353,7 @@ async def _clone_into(temporary: Path, source: Origin, lock: int) -> None:
             if not left:
                 raise
             _log.warning("mirror_clone_again", source=source.location, error=error.message)
-            await asyncio.to_thread(shutil.rmtree, temporary, ignore_errors=True)
+            await asyncio.to_thread(delete_tree, temporary)
 
 
 async def _pack_loose(repository: Path, lock: int) -> None:
