@@ -408,3 +408,13 @@ async def test_bytecode_of_an_earlier_version_is_not_run(tmp_path: Path, monkeyp
     source.write_text("raise SystemExit('the very new one')\n")
     with pytest.raises(Internal, match="the very new one"):
         await start(execution_dir(tmp_path, 2, "new"), make_spec(tmp_path, "true"))
+
+
+async def test_the_environment_does_not_stay_on_the_disk_if_no_supervisor_can_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
+    exec_dir = execution_dir(tmp_path, 1, "agent")
+    with pytest.raises(FileNotFoundError):
+        await start(exec_dir, make_spec(tmp_path, "true"))
+    assert "spec.json" not in os.listdir(exec_dir)

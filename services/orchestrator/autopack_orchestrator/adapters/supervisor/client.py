@@ -235,18 +235,27 @@ def _spawn(exec_dir: Path, spec: ExecutionSpec, control: socket.socket) -> subpr
         handle = os.open(exec_dir / "spec.json", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError as error:
         raise _exists(exec_dir) from error
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(spec.to_json())
-    with open(exec_dir / "supervisor.log", "ab") as log:
-        return subprocess.Popen(
-            [sys.executable, "-I", "-S", "-X", "utf8", _program(), str(exec_dir)],
-            stdin=control.fileno(),
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            cwd="/",
-            env={name: os.environ[name] for name in SUPERVISOR_ENV if name in os.environ},
-        )
+    try:
+        with open(handle, "w", encoding="utf-8") as file:
+            file.write(spec.to_json())
+        with open(exec_dir / "supervisor.log", "ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-I", "-S", "-X", "utf8", _program(), str(exec_dir)],
+                stdin=control.fileno(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd="/",
+                env={name: os.environ[name] for name in SUPERVISOR_ENV if name in os.environ},
+            )
+    except BaseException:
+        _forget_spec(exec_dir)
+        raise
+
+
+def _forget_spec(exec_dir: Path) -> None:
+    """It holds the environment, hence secrets; who was to read and delete it has not, or is not there."""
+    (exec_dir / "spec.json").unlink(missing_ok=True)
 
 
 def _program() -> str:
@@ -283,7 +292,7 @@ def _exists(exec_dir: Path) -> FailedPrecondition:
 
 def _start_error(process: subprocess.Popen[bytes], exec_dir: Path) -> FailedPrecondition | Internal:
     code = process.wait()
-    (exec_dir / "spec.json").unlink(missing_ok=True)
+    _forget_spec(exec_dir)
     if code in (runner.EX_TEMPFAIL, runner.EX_CANTCREAT):
         return _exists(exec_dir)
     with open(exec_dir / "supervisor.log", "rb") as log:
@@ -300,6 +309,7 @@ def _bury(process: subprocess.Popen[bytes], exec_dir: Path) -> None:
     """End a supervisor that nobody waits for any more, with all it may have started."""
     process.kill()
     process.wait()
+    _forget_spec(exec_dir)
     runner.sweep(str(exec_dir))
 
 
@@ -342,7 +352,7 @@ def _close_directory(exec_dir: Path) -> Gone | None:
         killed = runner.sweep(str(exec_dir))
         record = runner.format_json({"reason": Reason.LOST.value, "error": _LOST, "leftover": killed})
         runner.write_atomically(str(exec_dir / "status.json"), record.encode())
-        (exec_dir / "spec.json").unlink(missing_ok=True)  # it holds the environment; whoever was to delete it is gone
+        _forget_spec(exec_dir)
         return Gone(killed)
     except BlockingIOError:
         return None
