@@ -20,7 +20,7 @@ from autopack_orchestrator.adapters.shelf import Entry, Shelf
 from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.adapters.uploads import Uploads
 from autopack_orchestrator.core.model import Run
-from autopack_orchestrator.errors import LeaseLost
+from autopack_orchestrator.errors import LeaseLost, StoreFailed
 from autopack_orchestrator.execution import archive as archives
 from autopack_orchestrator.execution.archive import LOG, Archive
 from autopack_orchestrator.execution.context import RunContext
@@ -28,6 +28,7 @@ from autopack_orchestrator.execution.layout import Layout
 from moto.server import ThreadedMotoServer
 
 from tests.integration.orchestrator.stored import submit
+from tests.robustness.processes import HANG_LIMIT_S, until
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +226,47 @@ async def test_a_store_that_is_away_costs_the_log_and_not_the_run(
     warnings: Any = ctx
     assert ["could not be uploaded" in text for text in warnings.warnings] == [True]
     assert await archive.log_size(held.run_id, 1) == 0
+
+
+async def test_a_log_is_followed_on_after_neither_it_nor_a_warning_could_be_stored(
+    store: Store, held: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "PIECE_S", 0.01)
+    away = tmp_path / "objects"
+    away.write_text("a file where a directory should be")
+    archive, ctx = Archive(Objects(f"file://{away}"), Shelf(store.database)), context(held, tmp_path)
+    tried = asyncio.Event()
+
+    async def warn(about: str, message: str) -> None:
+        tried.set()
+        raise StoreFailed(message)
+
+    cast(Any, ctx).warn = warn
+    ctx.layout.log(held.batch_id, held.name, held.attempt).write_bytes(b"text")
+    async with asyncio.timeout(HANG_LIMIT_S), archive.keeping(ctx):
+        await tried.wait()
+        away.unlink()
+        await until(lambda: archive.log_size(held.run_id, 1), "the log was uploaded")
+    assert await read(archive, held) == b"text"
+
+
+async def test_a_piece_that_was_listed_although_that_seemed_to_fail_leaves_no_gap(
+    store: Store, held: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "TRY_AGAIN_S", 0.0)
+    archive, ctx = Archive(Objects(f"file://{tmp_path}/objects"), Shelf(store.database)), context(held, tmp_path)
+    log = ctx.layout.log(held.batch_id, held.name, held.attempt)
+    log.write_bytes(b"one ")
+    add = Shelf.add
+
+    async def add_and_seem_to_fail(self: Shelf, run: Run, kind: str, entry: Entry) -> None:
+        monkeypatch.setattr(Shelf, "add", add)
+        await add(self, run, kind, entry)
+        log.write_bytes(b"one two")
+        raise Unavailable("The answer was lost.", reason="DATABASE_UNREACHABLE")
+
+    monkeypatch.setattr(Shelf, "add", add_and_seem_to_fail)
+    async with archive.keeping(ctx):
+        assert ctx.keeper is not None
+        await ctx.keeper()
+    assert await read(archive, held) == b"one two"

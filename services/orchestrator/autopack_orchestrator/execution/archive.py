@@ -20,6 +20,7 @@ from autopack_kit.errors import AutopackError, Unavailable
 from autopack_orchestrator.adapters.objects import Objects
 from autopack_orchestrator.adapters.shelf import Entry, Shelf
 from autopack_orchestrator.core.model import Run
+from autopack_orchestrator.errors import StoreFailed
 from autopack_orchestrator.execution.context import RunContext
 from autopack_orchestrator.execution.logs import CHUNK, open_plain
 
@@ -129,8 +130,9 @@ class _Keeper:
                 await self._log()
             except (AutopackError, OSError) as error:
                 if not self._warned:
-                    self._warned = True
-                    await self.ctx.warn("log", f"The log could not be uploaded yet: {error}")
+                    with contextlib.suppress(StoreFailed):  # the database is away too: it is said when it is back
+                        await self.ctx.warn("log", f"The log could not be uploaded yet: {error}")
+                        self._warned = True
 
     async def finish(self) -> None:
         """Upload everything else. A store that is away costs the log and the patch, never the run's result."""
@@ -155,9 +157,10 @@ class _Keeper:
             while data := await asyncio.to_thread(_read_at, path, self._sent):
                 key = f"{_prefix(run)}/log-{self._sent:012d}"
                 await self.archive.objects.put(key, data)
-                digest = hashlib.sha256(data).hexdigest()
-                await self.archive.shelf.add(run, LOG, Entry(self._sent, len(data), digest, key))
-                self._sent += len(data)
+                entry = Entry(self._sent, len(data), hashlib.sha256(data).hexdigest(), key)
+                self._sent = -1  # should this fail, only the list knows whether it is in it
+                await self.archive.shelf.add(run, LOG, entry)
+                self._sent = entry.end
 
     async def _file(self, kind: str, path: Path) -> None:
         run = self.ctx.run
