@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import signal
 import time
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -93,12 +94,14 @@ def top(
             else:
                 out.print(render(picture, time.time(), len(picture.runs)), crop=False)
 
+    if live:  # Ctrl-C is how one leaves, also where it was ignored, as in what a script began in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         sessions.run(work)
     except SystemExit as stopped:
         if stopped.code != INTERRUPTED:
             raise
-        raise typer.Exit(0) from None  # Ctrl-C is how one leaves
+        raise typer.Exit(0) from None
 
 
 async def look(client: AsyncClient, picture: Picture) -> None:
