@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import signal
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Annotated

@@ -346,6 +346,33 @@ mkdir -p .cargo/registry; echo z >.cargo/registry/crate; echo evil >>.gitconfig;
     assert (tmp_path / "second.log").read_text() == "hook\nx\n"  # within the run it is there
 
 
+async def test_links_that_a_command_leaves_where_something_is_mounted_lead_nowhere(
+    workspace: Path, tmp_path: Path
+) -> None:
+    home, outside = tmp_path / "home", tmp_path / "outside"
+    (home / ".claude").mkdir(parents=True)
+    outside.mkdir()
+    for name in (".claude/.credentials.json", ".tool/settings"):
+        (home / name).parent.mkdir(exist_ok=True)
+        (home / name).write_text("x")
+    (tmp_path / "dotfiles" / "tool").mkdir(parents=True)
+    (home / ".config").symlink_to(tmp_path / "dotfiles")
+    script = """
+cd "$HOME"; mv .local .gone; ln -s "/oldroot$1" .local
+mv .claude .claude.gone; ln -s "/oldroot$1" .claude; ls -d .config/tool
+"""
+    env = {"PATH": os.environ["PATH"], "HOME": str(home)}
+    private, caches = tmp_path / "private", tmp_path / "caches"
+    for number in (1, 2):
+        mounts = tuple(prepare_home(home, private, caches, home_rules()))
+        spec = make_spec(
+            workspace, "sh", "-c", script, "sh", str(outside), view=view(workspace, home=mounts), env=env
+        )  # fmt: skip
+        handle = await start(execution_dir(spec.marker, number, "agent"), spec)
+        assert (await asyncio.wait_for(handle.wait(), HANG_LIMIT_S)).ok, spec.output.read_text()
+        assert os.listdir(outside) == []
+
+
 async def test_a_writable_path_of_the_home_directory_is_the_real_one(workspace: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / ".tool").mkdir(parents=True)

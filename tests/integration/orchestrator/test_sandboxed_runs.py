@@ -73,6 +73,8 @@ def _user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / ".ssh").mkdir(parents=True)
     (home / ".ssh" / "id_ed25519").write_text("SECRET KEY")
     monkeypatch.setenv("HOME", str(home))
+    # A checkout below /tmp would be gone in the sandbox but for what the PATH names.
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}{os.pathsep}{Path(__file__).parents[3]}")
     monkeypatch.setenv("AUTOPACK_TEST_CANARY", "CANARY")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 
+import structlog
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters import git
@@ -14,12 +17,43 @@ from autopack_orchestrator.core.judge import Usage, over_budget, over_wall_time
 from autopack_orchestrator.core.model import EventKind, RunError, RunState
 from autopack_orchestrator.core.names import branch
 from autopack_orchestrator.core.secrets import hide
-from autopack_orchestrator.errors import RunFailed
+from autopack_orchestrator.errors import LeaseLost, RunFailed, StoreFailed
 from autopack_orchestrator.execution.context import RunContext, make_event
 
-__all__ = ["check_batch_budget", "check_wall_time", "next_attempt", "queue_again", "start_from_needed"]
+__all__ = [
+    "check_batch_budget",
+    "check_wall_time",
+    "next_attempt",
+    "no_fault_of_the_run",
+    "queue_again",
+    "start_from_needed",
+]
 
+DATABASE = "DATABASE_"  # begins the reasons of errors of the store's database
 LARGER = "Create another batch with a larger budget."
+
+_log = structlog.get_logger("autopack.orchestrator")
+
+
+@contextlib.asynccontextmanager
+async def no_fault_of_the_run(ctx: RunContext) -> AsyncIterator[None]:
+    """What says nothing about the run does not fail it: a database that cannot be asked, and, once it is interrupted,
+    whatever follows from that, such as a half made worktree that cannot be removed.
+
+    Raises:
+        StoreFailed, CancelledError: instead of these.
+    """
+    try:
+        yield
+    except (LeaseLost, StoreFailed):
+        raise
+    except Exception as error:
+        if isinstance(error, AutopackError) and error.reason.startswith(DATABASE):
+            raise StoreFailed(str(error)) from error
+        if ctx.stop is None or ctx.ending:
+            raise
+        _log.warning("interrupted, and it had failed", run_id=ctx.run.run_id, error=str(error))
+        raise asyncio.CancelledError from error
 
 
 async def check_batch_budget(ctx: RunContext, usage: Callable[[], Awaitable[Usage]]) -> None:

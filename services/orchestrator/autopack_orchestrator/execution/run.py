@@ -34,6 +34,7 @@ from autopack_orchestrator.execution.attempts import (
     check_batch_budget,
     check_wall_time,
     next_attempt,
+    no_fault_of_the_run,
     queue_again,
     start_from_needed,
 )
@@ -62,7 +63,6 @@ WORKSPACE_GONE = RunError(
 IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
-DATABASE = "DATABASE_"  # begins the reasons of errors of the store's database
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -121,7 +121,8 @@ class Worker:
     async def carry_out(self, ctx: RunContext, *, adopted: bool) -> None:
         """Carry a claimed or adopted run out to its end, whatever that is. Raises nothing that somebody must handle."""
         try:
-            await self._attempt_or_interruption(ctx, adopted=adopted)
+            async with no_fault_of_the_run(ctx):
+                await self._attempt(ctx, adopted=adopted)
         except LeaseLost as lost:
             await self._refused(ctx, lost)
         except StoreFailed as failure:
@@ -147,21 +148,6 @@ class Worker:
             _log.exception("a run failed unexpectedly", run_id=ctx.run.run_id, correlation_id=correlation)
             message = f"Something unexpected happened; the orchestrator's log has it under {correlation}."
             await self._end(ctx, RunState.FAILED, RunError("INTERNAL", message, ("Please report it.",)))
-
-    async def _attempt_or_interruption(self, ctx: RunContext, *, adopted: bool) -> None:
-        """What says nothing about the run is no failure of it: a database that cannot be asked, and, in an attempt
-        that was interrupted, whatever follows from that, such as a half made worktree that cannot be removed."""
-        try:
-            await self._attempt(ctx, adopted=adopted)
-        except (LeaseLost, StoreFailed):
-            raise
-        except Exception as error:
-            if isinstance(error, AutopackError) and error.reason.startswith(DATABASE):
-                raise StoreFailed(str(error)) from error
-            if ctx.stop is None or ctx.ending:
-                raise
-            _log.warning("interrupted, and it had failed", run_id=ctx.run.run_id, error=str(error))
-            raise asyncio.CancelledError from error
 
     async def _attempt(self, ctx: RunContext, *, adopted: bool) -> None:
         handle: Handle | Outcome | None = None

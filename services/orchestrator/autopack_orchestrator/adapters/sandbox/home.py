@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 
 from autopack_orchestrator.adapters.trees import delete_tree
 
-__all__ = ["HomeRules", "Mount", "discard", "home_rules", "prepare_home"]
+__all__ = ["HomeRules", "Mount", "clear_way", "discard", "home_rules", "prepare_home"]
 
 MAX_ENTRIES = 2000  # each is one mount; of a home with more, only what begins with a dot is shown
 MAX_COPY_BYTES = 1 << 20  # settings and logins; histories are larger and of no use to a run
@@ -90,7 +90,22 @@ def prepare_home(home: Path, private: Path, caches: Path, rules: HomeRules) -> l
             _copy(home / name, private / name)
     real = [name for name in rules.credentials if (home / name).is_file()]
     real += [name for name in rules.writable if (home / name).exists()]
-    return mounts + [("--bind", str(home / name), str(home / name)) for name in real]
+    mounts += [("--bind", str(home / name), str(home / name)) for name in real]
+    for way in {PurePosixPath(place).relative_to(home) for *_, place in mounts}:
+        clear_way(private, way)
+        clear_way(caches, way)
+    return mounts
+
+
+def clear_way(directory: Path, name: PurePosixPath) -> None:
+    """Delete a link at, or on the way to, a place below a run's ``directory`` where something will be mounted.
+
+    An earlier command of the run may have made it; bubblewrap follows it while the whole host is still in its reach,
+    and makes an empty file or directory where it leads.
+    """
+    for part in (*reversed(name.parents), name):
+        if (directory / part).is_symlink():
+            (directory / part).unlink(missing_ok=True)
 
 
 def _entries(home: Path, prefix: str, special: frozenset[str], above: frozenset[str]) -> list[str]:
@@ -108,7 +123,7 @@ def _entries(home: Path, prefix: str, special: frozenset[str], above: frozenset[
             mode = (home / path).lstat().st_mode
         except FileNotFoundError:  # programs of the user write there meanwhile
             continue
-        if path in above and stat.S_ISDIR(mode):
+        if path in above and (home / path).is_dir():  # also one that is a link
             found += _entries(home, path, special, above)
         elif stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode):  # no sockets, pipes and devices
             found.append(path)

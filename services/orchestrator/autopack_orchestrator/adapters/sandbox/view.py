@@ -6,9 +6,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from .home import Mount
+from .home import Mount, clear_way
 from .probe import Sandbox
 
 __all__ = ["GitView", "View", "words"]
@@ -49,12 +49,14 @@ class GitView:
         if not self.private.exists():
             self._copy()
         place = self.repository.resolve()
+        heads = (place / "refs" / "heads" / self.branch).parent
+        for path in (place / "objects", heads, self.git_dir.resolve(), *(place / "refs" / name for name in READ_REFS)):
+            clear_way(self.private, PurePosixPath(path.relative_to(place)))
         yield ("--bind", str(self.private.resolve()), str(place))
         yield _bound(place / "objects")
         # Packs are hard links to those of the user's repository, and what lies in info could name other repositories.
         yield from (_shown(path) for name in ("pack", "info") if (path := place / "objects" / name).is_dir())
         yield from (_shown(path) for name in READ_REFS if (path := place / "refs" / name).is_dir())
-        heads = (place / "refs" / "heads" / self.branch).parent
         heads.mkdir(parents=True, exist_ok=True)  # nothing is there once git has packed its references
         yield _bound(heads)
         yield _bound(self.git_dir)
