@@ -26,6 +26,7 @@ __all__ = [
     "next_attempt",
     "no_fault_of_the_run",
     "queue_again",
+    "refused",
     "start_from_needed",
 ]
 
@@ -149,3 +150,14 @@ async def queue_again(ctx: RunContext, error: RunError, again: retry.Again) -> N
     )
     name = branch(run.batch_id, run.name, number, await ctx.store.names(run.batch_id))
     ctx.run = await ctx.store.requeue(run, number, name, event, wait=again.wait, counts=again.counts)
+
+
+async def refused(ctx: RunContext, lost: LeaseLost) -> None:
+    """What an attempt found out after somebody else had taken its run is not stored; that it came is."""
+    _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
+    words = f"a late result of attempt {ctx.run.attempt} was refused: the run is not its any more"
+    event = make_event(EventKind.WARNING, words, about="late", attempt=ctx.run.attempt, epoch=ctx.run.lease_epoch)
+    try:
+        await ctx.store.note(ctx.run, event)
+    except AutopackError as error:
+        _log.warning("a late result could not be noted", run_id=ctx.run.run_id, error=str(error))

@@ -36,6 +36,7 @@ from autopack_orchestrator.execution.attempts import (
     next_attempt,
     no_fault_of_the_run,
     queue_again,
+    refused,
     start_from_needed,
 )
 from autopack_orchestrator.execution.base import BaseCommits
@@ -124,7 +125,7 @@ class Worker:
             async with no_fault_of_the_run(ctx):
                 await self._attempt(ctx, adopted=adopted)
         except LeaseLost as lost:
-            await self._refused(ctx, lost)
+            await refused(ctx, lost)
         except StoreFailed as failure:
             # Nothing is lost: the run keeps its lease, its agent works on, and the engine takes it up again.
             _log.error("a run could not be stored", run_id=ctx.run.run_id, error=str(failure))
@@ -307,13 +308,8 @@ class Worker:
             commit = await git.commit(ctx.worktree, tree, message, IDENTITY)
             size = await keep_patch(ctx, tree)
             await self._publish(ctx)
-        result = make_event(
-            EventKind.RESULT,
-            f"{ctx.run.branch} is at {commit[:12]}",
-            branch=ctx.run.branch,
-            commit=commit,
-            patch_bytes=size,
-        )
+        words, branch = f"{ctx.run.branch} is at {commit[:12]}", ctx.run.branch
+        result = make_event(EventKind.RESULT, words, branch=branch, commit=commit, patch_bytes=size)
         await self._finish(ctx, RunState.SUCCEEDED, head_commit=commit, patch_bytes=size, events=(result,))
 
     async def _publish(self, ctx: RunContext) -> None:
@@ -342,19 +338,9 @@ class Worker:
             else:
                 await self._queue_again(ctx, error, again)
         except LeaseLost as lost:
-            await self._refused(ctx, lost)
+            await refused(ctx, lost)
         except (AutopackError, StoreFailed) as failure:
             _log.error("a run's end could not be stored", run_id=ctx.run.run_id, error=str(failure))
-
-    async def _refused(self, ctx: RunContext, lost: LeaseLost) -> None:
-        """What an attempt found out after somebody else had taken its run is not stored; that it came is."""
-        _log.warning("lease lost", run_id=ctx.run.run_id, error=str(lost))
-        words = f"a late result of attempt {ctx.run.attempt} was refused: the run is not its any more"
-        event = make_event(EventKind.WARNING, words, about="late", attempt=ctx.run.attempt, epoch=ctx.run.lease_epoch)
-        try:
-            await self.store.note(ctx.run, event)
-        except AutopackError as error:
-            _log.warning("a late result could not be noted", run_id=ctx.run.run_id, error=str(error))
 
     async def _queue_again(self, ctx: RunContext, error: RunError, again: Again) -> None:
         """Queue the next attempt, and remove what this one worked in."""
