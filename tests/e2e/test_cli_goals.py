@@ -239,7 +239,8 @@ def test_json_holds_the_responses_of_the_service(cli: Cli) -> None:
 def test_run_takes_its_goal_and_limits_from_a_file(cli: Cli, repository: Path) -> None:
     (cli.home / "goal.md").write_text("# Extend the notes\n\n## Scope\n- `notes.txt`\n\n## Rules\n- Keep it short\n")
     command = f"sh -c 'printenv AUTOPACK_CONTEXT | tee {cli.home}/context notes.txt'"
-    done = cli("run", "--repo", repository, "--goal-file", "goal.md", "--scope", "more/", "--command", command)
+    done = cli("run", "--repo", repository, "--goal-file", "goal.md", "--scope", "more/", "--command", command,
+               "--sandbox", "none")  # fmt: skip
     assert done.returncode == 0, done.stderr
     context = (cli.home / "context").read_text().splitlines()
     for line in ("Goal: Extend the notes", "Constraint: Keep it short", "May change: notes.txt", "May change: more/"):
@@ -251,7 +252,7 @@ def test_batch_takes_goals_from_files_and_its_own_keys_win(cli: Cli, repository:
         "# Extend the notes\n\nOne line.\n\n## Scope\n- notes.txt\n\n## Rules\n- Keep it\n"
     )
     (cli.home / "batch.yaml").write_text(
-        "repo: repository\ndefaults: {goal_file: goal.md}\nruns:\n"
+        "repo: repository\nisolation: {sandbox: none}\ndefaults: {goal_file: goal.md}\nruns:\n"
         f"  - {{name: a, command: sh -c 'printenv AUTOPACK_CONTEXT | tee {cli.home}/a notes.txt'}}\n"
         "  - {name: b, goal: Mend it, scope: [src/], "
         f"command: sh -c 'mkdir src; printenv AUTOPACK_CONTEXT | tee {cli.home}/b src/x'}}\n"
