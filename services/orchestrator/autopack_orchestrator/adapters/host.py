@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from autopack_orchestrator.adapters.cgroups import Cgroups
 from autopack_orchestrator.adapters.sandbox import HomeRules, Sandbox, home_rules, probe
 from autopack_orchestrator.core.isolation import SandboxMode
 
-__all__ = ["Host", "look"]
+__all__ = ["Host", "look", "programs"]
 
 #: Directories that are never hidden as a whole, whatever lies in them: nothing would run without them, or they are
 #: replaced anyway.
@@ -40,6 +43,16 @@ class Host:
     home: Path | None = None
     hidden: tuple[Path, ...] = ()
     shown: tuple[Path, ...] = ()
+
+
+def programs(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Where the programs lie that commands call: on the ``PATH``, our own interpreter, and our own code."""
+    ours = [
+        Path(module.__file__).parents[1]
+        for name, module in sorted(sys.modules.items())
+        if name.startswith("autopack_") and "." not in name and module.__file__
+    ]
+    return (Path(sys.prefix), Path(sys.base_prefix), *map(Path, os.get_exec_path(environ)), *ours)
 
 
 def look(

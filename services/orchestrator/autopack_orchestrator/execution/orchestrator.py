@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import sys
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.adapters.capabilities import Capabilities, capabilities
 from autopack_orchestrator.adapters.expiry import Expiry
-from autopack_orchestrator.adapters.host import Host, look
+from autopack_orchestrator.adapters.host import Host, look, programs
 from autopack_orchestrator.adapters.peers import PeerAddresses, Peers
 from autopack_orchestrator.adapters.rows import to_micros
 from autopack_orchestrator.adapters.store import Store
@@ -183,16 +182,16 @@ class Orchestrator:
                 *([self._settings.credentials_dir] if self._settings.credentials_dir else ()),
             ),
             sockets=tuple(Path(item.removeprefix("unix:")) for item in addresses if item.startswith("unix:")),
-            programs=(Path(sys.prefix), Path(sys.base_prefix), *map(Path, os.get_exec_path(self._environment))),
+            programs=programs(self._environment),
             hidden=self._settings.sandbox_hidden,
             writable=self._settings.sandbox_writable,
         )
 
     async def get_capabilities(self) -> Capabilities:
         """What this host offers to run commands with."""
-        programs = {name: agent.command[0] for name, agent in known_agents().items() if agent.command}
+        agents = {name: agent.command[0] for name, agent in known_agents().items() if agent.command}
         path = self._environment.get("PATH", os.defpath)
-        return await asyncio.to_thread(capabilities, self._host, self._layout.root, programs, path)
+        return await asyncio.to_thread(capabilities, self._host, self._layout.root, agents, path)
 
     async def stop(self) -> None:
         """Hand runs off and close everything."""
