@@ -1,4 +1,4 @@
-"""File systems that only one test sees: the test runs again in a process with a mount namespace of its own."""
+"""File systems and networks that only one test sees: it runs again in a process with namespaces of its own."""
 
 from __future__ import annotations
 
@@ -9,23 +9,33 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["again_with_own_mounts", "mount_small_disk"]
+__all__ = ["again_with_own_mounts", "again_with_own_network", "mount_small_disk"]
 
-_INSIDE = "AUTOPACK_TEST_OWN_MOUNTS"
-_UNSHARE = ("unshare", "--mount", "--propagation", "private")
+_INSIDE = "AUTOPACK_TEST_OWN_NAMESPACES"
+_MOUNTS = ("unshare", "--mount", "--propagation", "private")
+_NETWORK = ("unshare", "--net")
 _LIMIT_S = 170  # below the limit of a test
 
 
 def again_with_own_mounts(request: pytest.FixtureRequest) -> bool:
     """True inside; else the test has run inside, and the caller has nothing more to do. Skipped where it cannot."""
+    return _again(request, _MOUNTS, "this user may not mount a file system (root may)")
+
+
+def again_with_own_network(request: pytest.FixtureRequest) -> bool:
+    """The same with a network in which there is nothing yet but a loopback that is down."""
+    return _again(request, _NETWORK, "this user may not make a network (root may)")
+
+
+def _again(request: pytest.FixtureRequest, unshare: tuple[str, ...], else_skip: str) -> bool:
     if os.environ.get(_INSIDE):
         return True
-    if subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("this user may not mount a file system (root may)")
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        pytest.skip(else_skip)
     node = f"{request.path}::{request.node.name}"
     words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", node]
     done = subprocess.run(
-        [*_UNSHARE, sys.executable, *words],
+        [*unshare, sys.executable, *words],
         env={**os.environ, _INSIDE: "1"},
         cwd=request.config.rootpath,
         capture_output=True,

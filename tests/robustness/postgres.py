@@ -32,11 +32,16 @@ def _programs() -> Path:
 
 @dataclass
 class Postgres:
-    """One server on loopback; its data outlives a restart."""
+    """One server; its data outlives a restart.
+
+    Attributes:
+        addresses: on which it listens from its next start on, ``,`` between them.
+    """
 
     programs: Path
     data: Path
     port: int
+    addresses: str = "127.0.0.1"
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +63,7 @@ class Postgres:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        words = ("-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=")
+        words = ("-p", str(self.port), "-c", f"listen_addresses={self.addresses}", "-c", "unix_socket_directories=")
         self.process = self.run("postgres", "-D", str(self.data), *words)
         end = time.monotonic() + HANG_LIMIT_S
         while self.run("pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.port)).wait() != 0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,18 +67,24 @@ class Site:
         self.server = self._start(words, address, "data")
         return self.server
 
-    def work(self, name: str, **settings: str) -> Server:
-        """Start a worker of a cluster with a data directory of its own."""
-        self.workers[name] = self._start(["worker", "--concurrency", str(self.at_once)], "ready", name, settings)
+    def work(self, name: str, *, host: Sequence[str] = (), **settings: str) -> Server:
+        """Start a worker of a cluster with a data directory of its own; ``host`` are words before its command."""
+        words = ["worker", "--concurrency", str(self.at_once)]
+        self.workers[name] = self._start(words, "ready", name, settings, host)
         return self.workers[name]
 
     def _start(
-        self, words: list[str], line: str, directory: str, more: Mapping[str, str] = MappingProxyType({})
+        self,
+        words: list[str],
+        line: str,
+        directory: str,
+        more: Mapping[str, str] = MappingProxyType({}),
+        host: Sequence[str] = (),
     ) -> Server:
         settings = {**self.settings, "AUTOPACK_DATA_DIR": str(self.machine.root / directory), **more}
         with self.machine.log.open("ab") as log:
             process = subprocess.Popen(
-                [str(PROGRAM), *words],
+                [*host, str(PROGRAM), *words],
                 env=self.machine.environment(settings),
                 cwd=self.machine.root,
                 stdin=subprocess.DEVNULL,
