@@ -1,4 +1,4 @@
-"""Workers on two hosts, which are network namespaces, and a PostgreSQL server that a link leads to. A link goes down."""
+"""Workers on two hosts, which are network namespaces, with links to a PostgreSQL server; one of them goes down."""
 
 from __future__ import annotations
 
