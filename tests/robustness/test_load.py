@@ -3,31 +3,64 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 
 from tests.robustness.history import finish, sightings, taken_up
 from tests.robustness.machine import Machine
 from tests.robustness.processes import parent, supervisors, until
-from tests.robustness.traffic import agent, batch, gated, run, submit
+from tests.robustness.traffic import agent, batch, gated, git, run, submit
 from tests.robustness.validators import fingerprint, nothing_is_left, validate
 
 
+@asynccontextmanager
+async def fetching(repo: Path) -> AsyncIterator[list[tuple[int, str]]]:
+    """The user fetches into their repository again and again; yields the exit codes and complaints."""
+    ended: list[tuple[int, str]] = []
+    over = asyncio.Event()
+
+    async def fetch() -> None:
+        while not over.is_set():
+            done = await asyncio.to_thread(
+                subprocess.run, ["git", "fetch", "-q", "origin"], cwd=repo, capture_output=True, text=True, check=False
+            )
+            ended.append((done.returncode, done.stderr))
+            await asyncio.sleep(0.2)
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(fetch())
+        try:
+            yield ended
+        finally:
+            over.set()
+
+
 async def test_64_runs_from_two_servers_on_one_repository_all_succeed_at_the_first_attempt(machine: Machine) -> None:
+    git(machine.repo, "clone", "-q", "--bare", ".", str(machine.root / "origin.git"))
+    git(machine.repo, "remote", "add", "origin", str(machine.root / "origin.git"))
+    git(machine.repo, "fetch", "-q", "origin")
+    (machine.repo / ".git" / "FETCH_HEAD").unlink()  # the user's own fetches write it
     before = fingerprint(machine.repo)
     many = {"AUTOPACK_ORCHESTRATOR_MAX_CONCURRENT_RUNS": "64"}
     first, second = await asyncio.gather(machine.serve(settings=many), machine.serve(settings=many))
     specs = [
         batch(machine.repo, [run(f"{side}{n}", agent(1), witness=machine.witness) for n in range(32)]) for side in "ab"
     ]
-    async with first.client() as one, second.client() as two:
+    async with first.client() as one, second.client() as two, fetching(machine.repo) as fetched:
         ids = await asyncio.gather(submit(one, specs[0]), submit(two, specs[1]))
         histories = await asyncio.gather(finish(one, ids[0], machine.witness), finish(two, ids[1], machine.witness))
+    assert fetched
+    assert set(fetched) == {(0, "")}
     for history in histories:
         validate(history)
         assert [(one.state, one.attempt) for one in history.runs] == [(pb.RUN_STATE_SUCCEEDED, 1)] * 32
         assert [list(one.warnings) for one in history.runs] == [[]] * 32
     await nothing_is_left(machine, *histories)
+    (machine.repo / ".git" / "FETCH_HEAD").unlink()
     assert fingerprint(machine.repo) == before
 
 
