@@ -433,3 +433,16 @@ async def test_checkouts_are_bounded(world: World) -> None:
         *(narrow.create(mirror, world.head, f"autopack/b/{n}", world.worktrees / n, n) for n in names)
     )
     assert all(one.ready for one in made)
+
+
+async def test_a_prune_where_the_worktree_cannot_be_seen_leaves_it_alone(world: World) -> None:
+    """A container that shares the mirror but not the worktrees takes them for gone."""
+    elsewhere = ("unshare", "--mount", "--propagation", "private")
+    if subprocess.run([*elsewhere, "true"], capture_output=True, check=False).returncode:  # noqa: ASYNC221
+        pytest.skip("this user may not make a mount namespace (root may)")
+    workspace = await make(world)
+    script = 'mount -t tmpfs hidden "$1" && ! test -e "$1/r1" && git -C "$2" worktree prune --expire=now'
+    words = (*elsewhere, "sh", "-c", script, "sh", str(world.worktrees), str(workspace.mirror.path))
+    subprocess.run(words, check=True)  # noqa: ASYNC221
+    assert world.workspaces.existing(workspace.mirror) == [workspace]
+    assert world.git("status", "--porcelain", "--branch", cwd=workspace.path) == "## autopack/b/r1"
