@@ -47,7 +47,7 @@ PASSED_BY_A_RUN = {
     "run-claimed": Point(f"{_STORE}.claim"),
     "worktree-recorded": Point(f"{_GIT}.workspace:Workspaces._add", after=False),
     "worktree-added": Point(f"{_GIT}.workspace:Workspaces._add"),
-    "worktree-checked-out": Point(f"{_GIT}.workspace:Workspaces._checkout"),
+    "worktree-checked-out": Point(f"{_GIT}.checkout:write"),
     "before-running": _state("running", after=False),
     "running-stored": _state("running", after=True),
     "supervisor-spawned": Point(f"{_SUPERVISOR}:_spawn"),
