@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 DATABASE = "DATABASE_"  # begins the reasons of errors of the store's database
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 LARGER = "Create another batch with a larger budget."
 
 _log = structlog.get_logger("autopack.orchestrator")
@@ -43,6 +45,7 @@ async def no_fault_of_the_run(ctx: RunContext) -> AsyncIterator[None]:
 
     Raises:
         StoreFailed, CancelledError: instead of these.
+        RunFailed: ``DISK_FULL``, instead of what the full disk refused.
     """
     try:
         yield
@@ -52,6 +55,12 @@ async def no_fault_of_the_run(ctx: RunContext) -> AsyncIterator[None]:
         if isinstance(error, AutopackError) and error.reason.startswith(DATABASE):
             raise StoreFailed(str(error)) from error
         if ctx.stop is None or ctx.ending:
+            if isinstance(error, OSError) and error.errno in _NO_ROOM:
+                raise ctx.fail(
+                    "DISK_FULL",
+                    f"There was no room on the disk below the data directory: {error.strerror}.",
+                    f"Free some, then `autopack runs retry {ctx.run.run_id}`.",
+                ) from error
             raise
         _log.warning("interrupted, and it had failed", run_id=ctx.run.run_id, error=str(error))
         raise asyncio.CancelledError from error
