@@ -119,6 +119,7 @@ async def test_a_run_cancelled_after_it_was_admitted_and_before_a_worker_had_it_
     assert {seen.run for seen in sightings(machine.witness)} == {"zero", "two"}
 
 
+@pytest.mark.long
 async def test_a_worker_that_is_cut_off_ends_its_runs_by_itself_and_works_again_later(place: Site) -> None:
     machine = place.machine
     async with link(place.settings[URL]) as wire, place.client() as client:

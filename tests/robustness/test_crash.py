@@ -21,7 +21,7 @@ from tests.robustness.traffic import agent, batch, gated, gated_step, git, run, 
 from tests.robustness.validators import fingerprint, nothing_is_left, validate
 
 #: Their neighbours in the list are as telling; the suite has few minutes.
-RARELY = {"worktree-recorded", "before-running", "before-validating", "worktree-removed"}
+RARELY = {"worktree-recorded", "before-running", "before-validating", "worktree-removed", "worktree-added", "published"}
 
 
 @pytest.mark.parametrize(

@@ -99,7 +99,7 @@ def fill(machine: Machine) -> None:
                     break
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGQUIT, marks=pytest.mark.long)])
 async def test_postgres_that_is_restarted_under_load_costs_no_run_its_attempt(
     machine: Machine, how: signal.Signals
 ) -> None:

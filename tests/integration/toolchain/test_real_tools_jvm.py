@@ -76,6 +76,7 @@ def test_maven(project: RealProject) -> None:
     project.prove(manager="maven", test="src/test/java/com/example/CalcTest.java", also=(StepKind.BUILD,))
 
 
+@pytest.mark.long
 def test_maven_with_modules(project: RealProject) -> None:
     project.needs("mvn", "javac")
     root = POM.format(identity=IDENTITY.format("all") + "\n  <packaging>pom</packaging>").replace(

@@ -331,6 +331,7 @@ commands = pytest {posargs}
     project.prove(manager="pip", test="tests/test_calc.py")
 
 
+@pytest.mark.long
 def test_nox(project: RealProject) -> None:
     project.write(
         {
