@@ -1,15 +1,19 @@
-"""Real repositories for the tests of the orchestrator."""
+"""Real repositories and databases for the tests of the orchestrator."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from autopack_kit.db.testing import fresh_url
 from autopack_orchestrator.adapters.git import Mirrors, RepositoryLocks, Source, Workspaces, open_source
+from autopack_orchestrator.adapters.store import Store
 
 ROOT = str(Path(__file__).resolve().parents[3])
 if ROOT not in sys.path:  # the tests of whole runs import tests.service.orchestrator.bench
@@ -88,3 +92,20 @@ def world(tmp_path: Path) -> World:
         workspaces=Workspaces(worktrees, locks),
         worktrees=worktrees,
     )
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Of an empty database, of each kind in turn."""
+    with fresh_url(request.param, tmp_path, "orchestrator") as fresh:
+        yield fresh
+
+
+@pytest.fixture
+async def store(url: str) -> AsyncIterator[Store]:
+    """A store on it."""
+    opened = await asyncio.to_thread(Store.open, url)
+    try:
+        yield opened
+    finally:
+        await opened.close()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from autopack_kit.commands import Command
-from autopack_kit.db.testing import fresh_url
 from autopack_kit.errors import NotFound
 from autopack_orchestrator.adapters import expiry
 from autopack_orchestrator.adapters.expiry import Ended, Expiry
@@ -24,21 +20,6 @@ from autopack_orchestrator.core.model import (
     RunSpec,
     RunState,
 )
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_url(request.param, tmp_path, "orchestrator") as fresh:
-        yield fresh
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = await asyncio.to_thread(Store.open, url)
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 async def make(store: Store, batch_id: str, *names: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +23,6 @@ ONE, TWO = f"{PREFIX}one", f"{PREFIX}two"
 def url(tmp_path: Path) -> Iterator[str]:
     with fresh_url("postgres", tmp_path, "store") as fresh:
         yield fresh
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = await asyncio.to_thread(Store.open, url)
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 import pytest
 from autopack_kit.commands import Command
 from autopack_kit.db import differences, migrate
-from autopack_kit.db.testing import fresh_url
 from autopack_kit.errors import AlreadyExists, FailedPrecondition, NotFound
 from autopack_orchestrator.adapters import queries
 from autopack_orchestrator.adapters.rows import to_micros
@@ -36,21 +34,6 @@ from autopack_orchestrator.errors import IdTaken, LeaseLost
 
 NOTE = NewEvent(EventKind.WARNING, "note", {"about": "x"})
 CLOCK = itertools.count()
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_url(request.param, tmp_path, "orchestrator") as fresh:
-        yield fresh
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = await asyncio.to_thread(Store.open, url)
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 def new_batch(batch_id: str, *, tenant: str = "default", most: int = 100) -> Batch:

@@ -6,13 +6,11 @@ import asyncio
 import random
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from autopack_kit.db import migrate
-from autopack_kit.db.testing import fresh_url
 from autopack_kit.errors import FailedPrecondition
 from autopack_orchestrator.adapters.store import MIGRATIONS, Store
 from autopack_orchestrator.core.model import BatchState, EventKind, NewEvent, RetryOn, RetryPolicy, Run, RunState
@@ -22,21 +20,6 @@ from tests.integration.orchestrator.stored import end, submit
 
 NOTE = NewEvent(EventKind.WARNING, "note", {"about": "x"})
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    with fresh_url(request.param, tmp_path, "orchestrator") as fresh:
-        yield fresh
-
-
-@pytest.fixture
-async def store(url: str) -> AsyncIterator[Store]:
-    opened = await asyncio.to_thread(Store.open, url)
-    try:
-        yield opened
-    finally:
-        await opened.close()
 
 
 async def claim(store: Store, limit: int = 1000, **limits: int) -> Run | None:
