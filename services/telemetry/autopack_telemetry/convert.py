@@ -203,8 +203,10 @@ def _usage(message: pb.UsageRecord, now: int) -> UsageRecord:
         model=message.model,
         role=_known(_ROLES, message.role, "role"),
         model_class=_known(_CLASSES, message.model_class, "model_class"),
-        cost_microusd=message.cost_microusd if message.HasField("cost_microusd") else None,
+        reported_cost_microusd=message.cost_microusd if message.HasField("cost_microusd") else None,
         failed=message.failed,
+        session_id=message.session_id,
+        response_id=message.response_id,
     )
 
 

@@ -23,11 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from autopack_api.common.v1 import common_pb2 as autopack_dot_common_dot_v1_dot_common__pb2
+from autopack_api.telemetry.v1 import agents_pb2 as autopack_dot_telemetry_dot_v1_dot_agents__pb2
+from autopack_api.telemetry.v1 import compare_pb2 as autopack_dot_telemetry_dot_v1_dot_compare__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%autopack/telemetry/v1/telemetry.proto\x12\x15\x61utopack.telemetry.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc4\x05\n\x05Phase\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08phase_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x14\n\x07\x61ttempt\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x07outcome\x18\x07 \x01(\x0e\x32#.autopack.telemetry.v1.PhaseOutcome\x12 \n\x13hardening_triggered\x18\x08 \x01(\x08H\x01\x88\x01\x01\x12\x17\n\npattern_id\x18\t \x01(\tH\x02\x88\x01\x01\x12\x16\n\tmitigated\x18\n \x01(\x08H\x03\x88\x01\x01\x12\x1a\n\rdoctor_called\x18\x0b \x01(\x08H\x04\x88\x01\x01\x12\x1b\n\x0e\x64octor_skipped\x18\x0c \x01(\x08H\x05\x88\x01\x01\x12\x30\n\x07\x61voided\x18\r \x01(\x0b\x32\x1f.autopack.telemetry.v1.Estimate\x12\x1a\n\rcontext_bytes\x18\x0e \x01(\x05H\x06\x88\x01\x01\x12\x14\n\x07\x64rift_z\x18\x0f \x01(\x01H\x07\x88\x01\x01\x12\x1a\n\rdrift_verdict\x18\x10 \x01(\tH\x08\x88\x01\x01\x12\x14\n\x07retries\x18\x11 \x01(\x05H\t\x88\x01\x01\x12\x13\n\x06\x65rrors\x18\x12 \x01(\x05H\n\x88\x01\x01\x42\n\n\x08_attemptB\x16\n\x14_hardening_triggeredB\r\n\x0b_pattern_idB\x0c\n\n_mitigatedB\x10\n\x0e_doctor_calledB\x11\n\x0f_doctor_skippedB\x10\n\x0e_context_bytesB\n\n\x08_drift_zB\x10\n\x0e_drift_verdictB\n\n\x08_retriesB\t\n\x07_errors\"\xf1\x02\n\x0bUsageRecord\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08usage_id\x18\x02 \x01(\t\x12\x10\n\x08phase_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12.\n\x04role\x18\x07 \x01(\x0e\x32 .autopack.telemetry.v1.UsageRole\x12\x36\n\x0bmodel_class\x18\x08 \x01(\x0e\x32!.autopack.telemetry.v1.ModelClass\x12.\n\x06tokens\x18\t \x01(\x0b\x32\x1e.autopack.common.v1.TokenUsage\x12\x1a\n\rcost_microusd\x18\n \x01(\x03H\x00\x88\x01\x01\x12(\n\x04time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\x08\x42\x10\n\x0e_cost_microusd\"C\n\x13RecordPhasesRequest\x12,\n\x06phases\x18\x01 \x03(\x0b\x32\x1c.autopack.telemetry.v1.Phase\"(\n\x14RecordPhasesResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\"I\n\x12RecordUsageRequest\x12\x33\n\x07records\x18\x01 \x03(\x0b\x32\".autopack.telemetry.v1.UsageRecord\";\n\x13RecordUsageResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\x12\x12\n\nduplicates\x18\x02 \x01(\x05\"&\n\x14GetRunSummaryRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\xd8\x05\n\x15GetRunSummaryResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06phases\x18\x02 \x01(\x03\x12\\\n\x11phases_by_outcome\x18\x03 \x03(\x0b\x32\x41.autopack.telemetry.v1.GetRunSummaryResponse.PhasesByOutcomeEntry\x12.\n\x06tokens\x18\x04 \x01(\x0b\x32\x1e.autopack.common.v1.TokenUsage\x12\x35\n\rdoctor_tokens\x18\x05 \x01(\x0b\x32\x1e.autopack.common.v1.TokenUsage\x12\x15\n\rusage_records\x18\x06 \x01(\x03\x12\x15\n\rcost_microusd\x18\x07 \x01(\x03\x12\x1c\n\x14records_without_cost\x18\x08 \x01(\x03\x12\x1b\n\x13hardening_triggered\x18\t \x01(\x03\x12\x11\n\tmitigated\x18\n \x01(\x03\x12L\n\x08patterns\x18\x0b \x03(\x0b\x32:.autopack.telemetry.v1.GetRunSummaryResponse.PatternsEntry\x12\x14\n\x0c\x64octor_calls\x18\x0c \x01(\x03\x12\x16\n\x0e\x64octor_skipped\x18\r \x01(\x03\x12\x35\n\x07\x61voided\x18\x0e \x03(\x0b\x32$.autopack.telemetry.v1.AvoidedTokens\x12\x15\n\rcontext_bytes\x18\x0f \x01(\x03\x12+\n\x08\x64uration\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x36\n\x14PhasesByOutcomeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rPatternsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"v\n\rAvoidedTokens\x12\x35\n\x06source\x18\x01 \x01(\x0e\x32%.autopack.telemetry.v1.EstimateSource\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\x12\x0f\n\x07total_n\x18\x04 \x01(\x03\"J\n\x11ListPhasesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x12ListPhasesResponse\x12,\n\x06phases\x18\x01 \x03(\x0b\x32\x1c.autopack.telemetry.v1.Phase\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x1c\x45stimateAvoidedTokensRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x36\n\x0bmodel_class\x18\x02 \x01(\x0e\x32!.autopack.telemetry.v1.ModelClass\"R\n\x1d\x45stimateAvoidedTokensResponse\x12\x31\n\x08\x65stimate\x18\x01 \x01(\x0b\x32\x1f.autopack.telemetry.v1.Estimate\"\\\n\x08\x45stimate\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\t\n\x01n\x18\x02 \x01(\x03\x12\x35\n\x06source\x18\x03 \x01(\x0e\x32%.autopack.telemetry.v1.EstimateSource*\xb9\x01\n\x0cPhaseOutcome\x12\x1d\n\x19PHASE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17PHASE_OUTCOME_SUCCEEDED\x10\x01\x12\x18\n\x14PHASE_OUTCOME_FAILED\x10\x02\x12\x1b\n\x17PHASE_OUTCOME_TIMED_OUT\x10\x03\x12\x1b\n\x17PHASE_OUTCOME_CANCELLED\x10\x04\x12\x19\n\x15PHASE_OUTCOME_SKIPPED\x10\x05*T\n\tUsageRole\x12\x1a\n\x16USAGE_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10USAGE_ROLE_AGENT\x10\x01\x12\x15\n\x11USAGE_ROLE_DOCTOR\x10\x02*X\n\nModelClass\x12\x1b\n\x17MODEL_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_CLASS_CHEAP\x10\x01\x12\x16\n\x12MODEL_CLASS_STRONG\x10\x02*\x8a\x01\n\x0e\x45stimateSource\x12\x1f\n\x1b\x45STIMATE_SOURCE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45STIMATE_SOURCE_RUN_LOCAL\x10\x01\x12\x1a\n\x16\x45STIMATE_SOURCE_GLOBAL\x10\x02\x12\x1c\n\x18\x45STIMATE_SOURCE_FALLBACK\x10\x03\x32\xce\x04\n\x10TelemetryService\x12l\n\x0cRecordPhases\x12*.autopack.telemetry.v1.RecordPhasesRequest\x1a+.autopack.telemetry.v1.RecordPhasesResponse\"\x03\x90\x02\x02\x12i\n\x0bRecordUsage\x12).autopack.telemetry.v1.RecordUsageRequest\x1a*.autopack.telemetry.v1.RecordUsageResponse\"\x03\x90\x02\x02\x12o\n\rGetRunSummary\x12+.autopack.telemetry.v1.GetRunSummaryRequest\x1a,.autopack.telemetry.v1.GetRunSummaryResponse\"\x03\x90\x02\x01\x12\x66\n\nListPhases\x12(.autopack.telemetry.v1.ListPhasesRequest\x1a).autopack.telemetry.v1.ListPhasesResponse\"\x03\x90\x02\x01\x12\x87\x01\n\x15\x45stimateAvoidedTokens\x12\x33.autopack.telemetry.v1.EstimateAvoidedTokensRequest\x1a\x34.autopack.telemetry.v1.EstimateAvoidedTokensResponse\"\x03\x90\x02\x01\x42H\n\x19\x64\x65v.autopack.telemetry.v1P\x01Z)autopack.dev/api/telemetry/v1;telemetryv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%autopack/telemetry/v1/telemetry.proto\x12\x15\x61utopack.telemetry.v1\x1a\x1f\x61utopack/common/v1/common.proto\x1a\"autopack/telemetry/v1/agents.proto\x1a#autopack/telemetry/v1/compare.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x88\x08\n\x05Phase\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08phase_id\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x14\n\x07\x61ttempt\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x07outcome\x18\x07 \x01(\x0e\x32#.autopack.telemetry.v1.PhaseOutcome\x12 \n\x13hardening_triggered\x18\x08 \x01(\x08H\x01\x88\x01\x01\x12\x17\n\npattern_id\x18\t \x01(\tH\x02\x88\x01\x01\x12\x16\n\tmitigated\x18\n \x01(\x08H\x03\x88\x01\x01\x12\x1a\n\rdoctor_called\x18\x0b \x01(\x08H\x04\x88\x01\x01\x12\x1b\n\x0e\x64octor_skipped\x18\x0c \x01(\x08H\x05\x88\x01\x01\x12\x30\n\x07\x61voided\x18\r \x01(\x0b\x32\x1f.autopack.telemetry.v1.Estimate\x12\x1a\n\rcontext_bytes\x18\x0e \x01(\x05H\x06\x88\x01\x01\x12\x14\n\x07\x64rift_z\x18\x0f \x01(\x01H\x07\x88\x01\x01\x12\x1a\n\rdrift_verdict\x18\x10 \x01(\tH\x08\x88\x01\x01\x12\x14\n\x07retries\x18\x11 \x01(\x05H\t\x88\x01\x01\x12\x13\n\x06\x65rrors\x18\x12 \x01(\x05H\n\x88\x01\x01\x12\x1b\n\x0e\x63ontext_source\x18\x13 \x01(\tH\x0b\x88\x01\x01\x12\x1c\n\x0fplan_normalized\x18\x14 \x01(\x08H\x0c\x88\x01\x01\x12\x1c\n\x0fplan_confidence\x18\x15 \x01(\x01H\r\x88\x01\x01\x12\x1a\n\rplan_warnings\x18\x16 \x01(\x05H\x0e\x88\x01\x01\x12\x1e\n\x11plan_deliverables\x18\x17 \x01(\x05H\x0f\x88\x01\x01\x12\x17\n\nscope_size\x18\x18 \x01(\x05H\x10\x88\x01\x01\x12\x15\n\x08warnings\x18\x19 \x01(\x05H\x11\x88\x01\x01\x42\n\n\x08_attemptB\x16\n\x14_hardening_triggeredB\r\n\x0b_pattern_idB\x0c\n\n_mitigatedB\x10\n\x0e_doctor_calledB\x11\n\x0f_doctor_skippedB\x10\n\x0e_context_bytesB\n\n\x08_drift_zB\x10\n\x0e_drift_verdictB\n\n\x08_retriesB\t\n\x07_errorsB\x11\n\x0f_context_sourceB\x12\n\x10_plan_normalizedB\x12\n\x10_plan_confidenceB\x10\n\x0e_plan_warningsB\x14\n\x12_plan_deliverablesB\r\n\x0b_scope_sizeB\x0b\n\t_warnings\"\x9a\x03\n\x0bUsageRecord\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x10\n\x08usage_id\x18\x02 \x01(\t\x12\x10\n\x08phase_id\x18\x03 \x01(\t\x12\r\n\x05\x61gent\x18\x04 \x01(\t\x12\x10\n\x08provider\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\x12.\n\x04role\x18\x07 \x01(\x0e\x32 .autopack.telemetry.v1.UsageRole\x12\x36\n\x0bmodel_class\x18\x08 \x01(\x0e\x32!.autopack.telemetry.v1.ModelClass\x12.\n\x06tokens\x18\t \x01(\x0b\x32\x1e.autopack.common.v1.TokenUsage\x12\x1a\n\rcost_microusd\x18\n \x01(\x03H\x00\x88\x01\x01\x12(\n\x04time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x66\x61iled\x18\x0c \x01(\x08\x12\x12\n\nsession_id\x18\r \x01(\t\x12\x13\n\x0bresponse_id\x18\x0e \x01(\tB\x10\n\x0e_cost_microusd\"C\n\x13RecordPhasesRequest\x12,\n\x06phases\x18\x01 \x03(\x0b\x32\x1c.autopack.telemetry.v1.Phase\"(\n\x14RecordPhasesResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\"I\n\x12RecordUsageRequest\x12\x33\n\x07records\x18\x01 \x03(\x0b\x32\".autopack.telemetry.v1.UsageRecord\";\n\x13RecordUsageResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\x12\x12\n\nduplicates\x18\x02 \x01(\x05\"\x84\x04\n\tRunRecord\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0c\n\x04task\x18\x02 \x01(\t\x12\x10\n\x08\x62\x61tch_id\x18\x03 \x01(\t\x12\x13\n\x0b\x62\x61se_commit\x18\x04 \x01(\t\x12\x11\n\tspec_hash\x18\x05 \x01(\t\x12\r\n\x05\x61gent\x18\x06 \x01(\t\x12\x15\n\ragent_version\x18\x07 \x01(\t\x12<\n\x06models\x18\x08 \x03(\x0b\x32,.autopack.telemetry.v1.RunRecord.ModelsEntry\x12.\n\nstart_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x08\x64uration\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x07outcome\x18\x0b \x01(\x0e\x32#.autopack.telemetry.v1.PhaseOutcome\x12\x14\n\x07retries\x18\x0c \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btoken_limit\x18\r \x01(\x03H\x01\x88\x01\x01\x12-\n\ntime_limit\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x1a-\n\x0bModelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\n\n\x08_retriesB\x0e\n\x0c_token_limit\"C\n\x11RecordRunsRequest\x12.\n\x04runs\x18\x01 \x03(\x0b\x32 .autopack.telemetry.v1.RunRecord\"&\n\x12RecordRunsResponse\x12\x10\n\x08recorded\x18\x01 \x01(\x05\"&\n\x14GetRunSummaryRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"\xce\x06\n\x15GetRunSummaryResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0e\n\x06phases\x18\x02 \x01(\x03\x12\\\n\x11phases_by_outcome\x18\x03 \x03(\x0b\x32\x41.autopack.telemetry.v1.GetRunSummaryResponse.PhasesByOutcomeEntry\x12.\n\x06tokens\x18\x04 \x01(\x0b\x32\x1e.autopack.common.v1.TokenUsage\x12\x35\n\rdoctor_tokens\x18\x05 \x01(\x0b\x32\x1e.autopack.common.v1.TokenUsage\x12\x15\n\rusage_records\x18\x06 \x01(\x03\x12\x15\n\rcost_microusd\x18\x07 \x01(\x03\x12\x1c\n\x14records_without_cost\x18\x08 \x01(\x03\x12\x1b\n\x13hardening_triggered\x18\t \x01(\x03\x12\x11\n\tmitigated\x18\n \x01(\x03\x12L\n\x08patterns\x18\x0b \x03(\x0b\x32:.autopack.telemetry.v1.GetRunSummaryResponse.PatternsEntry\x12\x14\n\x0c\x64octor_calls\x18\x0c \x01(\x03\x12\x16\n\x0e\x64octor_skipped\x18\r \x01(\x03\x12\x35\n\x07\x61voided\x18\x0e \x03(\x0b\x32$.autopack.telemetry.v1.AvoidedTokens\x12\x15\n\rcontext_bytes\x18\x0f \x01(\x03\x12+\n\x08\x64uration\x18\x10 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1e\n\x16reported_cost_microusd\x18\x11 \x01(\x03\x12\x13\n\x0bprice_lists\x18\x12 \x03(\t\x12\x10\n\x08warnings\x18\x13 \x03(\t\x12-\n\x03run\x18\x14 \x01(\x0b\x32 .autopack.telemetry.v1.RunRecord\x1a\x36\n\x14PhasesByOutcomeEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rPatternsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"v\n\rAvoidedTokens\x12\x35\n\x06source\x18\x01 \x01(\x0e\x32%.autopack.telemetry.v1.EstimateSource\x12\r\n\x05\x63ount\x18\x02 \x01(\x03\x12\x0e\n\x06tokens\x18\x03 \x01(\x03\x12\x0f\n\x07total_n\x18\x04 \x01(\x03\"J\n\x11ListPhasesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x12ListPhasesResponse\x12,\n\x06phases\x18\x01 \x03(\x0b\x32\x1c.autopack.telemetry.v1.Phase\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"f\n\x1c\x45stimateAvoidedTokensRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x36\n\x0bmodel_class\x18\x02 \x01(\x0e\x32!.autopack.telemetry.v1.ModelClass\"R\n\x1d\x45stimateAvoidedTokensResponse\x12\x31\n\x08\x65stimate\x18\x01 \x01(\x0b\x32\x1f.autopack.telemetry.v1.Estimate\"\xc6\x01\n\x08\x45stimate\x12\x0e\n\x06tokens\x18\x01 \x01(\x03\x12\t\n\x01n\x18\x02 \x01(\x03\x12\x35\n\x06source\x18\x03 \x01(\x0e\x32%.autopack.telemetry.v1.EstimateSource\x12\x10\n\x03low\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\x04high\x18\x05 \x01(\x03H\x01\x88\x01\x01\x12\x1d\n\x10\x63onfidence_level\x18\x06 \x01(\x01H\x02\x88\x01\x01\x42\x06\n\x04_lowB\x07\n\x05_highB\x13\n\x11_confidence_level*\xb9\x01\n\x0cPhaseOutcome\x12\x1d\n\x19PHASE_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17PHASE_OUTCOME_SUCCEEDED\x10\x01\x12\x18\n\x14PHASE_OUTCOME_FAILED\x10\x02\x12\x1b\n\x17PHASE_OUTCOME_TIMED_OUT\x10\x03\x12\x1b\n\x17PHASE_OUTCOME_CANCELLED\x10\x04\x12\x19\n\x15PHASE_OUTCOME_SKIPPED\x10\x05*T\n\tUsageRole\x12\x1a\n\x16USAGE_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10USAGE_ROLE_AGENT\x10\x01\x12\x15\n\x11USAGE_ROLE_DOCTOR\x10\x02*X\n\nModelClass\x12\x1b\n\x17MODEL_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11MODEL_CLASS_CHEAP\x10\x01\x12\x16\n\x12MODEL_CLASS_STRONG\x10\x02*\x8a\x01\n\x0e\x45stimateSource\x12\x1f\n\x1b\x45STIMATE_SOURCE_UNSPECIFIED\x10\x00\x12\x1d\n\x19\x45STIMATE_SOURCE_RUN_LOCAL\x10\x01\x12\x1a\n\x16\x45STIMATE_SOURCE_GLOBAL\x10\x02\x12\x1c\n\x18\x45STIMATE_SOURCE_FALLBACK\x10\x03\x32\xe9\n\n\x10TelemetryService\x12l\n\x0cRecordPhases\x12*.autopack.telemetry.v1.RecordPhasesRequest\x1a+.autopack.telemetry.v1.RecordPhasesResponse\"\x03\x90\x02\x02\x12i\n\x0bRecordUsage\x12).autopack.telemetry.v1.RecordUsageRequest\x1a*.autopack.telemetry.v1.RecordUsageResponse\"\x03\x90\x02\x02\x12\x66\n\nRecordRuns\x12(.autopack.telemetry.v1.RecordRunsRequest\x1a).autopack.telemetry.v1.RecordRunsResponse\"\x03\x90\x02\x02\x12u\n\x0fRegisterSession\x12-.autopack.telemetry.v1.RegisterSessionRequest\x1a..autopack.telemetry.v1.RegisterSessionResponse\"\x03\x90\x02\x02\x12l\n\x0cListSessions\x12*.autopack.telemetry.v1.ListSessionsRequest\x1a+.autopack.telemetry.v1.ListSessionsResponse\"\x03\x90\x02\x01\x12\x81\x01\n\x13GetAgentEnvironment\x12\x31.autopack.telemetry.v1.GetAgentEnvironmentRequest\x1a\x32.autopack.telemetry.v1.GetAgentEnvironmentResponse\"\x03\x90\x02\x01\x12i\n\x0bImportUsage\x12).autopack.telemetry.v1.ImportUsageRequest\x1a*.autopack.telemetry.v1.ImportUsageResponse\"\x03\x90\x02\x02\x12i\n\x0b\x43ompareRuns\x12).autopack.telemetry.v1.CompareRunsRequest\x1a*.autopack.telemetry.v1.CompareRunsResponse\"\x03\x90\x02\x01\x12r\n\x0ePlanComparison\x12,.autopack.telemetry.v1.PlanComparisonRequest\x1a-.autopack.telemetry.v1.PlanComparisonResponse\"\x03\x90\x02\x01\x12o\n\rGetRunSummary\x12+.autopack.telemetry.v1.GetRunSummaryRequest\x1a,.autopack.telemetry.v1.GetRunSummaryResponse\"\x03\x90\x02\x01\x12\x66\n\nListPhases\x12(.autopack.telemetry.v1.ListPhasesRequest\x1a).autopack.telemetry.v1.ListPhasesResponse\"\x03\x90\x02\x01\x12\x87\x01\n\x15\x45stimateAvoidedTokens\x12\x33.autopack.telemetry.v1.EstimateAvoidedTokensRequest\x1a\x34.autopack.telemetry.v1.EstimateAvoidedTokensResponse\"\x03\x90\x02\x01\x42H\n\x19\x64\x65v.autopack.telemetry.v1P\x01Z)autopack.dev/api/telemetry/v1;telemetryv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,6 +37,8 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'autopack.telemetry.v1.telem
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031dev.autopack.telemetry.v1P\001Z)autopack.dev/api/telemetry/v1;telemetryv1'
+  _globals['_RUNRECORD_MODELSENTRY']._loaded_options = None
+  _globals['_RUNRECORD_MODELSENTRY']._serialized_options = b'8\001'
   _globals['_GETRUNSUMMARYRESPONSE_PHASESBYOUTCOMEENTRY']._loaded_options = None
   _globals['_GETRUNSUMMARYRESPONSE_PHASESBYOUTCOMEENTRY']._serialized_options = b'8\001'
   _globals['_GETRUNSUMMARYRESPONSE_PATTERNSENTRY']._loaded_options = None
@@ -43,52 +47,74 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TELEMETRYSERVICE'].methods_by_name['RecordPhases']._serialized_options = b'\220\002\002'
   _globals['_TELEMETRYSERVICE'].methods_by_name['RecordUsage']._loaded_options = None
   _globals['_TELEMETRYSERVICE'].methods_by_name['RecordUsage']._serialized_options = b'\220\002\002'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['RecordRuns']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['RecordRuns']._serialized_options = b'\220\002\002'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['RegisterSession']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['RegisterSession']._serialized_options = b'\220\002\002'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['ListSessions']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['ListSessions']._serialized_options = b'\220\002\001'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['GetAgentEnvironment']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['GetAgentEnvironment']._serialized_options = b'\220\002\001'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['ImportUsage']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['ImportUsage']._serialized_options = b'\220\002\002'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['CompareRuns']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['CompareRuns']._serialized_options = b'\220\002\001'
+  _globals['_TELEMETRYSERVICE'].methods_by_name['PlanComparison']._loaded_options = None
+  _globals['_TELEMETRYSERVICE'].methods_by_name['PlanComparison']._serialized_options = b'\220\002\001'
   _globals['_TELEMETRYSERVICE'].methods_by_name['GetRunSummary']._loaded_options = None
   _globals['_TELEMETRYSERVICE'].methods_by_name['GetRunSummary']._serialized_options = b'\220\002\001'
   _globals['_TELEMETRYSERVICE'].methods_by_name['ListPhases']._loaded_options = None
   _globals['_TELEMETRYSERVICE'].methods_by_name['ListPhases']._serialized_options = b'\220\002\001'
   _globals['_TELEMETRYSERVICE'].methods_by_name['EstimateAvoidedTokens']._loaded_options = None
   _globals['_TELEMETRYSERVICE'].methods_by_name['EstimateAvoidedTokens']._serialized_options = b'\220\002\001'
-  _globals['_PHASEOUTCOME']._serialized_start=2835
-  _globals['_PHASEOUTCOME']._serialized_end=3020
-  _globals['_USAGEROLE']._serialized_start=3022
-  _globals['_USAGEROLE']._serialized_end=3106
-  _globals['_MODELCLASS']._serialized_start=3108
-  _globals['_MODELCLASS']._serialized_end=3196
-  _globals['_ESTIMATESOURCE']._serialized_start=3199
-  _globals['_ESTIMATESOURCE']._serialized_end=3337
-  _globals['_PHASE']._serialized_start=163
-  _globals['_PHASE']._serialized_end=871
-  _globals['_USAGERECORD']._serialized_start=874
-  _globals['_USAGERECORD']._serialized_end=1243
-  _globals['_RECORDPHASESREQUEST']._serialized_start=1245
-  _globals['_RECORDPHASESREQUEST']._serialized_end=1312
-  _globals['_RECORDPHASESRESPONSE']._serialized_start=1314
-  _globals['_RECORDPHASESRESPONSE']._serialized_end=1354
-  _globals['_RECORDUSAGEREQUEST']._serialized_start=1356
-  _globals['_RECORDUSAGEREQUEST']._serialized_end=1429
-  _globals['_RECORDUSAGERESPONSE']._serialized_start=1431
-  _globals['_RECORDUSAGERESPONSE']._serialized_end=1490
-  _globals['_GETRUNSUMMARYREQUEST']._serialized_start=1492
-  _globals['_GETRUNSUMMARYREQUEST']._serialized_end=1530
-  _globals['_GETRUNSUMMARYRESPONSE']._serialized_start=1533
-  _globals['_GETRUNSUMMARYRESPONSE']._serialized_end=2261
-  _globals['_GETRUNSUMMARYRESPONSE_PHASESBYOUTCOMEENTRY']._serialized_start=2158
-  _globals['_GETRUNSUMMARYRESPONSE_PHASESBYOUTCOMEENTRY']._serialized_end=2212
-  _globals['_GETRUNSUMMARYRESPONSE_PATTERNSENTRY']._serialized_start=2214
-  _globals['_GETRUNSUMMARYRESPONSE_PATTERNSENTRY']._serialized_end=2261
-  _globals['_AVOIDEDTOKENS']._serialized_start=2263
-  _globals['_AVOIDEDTOKENS']._serialized_end=2381
-  _globals['_LISTPHASESREQUEST']._serialized_start=2383
-  _globals['_LISTPHASESREQUEST']._serialized_end=2457
-  _globals['_LISTPHASESRESPONSE']._serialized_start=2459
-  _globals['_LISTPHASESRESPONSE']._serialized_end=2550
-  _globals['_ESTIMATEAVOIDEDTOKENSREQUEST']._serialized_start=2552
-  _globals['_ESTIMATEAVOIDEDTOKENSREQUEST']._serialized_end=2654
-  _globals['_ESTIMATEAVOIDEDTOKENSRESPONSE']._serialized_start=2656
-  _globals['_ESTIMATEAVOIDEDTOKENSRESPONSE']._serialized_end=2738
-  _globals['_ESTIMATE']._serialized_start=2740
-  _globals['_ESTIMATE']._serialized_end=2832
-  _globals['_TELEMETRYSERVICE']._serialized_start=3340
-  _globals['_TELEMETRYSERVICE']._serialized_end=3930
+  _globals['_PHASEOUTCOME']._serialized_start=4126
+  _globals['_PHASEOUTCOME']._serialized_end=4311
+  _globals['_USAGEROLE']._serialized_start=4313
+  _globals['_USAGEROLE']._serialized_end=4397
+  _globals['_MODELCLASS']._serialized_start=4399
+  _globals['_MODELCLASS']._serialized_end=4487
+  _globals['_ESTIMATESOURCE']._serialized_start=4490
+  _globals['_ESTIMATESOURCE']._serialized_end=4628
+  _globals['_PHASE']._serialized_start=236
+  _globals['_PHASE']._serialized_end=1268
+  _globals['_USAGERECORD']._serialized_start=1271
+  _globals['_USAGERECORD']._serialized_end=1681
+  _globals['_RECORDPHASESREQUEST']._serialized_start=1683
+  _globals['_RECORDPHASESREQUEST']._serialized_end=1750
+  _globals['_RECORDPHASESRESPONSE']._serialized_start=1752
+  _globals['_RECORDPHASESRESPONSE']._serialized_end=1792
+  _globals['_RECORDUSAGEREQUEST']._serialized_start=1794
+  _globals['_RECORDUSAGEREQUEST']._serialized_end=1867
+  _globals['_RECORDUSAGERESPONSE']._serialized_start=1869
+  _globals['_RECORDUSAGERESPONSE']._serialized_end=1928
+  _globals['_RUNRECORD']._serialized_start=1931
+  _globals['_RUNRECORD']._serialized_end=2447
+  _globals['_RUNRECORD_MODELSENTRY']._serialized_start=2374
+  _globals['_RUNRECORD_MODELSENTRY']._serialized_end=2419
+  _globals['_RECORDRUNSREQUEST']._serialized_start=2449
+  _globals['_RECORDRUNSREQUEST']._serialized_end=2516
+  _globals['_RECORDRUNSRESPONSE']._serialized_start=2518
+  _globals['_RECORDRUNSRESPONSE']._serialized_end=2556
+  _globals['_GETRUNSUMMARYREQUEST']._serialized_start=2558
+  _globals['_GETRUNSUMMARYREQUEST']._serialized_end=2596
+  _globals['_GETRUNSUMMARYRESPONSE']._serialized_start=2599
+  _globals['_GETRUNSUMMARYRESPONSE']._serialized_end=3445
+  _globals['_GETRUNSUMMARYRESPONSE_PHASESBYOUTCOMEENTRY']._serialized_start=3342
+  _globals['_GETRUNSUMMARYRESPONSE_PHASESBYOUTCOMEENTRY']._serialized_end=3396
+  _globals['_GETRUNSUMMARYRESPONSE_PATTERNSENTRY']._serialized_start=3398
+  _globals['_GETRUNSUMMARYRESPONSE_PATTERNSENTRY']._serialized_end=3445
+  _globals['_AVOIDEDTOKENS']._serialized_start=3447
+  _globals['_AVOIDEDTOKENS']._serialized_end=3565
+  _globals['_LISTPHASESREQUEST']._serialized_start=3567
+  _globals['_LISTPHASESREQUEST']._serialized_end=3641
+  _globals['_LISTPHASESRESPONSE']._serialized_start=3643
+  _globals['_LISTPHASESRESPONSE']._serialized_end=3734
+  _globals['_ESTIMATEAVOIDEDTOKENSREQUEST']._serialized_start=3736
+  _globals['_ESTIMATEAVOIDEDTOKENSREQUEST']._serialized_end=3838
+  _globals['_ESTIMATEAVOIDEDTOKENSRESPONSE']._serialized_start=3840
+  _globals['_ESTIMATEAVOIDEDTOKENSRESPONSE']._serialized_end=3922
+  _globals['_ESTIMATE']._serialized_start=3925
+  _globals['_ESTIMATE']._serialized_end=4123
+  _globals['_TELEMETRYSERVICE']._serialized_start=4631
+  _globals['_TELEMETRYSERVICE']._serialized_end=6016
 # @@protoc_insertion_point(module_scope)

@@ -158,6 +158,13 @@ class Phase(_message.Message):
     DRIFT_VERDICT_FIELD_NUMBER: _builtins.int
     RETRIES_FIELD_NUMBER: _builtins.int
     ERRORS_FIELD_NUMBER: _builtins.int
+    CONTEXT_SOURCE_FIELD_NUMBER: _builtins.int
+    PLAN_NORMALIZED_FIELD_NUMBER: _builtins.int
+    PLAN_CONFIDENCE_FIELD_NUMBER: _builtins.int
+    PLAN_WARNINGS_FIELD_NUMBER: _builtins.int
+    PLAN_DELIVERABLES_FIELD_NUMBER: _builtins.int
+    SCOPE_SIZE_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run. Required. [A-Za-z0-9._-], at most 128 characters."""
     phase_id: _builtins.str
@@ -188,6 +195,20 @@ class Phase(_message.Message):
     """Times that the phase was tried again."""
     errors: _builtins.int
     """Errors that were met."""
+    context_source: _builtins.str
+    """Where the context came from, for example "intention". At most 128 characters."""
+    plan_normalized: _builtins.bool
+    """The plan was made from free text."""
+    plan_confidence: _builtins.float
+    """Confidence of that, 0 to 1."""
+    plan_warnings: _builtins.int
+    """Warnings of that."""
+    plan_deliverables: _builtins.int
+    """Deliverables that the plan names."""
+    scope_size: _builtins.int
+    """Files, or patterns of files, in the scope."""
+    warnings: _builtins.int
+    """Warnings that the phase gave."""
     @_builtins.property
     def start_time(self) -> _timestamp_pb2.Timestamp:
         """When it began. From 1970 to a day from now."""
@@ -221,15 +242,24 @@ class Phase(_message.Message):
         drift_verdict: _builtins.str | None = ...,
         retries: _builtins.int | None = ...,
         errors: _builtins.int | None = ...,
+        context_source: _builtins.str | None = ...,
+        plan_normalized: _builtins.bool | None = ...,
+        plan_confidence: _builtins.float | None = ...,
+        plan_warnings: _builtins.int | None = ...,
+        plan_deliverables: _builtins.int | None = ...,
+        scope_size: _builtins.int | None = ...,
+        warnings: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_context_bytes", b"_context_bytes", "_doctor_called", b"_doctor_called", "_doctor_skipped", b"_doctor_skipped", "_drift_verdict", b"_drift_verdict", "_drift_z", b"_drift_z", "_errors", b"_errors", "_hardening_triggered", b"_hardening_triggered", "_mitigated", b"_mitigated", "_pattern_id", b"_pattern_id", "_retries", b"_retries", "attempt", b"attempt", "avoided", b"avoided", "context_bytes", b"context_bytes", "doctor_called", b"doctor_called", "doctor_skipped", b"doctor_skipped", "drift_verdict", b"drift_verdict", "drift_z", b"drift_z", "duration", b"duration", "errors", b"errors", "hardening_triggered", b"hardening_triggered", "mitigated", b"mitigated", "pattern_id", b"pattern_id", "retries", b"retries", "start_time", b"start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_context_bytes", b"_context_bytes", "_context_source", b"_context_source", "_doctor_called", b"_doctor_called", "_doctor_skipped", b"_doctor_skipped", "_drift_verdict", b"_drift_verdict", "_drift_z", b"_drift_z", "_errors", b"_errors", "_hardening_triggered", b"_hardening_triggered", "_mitigated", b"_mitigated", "_pattern_id", b"_pattern_id", "_plan_confidence", b"_plan_confidence", "_plan_deliverables", b"_plan_deliverables", "_plan_normalized", b"_plan_normalized", "_plan_warnings", b"_plan_warnings", "_retries", b"_retries", "_scope_size", b"_scope_size", "_warnings", b"_warnings", "attempt", b"attempt", "avoided", b"avoided", "context_bytes", b"context_bytes", "context_source", b"context_source", "doctor_called", b"doctor_called", "doctor_skipped", b"doctor_skipped", "drift_verdict", b"drift_verdict", "drift_z", b"drift_z", "duration", b"duration", "errors", b"errors", "hardening_triggered", b"hardening_triggered", "mitigated", b"mitigated", "pattern_id", b"pattern_id", "plan_confidence", b"plan_confidence", "plan_deliverables", b"plan_deliverables", "plan_normalized", b"plan_normalized", "plan_warnings", b"plan_warnings", "retries", b"retries", "scope_size", b"scope_size", "start_time", b"start_time", "warnings", b"warnings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_context_bytes", b"_context_bytes", "_doctor_called", b"_doctor_called", "_doctor_skipped", b"_doctor_skipped", "_drift_verdict", b"_drift_verdict", "_drift_z", b"_drift_z", "_errors", b"_errors", "_hardening_triggered", b"_hardening_triggered", "_mitigated", b"_mitigated", "_pattern_id", b"_pattern_id", "_retries", b"_retries", "attempt", b"attempt", "avoided", b"avoided", "context_bytes", b"context_bytes", "doctor_called", b"doctor_called", "doctor_skipped", b"doctor_skipped", "drift_verdict", b"drift_verdict", "drift_z", b"drift_z", "duration", b"duration", "errors", b"errors", "hardening_triggered", b"hardening_triggered", "kind", b"kind", "mitigated", b"mitigated", "outcome", b"outcome", "pattern_id", b"pattern_id", "phase_id", b"phase_id", "retries", b"retries", "run_id", b"run_id", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_attempt", b"_attempt", "_context_bytes", b"_context_bytes", "_context_source", b"_context_source", "_doctor_called", b"_doctor_called", "_doctor_skipped", b"_doctor_skipped", "_drift_verdict", b"_drift_verdict", "_drift_z", b"_drift_z", "_errors", b"_errors", "_hardening_triggered", b"_hardening_triggered", "_mitigated", b"_mitigated", "_pattern_id", b"_pattern_id", "_plan_confidence", b"_plan_confidence", "_plan_deliverables", b"_plan_deliverables", "_plan_normalized", b"_plan_normalized", "_plan_warnings", b"_plan_warnings", "_retries", b"_retries", "_scope_size", b"_scope_size", "_warnings", b"_warnings", "attempt", b"attempt", "avoided", b"avoided", "context_bytes", b"context_bytes", "context_source", b"context_source", "doctor_called", b"doctor_called", "doctor_skipped", b"doctor_skipped", "drift_verdict", b"drift_verdict", "drift_z", b"drift_z", "duration", b"duration", "errors", b"errors", "hardening_triggered", b"hardening_triggered", "kind", b"kind", "mitigated", b"mitigated", "outcome", b"outcome", "pattern_id", b"pattern_id", "phase_id", b"phase_id", "plan_confidence", b"plan_confidence", "plan_deliverables", b"plan_deliverables", "plan_normalized", b"plan_normalized", "plan_warnings", b"plan_warnings", "retries", b"retries", "run_id", b"run_id", "scope_size", b"scope_size", "start_time", b"start_time", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__attempt: _TypeAlias = _typing.Literal["attempt"]  # noqa: Y015
     _WhichOneofArgType__attempt: _TypeAlias = _typing.Literal["_attempt", b"_attempt"]  # noqa: Y015
     _WhichOneofReturnType__context_bytes: _TypeAlias = _typing.Literal["context_bytes"]  # noqa: Y015
     _WhichOneofArgType__context_bytes: _TypeAlias = _typing.Literal["_context_bytes", b"_context_bytes"]  # noqa: Y015
+    _WhichOneofReturnType__context_source: _TypeAlias = _typing.Literal["context_source"]  # noqa: Y015
+    _WhichOneofArgType__context_source: _TypeAlias = _typing.Literal["_context_source", b"_context_source"]  # noqa: Y015
     _WhichOneofReturnType__doctor_called: _TypeAlias = _typing.Literal["doctor_called"]  # noqa: Y015
     _WhichOneofArgType__doctor_called: _TypeAlias = _typing.Literal["_doctor_called", b"_doctor_called"]  # noqa: Y015
     _WhichOneofReturnType__doctor_skipped: _TypeAlias = _typing.Literal["doctor_skipped"]  # noqa: Y015
@@ -246,12 +276,26 @@ class Phase(_message.Message):
     _WhichOneofArgType__mitigated: _TypeAlias = _typing.Literal["_mitigated", b"_mitigated"]  # noqa: Y015
     _WhichOneofReturnType__pattern_id: _TypeAlias = _typing.Literal["pattern_id"]  # noqa: Y015
     _WhichOneofArgType__pattern_id: _TypeAlias = _typing.Literal["_pattern_id", b"_pattern_id"]  # noqa: Y015
+    _WhichOneofReturnType__plan_confidence: _TypeAlias = _typing.Literal["plan_confidence"]  # noqa: Y015
+    _WhichOneofArgType__plan_confidence: _TypeAlias = _typing.Literal["_plan_confidence", b"_plan_confidence"]  # noqa: Y015
+    _WhichOneofReturnType__plan_deliverables: _TypeAlias = _typing.Literal["plan_deliverables"]  # noqa: Y015
+    _WhichOneofArgType__plan_deliverables: _TypeAlias = _typing.Literal["_plan_deliverables", b"_plan_deliverables"]  # noqa: Y015
+    _WhichOneofReturnType__plan_normalized: _TypeAlias = _typing.Literal["plan_normalized"]  # noqa: Y015
+    _WhichOneofArgType__plan_normalized: _TypeAlias = _typing.Literal["_plan_normalized", b"_plan_normalized"]  # noqa: Y015
+    _WhichOneofReturnType__plan_warnings: _TypeAlias = _typing.Literal["plan_warnings"]  # noqa: Y015
+    _WhichOneofArgType__plan_warnings: _TypeAlias = _typing.Literal["_plan_warnings", b"_plan_warnings"]  # noqa: Y015
     _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
     _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
+    _WhichOneofReturnType__scope_size: _TypeAlias = _typing.Literal["scope_size"]  # noqa: Y015
+    _WhichOneofArgType__scope_size: _TypeAlias = _typing.Literal["_scope_size", b"_scope_size"]  # noqa: Y015
+    _WhichOneofReturnType__warnings: _TypeAlias = _typing.Literal["warnings"]  # noqa: Y015
+    _WhichOneofArgType__warnings: _TypeAlias = _typing.Literal["_warnings", b"_warnings"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__attempt) -> _WhichOneofReturnType__attempt | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__context_bytes) -> _WhichOneofReturnType__context_bytes | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__context_source) -> _WhichOneofReturnType__context_source | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__doctor_called) -> _WhichOneofReturnType__doctor_called | None: ...
     @_typing.overload
@@ -269,7 +313,19 @@ class Phase(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pattern_id) -> _WhichOneofReturnType__pattern_id | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_confidence) -> _WhichOneofReturnType__plan_confidence | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_deliverables) -> _WhichOneofReturnType__plan_deliverables | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_normalized) -> _WhichOneofReturnType__plan_normalized | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__plan_warnings) -> _WhichOneofReturnType__plan_warnings | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__retries) -> _WhichOneofReturnType__retries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scope_size) -> _WhichOneofReturnType__scope_size | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__warnings) -> _WhichOneofReturnType__warnings | None: ...
 
 Global___Phase: _TypeAlias = Phase  # noqa: Y015
 
@@ -291,6 +347,8 @@ class UsageRecord(_message.Message):
     COST_MICROUSD_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
+    SESSION_ID_FIELD_NUMBER: _builtins.int
+    RESPONSE_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run. Required. [A-Za-z0-9._-], at most 128 characters."""
     usage_id: _builtins.str
@@ -308,9 +366,13 @@ class UsageRecord(_message.Message):
     model_class: Global___ModelClass.ValueType
     """Class of the model, for the estimate of doctor calls."""
     cost_microusd: _builtins.int
-    """What it cost in millionths of a US dollar, where known. Absent is unknown, never zero."""
+    """What it cost in millionths of a US dollar as the sender says. Absent is unknown, never zero."""
     failed: _builtins.bool
     """True if the call failed; it is counted, but never enters an estimate."""
+    session_id: _builtins.str
+    """The agent's own name of its session or conversation. At most 256 characters."""
+    response_id: _builtins.str
+    """The provider's id of the response: the same response is counted once, whichever sessions tell of it. At most 256 characters."""
     @_builtins.property
     def tokens(self) -> _common_pb2.TokenUsage:
         """The tokens. At most 10^12 of each kind."""
@@ -334,10 +396,12 @@ class UsageRecord(_message.Message):
         cost_microusd: _builtins.int | None = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         failed: _builtins.bool = ...,
+        session_id: _builtins.str = ...,
+        response_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_microusd", b"_cost_microusd", "cost_microusd", b"cost_microusd", "time", b"time", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_microusd", b"_cost_microusd", "agent", b"agent", "cost_microusd", b"cost_microusd", "failed", b"failed", "model", b"model", "model_class", b"model_class", "phase_id", b"phase_id", "provider", b"provider", "role", b"role", "run_id", b"run_id", "time", b"time", "tokens", b"tokens", "usage_id", b"usage_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_microusd", b"_cost_microusd", "agent", b"agent", "cost_microusd", b"cost_microusd", "failed", b"failed", "model", b"model", "model_class", b"model_class", "phase_id", b"phase_id", "provider", b"provider", "response_id", b"response_id", "role", b"role", "run_id", b"run_id", "session_id", b"session_id", "time", b"time", "tokens", b"tokens", "usage_id", b"usage_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_microusd: _TypeAlias = _typing.Literal["cost_microusd"]  # noqa: Y015
     _WhichOneofArgType__cost_microusd: _TypeAlias = _typing.Literal["_cost_microusd", b"_cost_microusd"]  # noqa: Y015
@@ -442,6 +506,161 @@ class RecordUsageResponse(_message.Message):
 Global___RecordUsageResponse: _TypeAlias = RecordUsageResponse  # noqa: Y015
 
 @_typing.final
+class RunRecord(_message.Message):
+    """What is known of a whole run. Every field but the id is optional: absent means not known."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class ModelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    BATCH_ID_FIELD_NUMBER: _builtins.int
+    BASE_COMMIT_FIELD_NUMBER: _builtins.int
+    SPEC_HASH_FIELD_NUMBER: _builtins.int
+    AGENT_FIELD_NUMBER: _builtins.int
+    AGENT_VERSION_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    DURATION_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    RETRIES_FIELD_NUMBER: _builtins.int
+    TOKEN_LIMIT_FIELD_NUMBER: _builtins.int
+    TIME_LIMIT_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run. Required. [A-Za-z0-9._-], at most 128 characters."""
+    task: _builtins.str
+    """The task: what comparisons pair by. At most 256 characters."""
+    batch_id: _builtins.str
+    """The batch that it belongs to. At most 128 characters."""
+    base_commit: _builtins.str
+    """The commit that it started from, as hexadecimal digits."""
+    spec_hash: _builtins.str
+    """Hash of goal, scope, validation and limits. At most 128 characters."""
+    agent: _builtins.str
+    """The agent, for example "claude". At most 128 characters."""
+    agent_version: _builtins.str
+    """Its version. At most 128 characters."""
+    outcome: Global___PhaseOutcome.ValueType
+    """How it ended."""
+    retries: _builtins.int
+    """Times that it was tried again."""
+    token_limit: _builtins.int
+    """Limit of tokens, 0 for none."""
+    @_builtins.property
+    def models(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Models by what they are for, for example {"agent": "claude-sonnet-4-5"}. At most 16, of 128 characters each."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    @_builtins.property
+    def duration(self) -> _duration_pb2.Duration:
+        """How long it took. At most 366 days."""
+
+    @_builtins.property
+    def time_limit(self) -> _duration_pb2.Duration:
+        """Limit of time."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        task: _builtins.str = ...,
+        batch_id: _builtins.str = ...,
+        base_commit: _builtins.str = ...,
+        spec_hash: _builtins.str = ...,
+        agent: _builtins.str = ...,
+        agent_version: _builtins.str = ...,
+        models: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        duration: _duration_pb2.Duration | None = ...,
+        outcome: Global___PhaseOutcome.ValueType = ...,
+        retries: _builtins.int | None = ...,
+        token_limit: _builtins.int | None = ...,
+        time_limit: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "_token_limit", b"_token_limit", "duration", b"duration", "retries", b"retries", "start_time", b"start_time", "time_limit", b"time_limit", "token_limit", b"token_limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_retries", b"_retries", "_token_limit", b"_token_limit", "agent", b"agent", "agent_version", b"agent_version", "base_commit", b"base_commit", "batch_id", b"batch_id", "duration", b"duration", "models", b"models", "outcome", b"outcome", "retries", b"retries", "run_id", b"run_id", "spec_hash", b"spec_hash", "start_time", b"start_time", "task", b"task", "time_limit", b"time_limit", "token_limit", b"token_limit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__retries: _TypeAlias = _typing.Literal["retries"]  # noqa: Y015
+    _WhichOneofArgType__retries: _TypeAlias = _typing.Literal["_retries", b"_retries"]  # noqa: Y015
+    _WhichOneofReturnType__token_limit: _TypeAlias = _typing.Literal["token_limit"]  # noqa: Y015
+    _WhichOneofArgType__token_limit: _TypeAlias = _typing.Literal["_token_limit", b"_token_limit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__retries) -> _WhichOneofReturnType__retries | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__token_limit) -> _WhichOneofReturnType__token_limit | None: ...
+
+Global___RunRecord: _TypeAlias = RunRecord  # noqa: Y015
+
+@_typing.final
+class RecordRunsRequest(_message.Message):
+    """Records runs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunRecord]:
+        """At most 1,000. All or none are recorded."""
+
+    def __init__(
+        self,
+        *,
+        runs: _abc.Iterable[Global___RunRecord] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordRunsRequest: _TypeAlias = RecordRunsRequest  # noqa: Y015
+
+@_typing.final
+class RecordRunsResponse(_message.Message):
+    """What was recorded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_FIELD_NUMBER: _builtins.int
+    recorded: _builtins.int
+    """Runs committed."""
+    def __init__(
+        self,
+        *,
+        recorded: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recorded", b"recorded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordRunsResponse: _TypeAlias = RecordRunsResponse  # noqa: Y015
+
+@_typing.final
 class GetRunSummaryRequest(_message.Message):
     """Asks for the sums of a run."""
 
@@ -525,6 +744,10 @@ class GetRunSummaryResponse(_message.Message):
     AVOIDED_FIELD_NUMBER: _builtins.int
     CONTEXT_BYTES_FIELD_NUMBER: _builtins.int
     DURATION_FIELD_NUMBER: _builtins.int
+    REPORTED_COST_MICROUSD_FIELD_NUMBER: _builtins.int
+    PRICE_LISTS_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run."""
     phases: _builtins.int
@@ -532,7 +755,7 @@ class GetRunSummaryResponse(_message.Message):
     usage_records: _builtins.int
     """Calls recorded."""
     cost_microusd: _builtins.int
-    """Cost of all calls whose cost is known, in millionths of a US dollar."""
+    """Cost of all calls whose cost is known, in millionths of a US dollar: what the sender said, else what price lists say."""
     records_without_cost: _builtins.int
     """Calls whose cost is not known."""
     hardening_triggered: _builtins.int
@@ -545,6 +768,8 @@ class GetRunSummaryResponse(_message.Message):
     """Doctor calls not made."""
     context_bytes: _builtins.int
     """Bytes of context given to the agent."""
+    reported_cost_microusd: _builtins.int
+    """Of cost_microusd, what senders said; the rest was worked out from tokens and price lists."""
     @_builtins.property
     def phases_by_outcome(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
         """Of those, by outcome; keys are the names of PhaseOutcome without prefix, in lower case."""
@@ -569,6 +794,18 @@ class GetRunSummaryResponse(_message.Message):
     def duration(self) -> _duration_pb2.Duration:
         """Wall time of all phases together."""
 
+    @_builtins.property
+    def price_lists(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Price lists that were used, as "source version"."""
+
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What does not add up, for example a session whose signals disagree."""
+
+    @_builtins.property
+    def run(self) -> Global___RunRecord:
+        """What is known of the run as a whole."""
+
     def __init__(
         self,
         *,
@@ -588,10 +825,14 @@ class GetRunSummaryResponse(_message.Message):
         avoided: _abc.Iterable[Global___AvoidedTokens] | None = ...,
         context_bytes: _builtins.int = ...,
         duration: _duration_pb2.Duration | None = ...,
+        reported_cost_microusd: _builtins.int = ...,
+        price_lists: _abc.Iterable[_builtins.str] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+        run: Global___RunRecord | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["doctor_tokens", b"doctor_tokens", "duration", b"duration", "tokens", b"tokens"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["doctor_tokens", b"doctor_tokens", "duration", b"duration", "run", b"run", "tokens", b"tokens"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided", b"avoided", "context_bytes", b"context_bytes", "cost_microusd", b"cost_microusd", "doctor_calls", b"doctor_calls", "doctor_skipped", b"doctor_skipped", "doctor_tokens", b"doctor_tokens", "duration", b"duration", "hardening_triggered", b"hardening_triggered", "mitigated", b"mitigated", "patterns", b"patterns", "phases", b"phases", "phases_by_outcome", b"phases_by_outcome", "records_without_cost", b"records_without_cost", "run_id", b"run_id", "tokens", b"tokens", "usage_records", b"usage_records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["avoided", b"avoided", "context_bytes", b"context_bytes", "cost_microusd", b"cost_microusd", "doctor_calls", b"doctor_calls", "doctor_skipped", b"doctor_skipped", "doctor_tokens", b"doctor_tokens", "duration", b"duration", "hardening_triggered", b"hardening_triggered", "mitigated", b"mitigated", "patterns", b"patterns", "phases", b"phases", "phases_by_outcome", b"phases_by_outcome", "price_lists", b"price_lists", "records_without_cost", b"records_without_cost", "reported_cost_microusd", b"reported_cost_microusd", "run", b"run", "run_id", b"run_id", "tokens", b"tokens", "usage_records", b"usage_records", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -748,23 +989,46 @@ class Estimate(_message.Message):
     TOKENS_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
     tokens: _builtins.int
     """Tokens: the median of the observations."""
     n: _builtins.int
     """Observations; 0 for a constant."""
     source: Global___EstimateSource.ValueType
     """Where they come from."""
+    low: _builtins.int
+    """Lower end of the interval of the median from order statistics; absent where the observations are too few for one."""
+    high: _builtins.int
+    """Upper end of that."""
+    confidence_level: _builtins.float
+    """Probability with which such an interval contains the median: at least 0.95."""
     def __init__(
         self,
         *,
         tokens: _builtins.int = ...,
         n: _builtins.int = ...,
         source: Global___EstimateSource.ValueType = ...,
+        low: _builtins.int | None = ...,
+        high: _builtins.int | None = ...,
+        confidence_level: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence_level", b"_confidence_level", "_high", b"_high", "_low", b"_low", "confidence_level", b"confidence_level", "high", b"high", "low", b"low"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["n", b"n", "source", b"source", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence_level", b"_confidence_level", "_high", b"_high", "_low", b"_low", "confidence_level", b"confidence_level", "high", b"high", "low", b"low", "n", b"n", "source", b"source", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence_level: _TypeAlias = _typing.Literal["confidence_level"]  # noqa: Y015
+    _WhichOneofArgType__confidence_level: _TypeAlias = _typing.Literal["_confidence_level", b"_confidence_level"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_level) -> _WhichOneofReturnType__confidence_level | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
 
 Global___Estimate: _TypeAlias = Estimate  # noqa: Y015

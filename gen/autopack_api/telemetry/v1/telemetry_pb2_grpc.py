@@ -3,6 +3,8 @@
 import grpc
 import warnings
 
+from autopack_api.telemetry.v1 import agents_pb2 as autopack_dot_telemetry_dot_v1_dot_agents__pb2
+from autopack_api.telemetry.v1 import compare_pb2 as autopack_dot_telemetry_dot_v1_dot_compare__pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as autopack_dot_telemetry_dot_v1_dot_telemetry__pb2
 
 GRPC_GENERATED_VERSION = '1.80.0'
@@ -46,6 +48,41 @@ class TelemetryServiceStub(object):
                 request_serializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordUsageRequest.SerializeToString,
                 response_deserializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordUsageResponse.FromString,
                 _registered_method=True)
+        self.RecordRuns = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/RecordRuns',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordRunsRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordRunsResponse.FromString,
+                _registered_method=True)
+        self.RegisterSession = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/RegisterSession',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.RegisterSessionRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.RegisterSessionResponse.FromString,
+                _registered_method=True)
+        self.ListSessions = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/ListSessions',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ListSessionsRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ListSessionsResponse.FromString,
+                _registered_method=True)
+        self.GetAgentEnvironment = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/GetAgentEnvironment',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.GetAgentEnvironmentRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.GetAgentEnvironmentResponse.FromString,
+                _registered_method=True)
+        self.ImportUsage = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/ImportUsage',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ImportUsageRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ImportUsageResponse.FromString,
+                _registered_method=True)
+        self.CompareRuns = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/CompareRuns',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.CompareRunsRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.CompareRunsResponse.FromString,
+                _registered_method=True)
+        self.PlanComparison = channel.unary_unary(
+                '/autopack.telemetry.v1.TelemetryService/PlanComparison',
+                request_serializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.PlanComparisonRequest.SerializeToString,
+                response_deserializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.PlanComparisonResponse.FromString,
+                _registered_method=True)
         self.GetRunSummary = channel.unary_unary(
                 '/autopack.telemetry.v1.TelemetryService/GetRunSummary',
                 request_serializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.GetRunSummaryRequest.SerializeToString,
@@ -78,6 +115,61 @@ class TelemetryServiceServicer(object):
 
     def RecordUsage(self, request, context):
         """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordRuns(self, request, context):
+        """Records what is known of whole runs: which task, on which commit, by which agent and models, and how it ended. A field that is
+        absent leaves what was recorded for that run before. Errors: as RecordPhases.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RegisterSession(self, request, context):
+        """Says to which run and phase the session of an agent belongs; usage of that session that came before and named no run is moved
+        there. Errors: ALREADY_EXISTS if the session belongs to another run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSessions(self, request, context):
+        """Lists the sessions of agents that reported usage, with the signal that counts and what the others said; also those that belong
+        to no run.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetAgentEnvironment(self, request, context):
+        """Gives the variables and words that make an agent report its usage here, for one run and phase. Errors: NOT_FOUND for an agent
+        that is not known; FAILED_PRECONDITION if this server has no address that the agent could reach.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ImportUsage(self, request, context):
+        """Records the usage in a file that an agent wrote: for agents that send no telemetry, or where it was off. Errors:
+        INVALID_ARGUMENT if the format is not known or the content is not of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareRuns(self, request, context):
+        """Compares runs with a change (treatment) to runs without it (control), in pairs by task. Errors: INVALID_ARGUMENT for arms that
+        cannot be compared; NOT_FOUND for a run of which nothing was recorded.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PlanComparison(self, request, context):
+        """Says how many pairs of runs a comparison needs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -116,6 +208,41 @@ def add_TelemetryServiceServicer_to_server(servicer, server):
                     servicer.RecordUsage,
                     request_deserializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordUsageRequest.FromString,
                     response_serializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordUsageResponse.SerializeToString,
+            ),
+            'RecordRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordRuns,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordRunsRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordRunsResponse.SerializeToString,
+            ),
+            'RegisterSession': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterSession,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.RegisterSessionRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.RegisterSessionResponse.SerializeToString,
+            ),
+            'ListSessions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSessions,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ListSessionsRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ListSessionsResponse.SerializeToString,
+            ),
+            'GetAgentEnvironment': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetAgentEnvironment,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.GetAgentEnvironmentRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.GetAgentEnvironmentResponse.SerializeToString,
+            ),
+            'ImportUsage': grpc.unary_unary_rpc_method_handler(
+                    servicer.ImportUsage,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ImportUsageRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_agents__pb2.ImportUsageResponse.SerializeToString,
+            ),
+            'CompareRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareRuns,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.CompareRunsRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.CompareRunsResponse.SerializeToString,
+            ),
+            'PlanComparison': grpc.unary_unary_rpc_method_handler(
+                    servicer.PlanComparison,
+                    request_deserializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.PlanComparisonRequest.FromString,
+                    response_serializer=autopack_dot_telemetry_dot_v1_dot_compare__pb2.PlanComparisonResponse.SerializeToString,
             ),
             'GetRunSummary': grpc.unary_unary_rpc_method_handler(
                     servicer.GetRunSummary,
@@ -189,6 +316,195 @@ class TelemetryService(object):
             '/autopack.telemetry.v1.TelemetryService/RecordUsage',
             autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordUsageRequest.SerializeToString,
             autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/RecordRuns',
+            autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordRunsRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_telemetry__pb2.RecordRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RegisterSession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/RegisterSession',
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.RegisterSessionRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.RegisterSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSessions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/ListSessions',
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.ListSessionsRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.ListSessionsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetAgentEnvironment(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/GetAgentEnvironment',
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.GetAgentEnvironmentRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.GetAgentEnvironmentResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ImportUsage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/ImportUsage',
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.ImportUsageRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_agents__pb2.ImportUsageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/CompareRuns',
+            autopack_dot_telemetry_dot_v1_dot_compare__pb2.CompareRunsRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_compare__pb2.CompareRunsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PlanComparison(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.telemetry.v1.TelemetryService/PlanComparison',
+            autopack_dot_telemetry_dot_v1_dot_compare__pb2.PlanComparisonRequest.SerializeToString,
+            autopack_dot_telemetry_dot_v1_dot_compare__pb2.PlanComparisonResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,6 +3,8 @@
 isort:skip_file
 What did every phase cost, and what was avoided?"""
 
+from autopack_api.telemetry.v1 import agents_pb2 as _agents_pb2
+from autopack_api.telemetry.v1 import compare_pb2 as _compare_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as _telemetry_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
@@ -41,6 +43,32 @@ class TelemetryServiceStub:
     """
     RecordUsage: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.RecordUsageRequest, _telemetry_pb2.RecordUsageResponse]
     """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases."""
+    RecordRuns: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.RecordRunsRequest, _telemetry_pb2.RecordRunsResponse]
+    """Records what is known of whole runs: which task, on which commit, by which agent and models, and how it ended. A field that is
+    absent leaves what was recorded for that run before. Errors: as RecordPhases.
+    """
+    RegisterSession: _grpc.UnaryUnaryMultiCallable[_agents_pb2.RegisterSessionRequest, _agents_pb2.RegisterSessionResponse]
+    """Says to which run and phase the session of an agent belongs; usage of that session that came before and named no run is moved
+    there. Errors: ALREADY_EXISTS if the session belongs to another run.
+    """
+    ListSessions: _grpc.UnaryUnaryMultiCallable[_agents_pb2.ListSessionsRequest, _agents_pb2.ListSessionsResponse]
+    """Lists the sessions of agents that reported usage, with the signal that counts and what the others said; also those that belong
+    to no run.
+    """
+    GetAgentEnvironment: _grpc.UnaryUnaryMultiCallable[_agents_pb2.GetAgentEnvironmentRequest, _agents_pb2.GetAgentEnvironmentResponse]
+    """Gives the variables and words that make an agent report its usage here, for one run and phase. Errors: NOT_FOUND for an agent
+    that is not known; FAILED_PRECONDITION if this server has no address that the agent could reach.
+    """
+    ImportUsage: _grpc.UnaryUnaryMultiCallable[_agents_pb2.ImportUsageRequest, _agents_pb2.ImportUsageResponse]
+    """Records the usage in a file that an agent wrote: for agents that send no telemetry, or where it was off. Errors:
+    INVALID_ARGUMENT if the format is not known or the content is not of it.
+    """
+    CompareRuns: _grpc.UnaryUnaryMultiCallable[_compare_pb2.CompareRunsRequest, _compare_pb2.CompareRunsResponse]
+    """Compares runs with a change (treatment) to runs without it (control), in pairs by task. Errors: INVALID_ARGUMENT for arms that
+    cannot be compared; NOT_FOUND for a run of which nothing was recorded.
+    """
+    PlanComparison: _grpc.UnaryUnaryMultiCallable[_compare_pb2.PlanComparisonRequest, _compare_pb2.PlanComparisonResponse]
+    """Says how many pairs of runs a comparison needs."""
     GetRunSummary: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.GetRunSummaryRequest, _telemetry_pb2.GetRunSummaryResponse]
     """Sums up one run. Errors: NOT_FOUND if nothing was recorded for it."""
     ListPhases: _grpc.UnaryUnaryMultiCallable[_telemetry_pb2.ListPhasesRequest, _telemetry_pb2.ListPhasesResponse]
@@ -61,6 +89,32 @@ class TelemetryServiceAsyncStub(TelemetryServiceStub):
     """
     RecordUsage: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.RecordUsageRequest, _telemetry_pb2.RecordUsageResponse]  # type: ignore[assignment]
     """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases."""
+    RecordRuns: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.RecordRunsRequest, _telemetry_pb2.RecordRunsResponse]  # type: ignore[assignment]
+    """Records what is known of whole runs: which task, on which commit, by which agent and models, and how it ended. A field that is
+    absent leaves what was recorded for that run before. Errors: as RecordPhases.
+    """
+    RegisterSession: _aio.UnaryUnaryMultiCallable[_agents_pb2.RegisterSessionRequest, _agents_pb2.RegisterSessionResponse]  # type: ignore[assignment]
+    """Says to which run and phase the session of an agent belongs; usage of that session that came before and named no run is moved
+    there. Errors: ALREADY_EXISTS if the session belongs to another run.
+    """
+    ListSessions: _aio.UnaryUnaryMultiCallable[_agents_pb2.ListSessionsRequest, _agents_pb2.ListSessionsResponse]  # type: ignore[assignment]
+    """Lists the sessions of agents that reported usage, with the signal that counts and what the others said; also those that belong
+    to no run.
+    """
+    GetAgentEnvironment: _aio.UnaryUnaryMultiCallable[_agents_pb2.GetAgentEnvironmentRequest, _agents_pb2.GetAgentEnvironmentResponse]  # type: ignore[assignment]
+    """Gives the variables and words that make an agent report its usage here, for one run and phase. Errors: NOT_FOUND for an agent
+    that is not known; FAILED_PRECONDITION if this server has no address that the agent could reach.
+    """
+    ImportUsage: _aio.UnaryUnaryMultiCallable[_agents_pb2.ImportUsageRequest, _agents_pb2.ImportUsageResponse]  # type: ignore[assignment]
+    """Records the usage in a file that an agent wrote: for agents that send no telemetry, or where it was off. Errors:
+    INVALID_ARGUMENT if the format is not known or the content is not of it.
+    """
+    CompareRuns: _aio.UnaryUnaryMultiCallable[_compare_pb2.CompareRunsRequest, _compare_pb2.CompareRunsResponse]  # type: ignore[assignment]
+    """Compares runs with a change (treatment) to runs without it (control), in pairs by task. Errors: INVALID_ARGUMENT for arms that
+    cannot be compared; NOT_FOUND for a run of which nothing was recorded.
+    """
+    PlanComparison: _aio.UnaryUnaryMultiCallable[_compare_pb2.PlanComparisonRequest, _compare_pb2.PlanComparisonResponse]  # type: ignore[assignment]
+    """Says how many pairs of runs a comparison needs."""
     GetRunSummary: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.GetRunSummaryRequest, _telemetry_pb2.GetRunSummaryResponse]  # type: ignore[assignment]
     """Sums up one run. Errors: NOT_FOUND if nothing was recorded for it."""
     ListPhases: _aio.UnaryUnaryMultiCallable[_telemetry_pb2.ListPhasesRequest, _telemetry_pb2.ListPhasesResponse]  # type: ignore[assignment]
@@ -90,6 +144,74 @@ class TelemetryServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_telemetry_pb2.RecordUsageResponse, _abc.Awaitable[_telemetry_pb2.RecordUsageResponse]]:
         """Records token usage. A record whose id is known for its run is counted once. Errors: as RecordPhases."""
+
+    @_abc_1.abstractmethod
+    def RecordRuns(
+        self,
+        request: _telemetry_pb2.RecordRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_telemetry_pb2.RecordRunsResponse, _abc.Awaitable[_telemetry_pb2.RecordRunsResponse]]:
+        """Records what is known of whole runs: which task, on which commit, by which agent and models, and how it ended. A field that is
+        absent leaves what was recorded for that run before. Errors: as RecordPhases.
+        """
+
+    @_abc_1.abstractmethod
+    def RegisterSession(
+        self,
+        request: _agents_pb2.RegisterSessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.RegisterSessionResponse, _abc.Awaitable[_agents_pb2.RegisterSessionResponse]]:
+        """Says to which run and phase the session of an agent belongs; usage of that session that came before and named no run is moved
+        there. Errors: ALREADY_EXISTS if the session belongs to another run.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSessions(
+        self,
+        request: _agents_pb2.ListSessionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.ListSessionsResponse, _abc.Awaitable[_agents_pb2.ListSessionsResponse]]:
+        """Lists the sessions of agents that reported usage, with the signal that counts and what the others said; also those that belong
+        to no run.
+        """
+
+    @_abc_1.abstractmethod
+    def GetAgentEnvironment(
+        self,
+        request: _agents_pb2.GetAgentEnvironmentRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.GetAgentEnvironmentResponse, _abc.Awaitable[_agents_pb2.GetAgentEnvironmentResponse]]:
+        """Gives the variables and words that make an agent report its usage here, for one run and phase. Errors: NOT_FOUND for an agent
+        that is not known; FAILED_PRECONDITION if this server has no address that the agent could reach.
+        """
+
+    @_abc_1.abstractmethod
+    def ImportUsage(
+        self,
+        request: _agents_pb2.ImportUsageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_agents_pb2.ImportUsageResponse, _abc.Awaitable[_agents_pb2.ImportUsageResponse]]:
+        """Records the usage in a file that an agent wrote: for agents that send no telemetry, or where it was off. Errors:
+        INVALID_ARGUMENT if the format is not known or the content is not of it.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareRuns(
+        self,
+        request: _compare_pb2.CompareRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compare_pb2.CompareRunsResponse, _abc.Awaitable[_compare_pb2.CompareRunsResponse]]:
+        """Compares runs with a change (treatment) to runs without it (control), in pairs by task. Errors: INVALID_ARGUMENT for arms that
+        cannot be compared; NOT_FOUND for a run of which nothing was recorded.
+        """
+
+    @_abc_1.abstractmethod
+    def PlanComparison(
+        self,
+        request: _compare_pb2.PlanComparisonRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_compare_pb2.PlanComparisonResponse, _abc.Awaitable[_compare_pb2.PlanComparisonResponse]]:
+        """Says how many pairs of runs a comparison needs."""
 
     @_abc_1.abstractmethod
     def GetRunSummary(

@@ -87,7 +87,7 @@ def usage_to_row(tenant: str, record: UsageRecord, now: int) -> dict[str, Any]:
         "output": tokens.output,
         "reasoning": tokens.reasoning,
         "total": tokens.total,
-        "cost_microusd": record.cost_microusd,
+        "cost_microusd": record.reported_cost_microusd,
         "time": record.time,
         "failed": record.failed,
         "recorded_at": now,

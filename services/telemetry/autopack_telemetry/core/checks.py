@@ -82,10 +82,12 @@ def check_usage(record: UsageRecord, now: int) -> None:
     check_run_id(record.run_id)
     _text(record.usage_id, "usage_id", MAX_USAGE_ID, required=True)
     _text(record.phase_id, "phase_id", MAX_PHASE_ID)
+    for name, text in (("session_id", record.session_id), ("response_id", record.response_id)):
+        _text(text, name, MAX_USAGE_ID)
     for name, text in (("agent", record.agent), ("provider", record.provider), ("model", record.model)):
         _text(text, name, MAX_NAME)
     _tokens(record.tokens)
-    _number(record.cost_microusd, "cost_microusd", 0, MAX_COST_MICROUSD)
+    _number(record.reported_cost_microusd, "cost_microusd", 0, MAX_COST_MICROUSD)
     _time(record.time, "time", now)
 
 

@@ -12,7 +12,11 @@ __all__ = [
     "Avoided",
     "PhaseOutcome",
     "PhaseRecord",
+    "RunRecord",
     "RunSummary",
+    "Session",
+    "Signal",
+    "SignalTotal",
     "Tokens",
     "UsageRecord",
     "UsageRole",
@@ -35,6 +39,19 @@ class UsageRole(Enum):
 
     AGENT = "agent"
     DOCTOR = "doctor"
+
+
+class Signal(Enum):
+    """How usage was told; the value is what the database keeps. Of one session the first of these that spoke counts.
+
+    A program that records usage by itself, and a file that is handed in, are of their own accord and always count.
+    """
+
+    API = "api"
+    FILE = "file"
+    LOG = "log"
+    SPAN = "span"
+    METRIC = "metric"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +105,41 @@ class PhaseRecord:
     drift_verdict: str | None = None
     retries: int | None = None
     errors: int | None = None
+    context_source: str | None = None
+    plan_normalized: bool | None = None
+    plan_confidence: float | None = None
+    plan_warnings: int | None = None
+    plan_deliverables: int | None = None
+    scope_size: int | None = None
+    warnings: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is known of a whole run; None and the empty text are "not known".
+
+    Attributes:
+        task: what comparisons pair by.
+        spec_hash: of goal, scope, validation and limits.
+        models: by what they are for.
+        token_limit: 0 for none.
+        time_limit: microseconds.
+    """
+
+    run_id: str
+    task: str = ""
+    batch_id: str = ""
+    base_commit: str = ""
+    spec_hash: str = ""
+    agent: str = ""
+    agent_version: str = ""
+    models: Mapping[str, str] = field(default_factory=dict)
+    started_at: int | None = None
+    duration: int | None = None
+    outcome: PhaseOutcome = PhaseOutcome.UNSPECIFIED
+    retries: int | None = None
+    token_limit: int | None = None
+    time_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +147,15 @@ class UsageRecord:
     """The tokens of one call of a model.
 
     Attributes:
+        run_id: empty where no run is known: such usage is kept and shown, and moves when its session is registered.
         usage_id: unique in its run.
-        cost_microusd: None where it is not known.
+        reported_cost_microusd: as the sender says; None where it does not.
         time: when the call was.
         failed: counted, but never part of an estimate.
+        session_id: the agent's own name of its session.
+        response_id: the provider's id of the response, counted once for an agent and signal whatever the session.
+        signal: how it was told.
+        cumulative: the count since the beginning of a series, so a larger one replaces it.
     """
 
     run_id: str
@@ -111,8 +168,47 @@ class UsageRecord:
     model: str = ""
     role: UsageRole = UsageRole.AGENT
     model_class: ModelClass = ModelClass.UNKNOWN
-    cost_microusd: int | None = None
+    reported_cost_microusd: int | None = None
     failed: bool = False
+    session_id: str = ""
+    response_id: str = ""
+    signal: Signal = Signal.API
+    cumulative: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SignalTotal:
+    """What one signal told of a session."""
+
+    signal: Signal
+    records: int
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """The session of an agent.
+
+    Attributes:
+        key: of its row.
+        run_id: empty if it belongs to none.
+        signal: the one that counts.
+        reported: what each signal told.
+    """
+
+    key: int
+    agent: str
+    session_id: str
+    run_id: str
+    signal: Signal
+    reported: tuple[SignalTotal, ...]
+    first_time: int
+    last_time: int
+
+    @property
+    def mismatch(self) -> bool:
+        """Whether the signals' totals differ."""
+        return len({total.tokens.total for total in self.reported}) > 1
 
 
 @dataclass(frozen=True, slots=True)

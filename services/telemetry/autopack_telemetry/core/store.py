@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from autopack_telemetry.core.estimate import ModelClass
-from autopack_telemetry.core.model import PhaseRecord, RunSummary, UsageRecord
+from autopack_telemetry.core.model import PhaseRecord, RunRecord, RunSummary, Session, UsageRecord
 
 __all__ = ["DiscardingStore", "Store"]
 
@@ -19,7 +19,31 @@ class Store(Protocol):
         none. Returns how many phases were kept."""
 
     async def record_usage(self, tenant: str, records: Sequence[UsageRecord], now: int) -> tuple[int, int]:
-        """Keeps the records whose ids are new. All or none. Returns how many were new, and how many were known."""
+        """Keeps the records whose ids are new. All or none. Returns how many were new, and how many were known.
+
+        A record without a run takes the one that its session is registered for. Of the signals of one session the best
+        counts and the others are kept beside it, in whatever order they come. A cumulative record replaces a smaller one.
+        """
+
+    async def record_runs(self, tenant: str, runs: Sequence[RunRecord], now: int) -> int:
+        """Keeps what is known of runs; what a record does not know stays as it was. All or none. Returns how many."""
+
+    async def register_session(
+        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
+    ) -> int:
+        """Says to which run a session belongs, and moves its usage there. Returns how many records were moved.
+
+        Raises:
+            AlreadyExists: ``SESSION_OF_ANOTHER_RUN``.
+        """
+
+    async def sessions(
+        self, tenant: str, run_id: str | None, *, unattributed: bool, before: int | None, limit: int
+    ) -> list[Session]:
+        """Sessions that reported usage, newest first, with keys below ``before``; of one run, of none, or all."""
+
+    async def runs(self, tenant: str, run_ids: Sequence[str]) -> list[RunRecord]:
+        """What is known of these runs; those of which nothing was recorded are left out."""
 
     async def summary(self, tenant: str, run_id: str) -> RunSummary | None:
         """The sums of a run; None if nothing was recorded for it."""
@@ -44,6 +68,26 @@ class DiscardingStore:
     async def record_usage(self, tenant: str, records: Sequence[UsageRecord], now: int) -> tuple[int, int]:
         """Nothing is kept."""
         return 0, 0
+
+    async def record_runs(self, tenant: str, runs: Sequence[RunRecord], now: int) -> int:
+        """Nothing is kept."""
+        return 0
+
+    async def register_session(
+        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
+    ) -> int:
+        """Nothing is kept."""
+        return 0
+
+    async def sessions(
+        self, tenant: str, run_id: str | None, *, unattributed: bool, before: int | None, limit: int
+    ) -> list[Session]:
+        """Nothing is known."""
+        return []
+
+    async def runs(self, tenant: str, run_ids: Sequence[str]) -> list[RunRecord]:
+        """Nothing is known."""
+        return []
 
     async def summary(self, tenant: str, run_id: str) -> RunSummary | None:
         """Nothing is known."""
