@@ -32,7 +32,7 @@ from autopack_kit.errors import (
 from autopack_kit.identity import Principal, Scope, as_principal, require
 from autopack_kit.status import DETAILS_KEY, STREAM_ENDED, to_status
 
-__all__ = ["REQUEST_ID_KEY", "CallInterceptor", "CallLimits", "MethodRules"]
+__all__ = ["REQUEST_ID_KEY", "CallInterceptor", "CallLimits", "MethodRules", "request_id"]
 
 REQUEST_ID_KEY = "x-request-id"
 """Metadata in which a caller may send an id that it finds again in our log, and in which we return it."""
@@ -209,7 +209,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self, method: str, prefix: str, context: Any, work: Callable[[float], Awaitable[Any]], default: float
     ) -> Any:
         metadata = context.invocation_metadata() or ()
-        call = _Call(_request_id(metadata), time.perf_counter())
+        call = _Call(request_id(metadata), time.perf_counter())
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         try:
@@ -339,7 +339,8 @@ def _prefix(method: str) -> str:
     return method[: method.rindex("/") + 1]
 
 
-def _request_id(metadata: Any) -> str:
+def request_id(metadata: Any) -> str:
+    """The caller's own id of a call, if it sent a usable one; else a random one."""
     for key, value in metadata:
         if key == REQUEST_ID_KEY and isinstance(value, str) and _REQUEST_ID.fullmatch(value):
             return value
