@@ -16,7 +16,7 @@ GIB = 1 << 30
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("capabilities", short_help="Tell what this host offers: sandbox, limits, agents.")(capabilities)
+    app.command("capabilities")(capabilities)
 
 
 def capabilities(address: Address = None, as_json: Json = False) -> None:

@@ -13,7 +13,7 @@ from autopack_kit.settings import SettingDescription, describe
 
 from autopack_cli.options import Json
 from autopack_cli.render import console, table
-from autopack_cli.serve import check_environment, settings_classes
+from autopack_cli.serve import SERVICES, check_environment, settings_classes
 
 __all__ = ["register"]
 
@@ -35,7 +35,7 @@ def config(
     \b
     AUTOPACK_LOG_LEVEL=debug autopack config --changed
     """
-    check_environment()
+    check_environment(tuple(SERVICES))
     found = [_masked(item) for cls in settings_classes() for item in describe(cls, os.environ)]
     if changed:
         found = [item for item in found if item.source != "default"]

@@ -49,7 +49,7 @@ class _Result:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("demo", short_help="Run scripted agents on three real repositories.")(demo)
+    app.command("demo")(demo)
 
 
 def demo(

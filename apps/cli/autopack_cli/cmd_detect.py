@@ -31,7 +31,7 @@ _TOOL_WORDS = {pb.TOOL_STATE_FOUND: "installed", pb.TOOL_STATE_MISSING: "not ins
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("detect", short_help="Say how a repository is built and tested, and why.")(detect)
+    app.command("detect")(detect)
 
 
 def detect(

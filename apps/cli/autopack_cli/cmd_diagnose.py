@@ -47,7 +47,7 @@ _OUTCOMES = {
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("diagnose", short_help="Explain a failed command; --fix repairs what is safe.")(diagnose)
+    app.command("diagnose")(diagnose)
 
 
 def diagnose(

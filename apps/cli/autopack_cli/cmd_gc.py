@@ -18,7 +18,7 @@ __all__ = ["register", "size_words"]
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("gc", short_help="Remove what the orchestrator has kept long enough.")(gc)
+    app.command("gc")(gc)
 
 
 def gc(

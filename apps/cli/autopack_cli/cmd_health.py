@@ -28,7 +28,7 @@ _MODULES = (toolchain_pb2, hardening_pb2, intention_pb2, orchestrator_pb2, telem
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("health", short_help="Ask each service whether it serves.")(health)
+    app.command("health")(health)
 
 
 def health(address: Address = None, as_json: Json = False) -> None:

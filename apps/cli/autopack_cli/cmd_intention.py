@@ -38,8 +38,8 @@ NonGoalGlobs = Annotated[Texts, typer.Option(metavar="GLOB", help="Files that mu
 
 def register(app: typer.Typer) -> None:
     """Adds the commands."""
-    app.command("context", short_help="Print the text that an agent is given.")(context)
-    app.command("drift", short_help="Judge whether commits are about their goal.")(drift)
+    app.command("context")(context)
+    app.command("drift")(drift)
 
 
 def context(

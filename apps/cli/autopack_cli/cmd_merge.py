@@ -20,7 +20,7 @@ SHOWN_CONFLICTS = 5
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("merge", short_help="Which branches of a batch merge, in which order.")(merge)
+    app.command("merge")(merge)
 
 
 def merge(

@@ -30,7 +30,7 @@ MAX_READ = 1 << 20
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("plan", short_help="Say what an issue or a specification means for a repository.")(plan)
+    app.command("plan")(plan)
 
 
 def plan(

@@ -17,7 +17,7 @@ __all__ = ["register"]
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("resume", short_help="Stay with a batch that is under way until it has ended.")(resume)
+    app.command("resume")(resume)
 
 
 def resume(

@@ -53,7 +53,7 @@ _FIELDS = {
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("run", short_help="Run agents, each in its own worktree, and watch them.")(run)
+    app.command("run")(run)
 
 
 def run(

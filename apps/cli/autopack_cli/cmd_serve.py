@@ -21,6 +21,7 @@ from autopack_kit.settings import load
 
 from autopack_cli.render import err_console
 from autopack_cli.serve import SERVICES, allowed_roots, check_environment, create
+from autopack_cli.startup import started
 
 __all__ = ["register"]
 
@@ -76,7 +77,7 @@ def serve(
         raise invalid_field("NAME", "give --all or the names of services, not both and not neither")
     chosen = list(SERVICES) if all_services else chosen
     roots = [root.expanduser().resolve() for root in allow_root or ()]
-    check_environment()
+    check_environment(chosen)
     settings = load(KitSettings, os.environ)
     # Before anything that may log: standard output is for the address alone.
     configure(settings.log_format, settings.log_level)
@@ -90,6 +91,7 @@ def serve(
     )
 
     def ready(server: Server) -> None:
+        started()
         # The address alone on standard output, so that a script that asked for port 0 can read it.
         typer.echo(server.address)
         if bind.transport is Transport.TCP:

@@ -25,7 +25,7 @@ _SOURCES = {
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("stats", short_help="Sum up one run: phases, tokens, cost, fixes.")(stats)
+    app.command("stats")(stats)
 
 
 def stats(

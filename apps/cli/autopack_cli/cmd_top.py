@@ -65,7 +65,7 @@ class Picture:
 
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("top", short_help="What the server's batches are doing, live.")(top)
+    app.command("top")(top)
 
 
 def top(

@@ -16,6 +16,7 @@ from autopack_kit.server import Service, ServiceContext
 from autopack_kit.settings import load
 
 from autopack_cli.serve import check_environment, create
+from autopack_cli.startup import started
 
 __all__ = ["register"]
 
@@ -46,7 +47,7 @@ def worker(
     environment = dict(os.environ)
     if concurrency is not None:
         environment["AUTOPACK_ORCHESTRATOR_MAX_CONCURRENT_RUNS"] = str(concurrency)
-    check_environment()
+    check_environment(("orchestrator",))
     settings = load(KitSettings, os.environ)
     configure(settings.log_format, settings.log_level)
     service = create("orchestrator", environment, role="worker")
@@ -61,6 +62,7 @@ async def _work(service: Service, grace: float) -> None:
         loop.add_signal_handler(number, over.set)
     try:
         await service.start(ServiceContext(address="", services=frozenset()))
+        started()
         # As a server prints its address: whoever started it can wait for the line.
         typer.echo("ready")
         await over.wait()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from autopack_kit.bind import Bind
@@ -18,34 +17,20 @@ from autopack_kit.process import protect_memory
 from autopack_kit.server import Server
 from autopack_kit.settings import load
 
-from autopack_cli.serve import SERVICES, check_environment, create
+from autopack_cli.needs import Needs
+from autopack_cli.serve import check_environment, create
 
-__all__ = ["STOP_GRACE", "Needs", "embedded"]
+__all__ = ["STOP_GRACE", "embedded"]
 
 STOP_GRACE = 2.0
 """Seconds for calls in flight: they are our own, and the command has its answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Needs:
-    """What a command asks of its server.
-
-    Attributes:
-        services: those that it calls, and those that they call.
-        roots: directories that the command was given; the embedded server may read these and no others.
-        carry_out: whether runs are carried out; a command that only looks must not start an agent that was left behind.
-    """
-
-    services: Sequence[str] = tuple(SERVICES)
-    roots: Sequence[Path] = ()
-    carry_out: bool = False
 
 
 @asynccontextmanager
 async def embedded(needs: Needs) -> AsyncIterator[str]:
     """Serves for the block and gives the address. State is where ``autopack serve`` keeps it, so that runs are found
     again."""
-    check_environment()
+    check_environment(needs.services)
     if needs.carry_out:
         protect_memory()
     settings = load(KitSettings, os.environ)

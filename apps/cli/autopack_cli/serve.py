@@ -57,13 +57,24 @@ def settings_classes(services: Sequence[str] = tuple(SERVICES)) -> list[type[Any
     return [KitSettings, *(_settings_class(name) for name in services)]
 
 
-def check_environment(environ: Mapping[str, str] = os.environ) -> None:
+def check_environment(used: Sequence[str], environ: Mapping[str, str] = os.environ) -> None:
     """Refuses a variable that no service reads: a misspelt setting is one that silently does nothing.
+
+    Args:
+        used: the services that run in this process; the others are imported only for a variable that these do not know.
+        environ: the variables.
 
     Raises:
         InvalidArgument: ``SETTING_UNKNOWN``.
     """
-    check_unknown(environ, frozenset[str]().union(*(names(cls) for cls in settings_classes())))
+    try:
+        check_unknown(environ, _names(used))
+    except InvalidArgument:
+        check_unknown(environ, _names(tuple(SERVICES)))
+
+
+def _names(services: Sequence[str]) -> frozenset[str]:
+    return frozenset[str]().union(*(names(cls) for cls in settings_classes(services)))
 
 
 def _settings_class(name: str) -> type[Any]:

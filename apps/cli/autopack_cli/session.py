@@ -18,7 +18,8 @@ from autopack_kit.errors import AutopackError
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.settings import load
 
-from autopack_cli.embedded import Needs, embedded
+from autopack_cli.needs import Needs
+from autopack_cli.startup import started
 
 __all__ = ["INTERRUPTED", "Connection", "Needs", "connection", "default_address", "run", "running_address", "session"]
 
@@ -51,9 +52,13 @@ async def session(address: str | None, needs: Needs) -> AsyncIterator[AsyncClien
     chosen = address or running_address()
     if chosen is not None:
         async with connect(chosen, token=_token(chosen), tls=connection.tls) as client:
+            started()
             yield client
         return
+    from autopack_cli.embedded import embedded  # the server's half is imported only where there is a server
+
     async with embedded(needs) as own, connect(own) as client:
+        started()
         yield client
 
 

@@ -1,7 +1,8 @@
 """Schema changes: Alembic, as a library, under a lock, in one transaction.
 
-A service's revisions are files in one directory, ``0001_initial.py`` and so on, written by hand. Their ids begin with
-the service's name (``notes_0001``): that is how a database of another service, or of newer code, is told apart.
+A service's revisions are files in one directory, ``0001_initial.py`` and so on, written by hand. Their ids are the
+service's name and the number of the file (``notes_0001``): that is how a database of another service, or of newer code,
+is told apart, and how one that is up to date is known without Alembic, whose import costs more than most commands do.
 """
 
 from __future__ import annotations
@@ -10,12 +11,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.autogenerate import compare_metadata
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import URL, Connection, MetaData, text
+from sqlalchemy import URL, Connection, MetaData, inspect, text
 from sqlalchemy.exc import DBAPIError
 
 from autopack_kit.db.engines import MIGRATION_SECONDS, Mode, make_engine, parse_url, shown
@@ -55,6 +51,8 @@ def migrate(url: URL | str, *, name: str, migrations: Path) -> tuple[str, ...]:
     try:
         with engine.begin() as connection:
             _prepare(connection, name)
+            if _is_newest(connection, name, migrations):
+                return ()
             applied = _upgrade(connection, name, migrations, shown(parsed))
             if connection.dialect.name == "sqlite" and applied:
                 _check_foreign_keys(connection, shown(parsed))
@@ -67,6 +65,9 @@ def migrate(url: URL | str, *, name: str, migrations: Path) -> tuple[str, ...]:
 
 def differences(url: URL | str, *, name: str, metadata: MetaData) -> list[Any]:
     """What is still missing to make the database equal ``metadata``: empty when the revisions are complete."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.runtime.migration import MigrationContext
+
     engine = make_engine(parse_url(url) if isinstance(url, str) else url, name, Mode.READ)
     try:
         with engine.connect() as connection:
@@ -90,7 +91,21 @@ def _prepare(connection: Connection, name: str) -> None:
         connection.execute(text(f'CREATE SCHEMA "{name}"'))
 
 
+def _is_newest(connection: Connection, name: str, migrations: Path) -> bool:
+    """Whether the database's revision is that of the newest file; False leaves the question to Alembic."""
+    files = sorted(path.name for path in migrations.glob("[0-9][0-9][0-9][0-9]_*.py"))
+    if not files or not inspect(connection).has_table("alembic_version"):
+        return False
+    stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
+    return list(stored) == [f"{name}_{files[-1][:4]}"]
+
+
 def _upgrade(connection: Connection, name: str, migrations: Path, location: str) -> tuple[str, ...]:
+    from alembic import command
+    from alembic.config import Config
+    from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
+
     config = Config()
     # The options pass through configparser, which reads "%" as the beginning of a reference.
     config.set_main_option("script_location", str(_ENVIRONMENT).replace("%", "%%"))
@@ -100,8 +115,9 @@ def _upgrade(connection: Connection, name: str, migrations: Path, location: str)
     with _ALEMBIC:
         script = ScriptDirectory.from_config(config)
         ours = [revision.revision for revision in script.walk_revisions()][::-1]
-        if foreign := [revision for revision in ours if not revision.startswith(f"{name}_")]:
-            raise ValueError(f"revision {foreign[0]!r} of {migrations} must begin with {name + '_'!r}")
+        for found in script.walk_revisions():
+            if found.revision != (expected := f"{name}_{Path(found.path).name[:4]}"):
+                raise ValueError(f"revision {found.revision!r} of {migrations} must be {expected!r}, as its file is")
         current = MigrationContext.configure(connection).get_current_revision()
         if current is not None and current not in ours:
             raise _newer(location, current, ours[-1])

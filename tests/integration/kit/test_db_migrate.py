@@ -49,7 +49,7 @@ def test_migrate_when_sqlite_file_belongs_to_another_service_says_so(tmp_path: P
 def test_migrate_when_a_revision_lacks_the_name_of_the_service_is_a_mistake_of_ours(
     tmp_path: Path, migrations: Path
 ) -> None:
-    with pytest.raises(ValueError, match="must begin with 'letters_'"):
+    with pytest.raises(ValueError, match="must be 'letters_0002'"):
         migrate(f"sqlite:///{tmp_path}/letters.sqlite3", name="letters", migrations=migrations)
 
 
@@ -150,3 +150,15 @@ async def test_two_services_in_one_postgres_database_have_schemas_of_their_own(
     assert await letters.read(lambda c: c.scalar(text(count))) == 0
     await notes.close()
     await letters.close()
+
+
+def test_migrate_when_the_database_is_up_to_date_does_not_need_alembic(url: str, migrations: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from autopack_kit.db import migrate;"
+        "print(migrate(sys.argv[1], name='notes', migrations=Path(sys.argv[2])), 'alembic' in sys.modules)"
+    )
+    said = [
+        subprocess.run([sys.executable, "-c", program, url, str(migrations)], stdout=subprocess.PIPE, check=True).stdout
+        for _ in range(2)
+    ]
+    assert said == [b"('notes_0001', 'notes_0002') True\n", b"() False\n"]

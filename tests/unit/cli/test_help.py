@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
+from autopack_cli.main import COMMANDS as SUMMARIES
 from autopack_cli.main import app
+from typer import Context
+from typer.core import TyperGroup
+from typer.main import get_group
 from typer.testing import CliRunner
 
 COMMANDS = (
@@ -23,14 +29,30 @@ def shown(*words: str) -> str:
     return str(result.output)
 
 
+def leaves(group: TyperGroup, name: str) -> Iterator[tuple[str, ...]]:
+    """The commands behind a name, which may be a group's."""
+    _, command, _ = group.resolve_command(Context(group), [name])
+    if isinstance(command, TyperGroup):
+        yield from ((name, below) for below in command.commands)
+    else:
+        yield (name,)
+
+
 def test_list_of_commands_is_complete() -> None:
-    single = {command.name or "" for command in app.registered_commands}
-    grouped = {
-        (group.name or "", command.name or "")
-        for group in app.registered_groups
-        for command in (group.typer_instance.registered_commands if group.typer_instance else ())
-    }
-    assert {(name,) for name in single} | grouped == set(COMMANDS)
+    group = get_group(app)
+    assert {leaf for name in group.commands for leaf in leaves(group, name)} == set(COMMANDS)
+
+
+def test_list_of_commands_says_what_each_is_for() -> None:
+    text = CliRunner().invoke(app, ["--help"]).output
+    listed = [line.split()[0] for line in text.partition("Commands:")[2].splitlines() if line.strip()]
+    assert listed == list(SUMMARIES)
+
+
+def test_unknown_command_is_told_with_the_nearest_one() -> None:
+    result = CliRunner().invoke(app, ["detcet"])
+    assert result.exit_code == 2
+    assert "detect" in result.output
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
