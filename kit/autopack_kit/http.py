@@ -398,6 +398,6 @@ def _no_route(error: HTTPException, scope: Scope) -> AutopackError:
     return NotFound(
         f"There is nothing at {scope['path'][:200]}.",
         reason="HTTP_PATH_UNKNOWN",
-        remedy="There are /healthz, /readyz and /metrics, and where telemetry is served /v1/logs, /v1/metrics, /v1/traces.",
+        remedy="There are /healthz, /readyz, /metrics; with telemetry also /v1/logs, /v1/metrics and /v1/traces.",
         metadata=metadata,
     )

@@ -10,7 +10,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import grpc
 import grpc.aio
@@ -24,6 +24,11 @@ from autopack_kit.errors import FailedPrecondition
 from autopack_kit.interceptors import CallInterceptor, CallLimits, MethodRules
 from autopack_kit.process import protect_memory
 from autopack_kit.tls import ServerTls
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from autopack_kit.http_port import HttpPort
 
 __all__ = [
     "MAX_REQUEST_BYTES",
@@ -45,6 +50,8 @@ MAX_CALLS_WAITING = 20_000
 random as CANCELLED, which tells a client that it did so itself and is never retried."""
 STREAM_GRACE = 2.0
 """Seconds that a response stream may go on once the server drains: enough for the tail of a patch or a log."""
+HTTP_GRACE = 5.0
+"""Seconds that a request may still take once all calls have ended: since the drain began, no new one was let in."""
 
 _log = structlog.get_logger("autopack.server")
 
@@ -56,18 +63,25 @@ class ServiceContext:
     Attributes:
         address: where this server listens, as a client would dial it.
         services: names of all services in this process, so that one knows which peers it has right here.
+        http_address: of the HTTP port, such as ``http://127.0.0.1:4318``; empty without one.
+        registry: where a service may register metrics of its own; None where nobody can read them.
     """
 
     address: str
     services: frozenset[str]
+    http_address: str = ""
+    registry: CollectorRegistry | None = None
 
 
 class Service(Protocol):
     """One capability: what ``autopack_<name>.create(...)`` returns.
 
-    Two attributes are optional: ``max_request_bytes: int`` (default 16 MiB), and ``ingest_methods: frozenset[str]``,
+    Some attributes are optional: ``max_request_bytes: int`` (default 16 MiB), and ``ingest_methods: frozenset[str]``,
     the full paths (``/autopack.telemetry.v1.TelemetryService/RecordUsage``) that a caller with scope ``ingest`` alone
     may use. All others refuse a caller without scope ``read``: the token inside a run can ingest and nothing else.
+    ``http_routes() -> Sequence[starlette.routing.Route]`` is what it answers at the HTTP port, if there is one (asked
+    once it has started; see :mod:`autopack_kit.http`), with ``ingest_paths: frozenset[str]`` in the same sense, and
+    ``async unready() -> str`` says why it cannot work now, "" if it can.
     """
 
     @property
@@ -101,6 +115,7 @@ class ServerOptions:
         max_connection_age_grace: for the calls still in flight then.
         drain_grace: for the calls in flight when the server is told to stop.
         health_bind: a second, plaintext address that serves health and nothing else, for probes.
+        http_bind: an address for HTTP: probes, metrics, and what services offer; with the same certificate and tokens.
     """
 
     authenticator: Authenticator = field(default_factory=Authenticator)
@@ -111,6 +126,7 @@ class ServerOptions:
     max_connection_age_grace: float = 300.0
     drain_grace: float = 20.0
     health_bind: Bind | None = None
+    http_bind: Bind | None = None
 
 
 class Server:
@@ -119,11 +135,13 @@ class Server:
     Attributes:
         address: as a client dials it; valid after :meth:`start`.
         health_address: of the health-only port; empty without one.
+        http_address: of the HTTP port, such as ``http://127.0.0.1:4318``; empty without one.
     """
 
     def __init__(self, services: Sequence[Service], bind: Bind, options: ServerOptions | None = None) -> None:
         self.address = ""
         self.health_address = ""
+        self.http_address = ""
         self._services = tuple(services)
         self._bind = bind
         self._options = options or ServerOptions()
@@ -131,6 +149,7 @@ class Server:
         self._started: list[Service] = []
         self._answering: list[tuple[grpc.aio.Server, CallInterceptor]] = []
         self._health_server: grpc.aio.Server | None = None
+        self._http: HttpPort | None = None
         self._runs = _runs_bind(bind, self._options)
         sockets = [item.path for item in (bind, self._runs) if item is not None and item.path is not None]
         self._locks = [SocketLock(path) for path in sockets]
@@ -142,7 +161,9 @@ class Server:
         Raises:
             FailedPrecondition: the address is unsafe, taken, or already served.
         """
-        _refuse_unsafe(self._bind, self._options)
+        for bind in (self._bind, self._options.http_bind):
+            if bind is not None:
+                _refuse_unsafe(bind, self._options)
         try:
             for lock in self._locks:
                 lock.acquire()
@@ -184,10 +205,12 @@ class Server:
         largest = max([MAX_REQUEST_BYTES, *rules.max_request_bytes.values()])
         options = self._options
         ready: list[tuple[grpc.aio.Server, CallInterceptor]] = []
+        http = self._http = _http_port(options)
+        observe = None if http is None else http.calls.call
         # At the second socket everybody is treated as if the call had come over the network.
         binds = [(self._bind, self._bind.transport), *([(self._runs, Transport.TCP)] if self._runs else ())]
         for bind, transport in binds:
-            interceptor = CallInterceptor(options.authenticator, transport, rules, options.limits)
+            interceptor = CallInterceptor(options.authenticator, transport, rules, options.limits, observe)
             server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(options, largest))
             for service in self._services:
                 service.add_to(server)
@@ -197,7 +220,7 @@ class Server:
             self.address = self.address if ready else address
             ready.append((server, interceptor))
         await self._set_health(names, health_pb2.HealthCheckResponse.NOT_SERVING)
-        context = ServiceContext(self.address, frozenset(service.name for service in self._services))
+        context = self._context()
         for service in self._services:
             self._started.append(service)
             await service.start(context)
@@ -206,7 +229,32 @@ class Server:
             await server.start()
         await self._start_health()
         await self._set_health(names, health_pb2.HealthCheckResponse.SERVING)
-        _log.info("serving", address=self.address, services=sorted(context.services))
+        if http is not None:
+            await http.start(self._services, self._not_ready)
+        _log.info("serving", address=self.address, http_address=self.http_address, services=sorted(context.services))
+
+    def _context(self) -> ServiceContext:
+        names = frozenset(service.name for service in self._services)
+        if self._http is None:
+            return ServiceContext(self.address, names)
+        self._http.listen()
+        self.http_address = self._http.address
+        return ServiceContext(self.address, names, self.http_address, self._http.registry)
+
+    async def _not_ready(self) -> list[str]:
+        """Names of the services that cannot work now; what gRPC's health says of them counts too."""
+        found = []
+        for service in self._services:
+            known = [
+                await self._health.Check(health_pb2.HealthCheckRequest(service=name), None)
+                for name in service.full_names
+            ]
+            unready = getattr(service, "unready", None)
+            if any(answer.status != health_pb2.HealthCheckResponse.SERVING for answer in known) or (
+                unready is not None and await unready()
+            ):
+                found.append(service.name)
+        return found
 
     async def _start_health(self) -> None:
         bind = self._options.health_bind
@@ -220,9 +268,15 @@ class Server:
 
     async def _stop_answering(self, grace: float) -> None:
         await self._health.enter_graceful_shutdown()
+        if self._http is not None:
+            self._http.drain()
         for _, interceptor in self._answering:
             interceptor.end_streams(STREAM_GRACE)
-        await asyncio.gather(*(server.stop(grace) for server, _ in self._answering))
+        try:
+            await asyncio.gather(*(server.stop(grace) for server, _ in self._answering))
+        finally:  # after it, so that /readyz tells for as long as there are calls
+            if self._http is not None:
+                await self._http.stop(min(grace, HTTP_GRACE))
 
     async def _stop_services(self, grace: float) -> None:
         """Stops every service that was started, also after one of them failed to; raises what failed at the end."""
@@ -302,6 +356,21 @@ def _runs_bind(bind: Bind, options: ServerOptions) -> Bind | None:
     """The second socket, where there can be one and a token could open it."""
     path = runs_path(bind.path) if bind.path is not None and options.authenticator.accepts_tokens else None
     return None if path is None else Bind.unix(path)
+
+
+def _http_port(options: ServerOptions) -> HttpPort | None:
+    if options.http_bind is None:
+        return None
+    try:
+        from autopack_kit.http_port import HttpPort  # with packages that a server without this port does not need
+    except ModuleNotFoundError as error:
+        raise FailedPrecondition(
+            f"The HTTP port needs the package {error.name!r}, which is not installed.",
+            reason="HTTP_NOT_INSTALLED",
+            remedy="Install it: pip install 'autopack[telemetry]', or serve without --http-address.",
+            metadata={"package": error.name or ""},
+        ) from error
+    return HttpPort(options.http_bind, options.tls, options.authenticator, options.limits.default_deadline)
 
 
 def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +40,23 @@ class ServerTls:
         pair = (read_secret(self.key), _pem(self.certificate))
         client_ca = _pem(self.client_ca) if self.client_ca else None
         return grpc.ssl_server_credentials([pair], client_ca, require_client_auth=client_ca is not None)
+
+    def ssl_context(self) -> ssl.SSLContext:
+        """The same for the HTTP port.
+
+        Raises:
+            FailedPrecondition: a file is absent, not PEM, the key can be read by others, or is not the certificate's.
+        """
+        self.credentials()  # its checks: the standard library reads any file, whoever else can
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            if self.client_ca is not None:
+                context.verify_mode = ssl.CERT_REQUIRED
+                context.load_verify_locations(self.client_ca)
+        except ssl.SSLError as error:
+            raise _bad(self.certificate, f"it does not load with its key: {error.reason or error}") from error
+        return context
 
 
 @dataclass(frozen=True, slots=True)
