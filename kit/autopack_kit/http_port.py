@@ -30,7 +30,7 @@ __all__ = ["HttpPort"]
 PROBES = frozenset({"/healthz", "/readyz"})
 """What is answered without a token: nothing but whether, as over the health-only port."""
 MAX_HEAD_BYTES = 32 << 10
-"""Bytes of a request's head: ours have under 2 KiB."""
+"""Bytes of a request's head that are kept while it is incomplete: ours have under 2 KiB."""
 BACKLOG = 512
 """Connections that wait to be accepted."""
 
@@ -130,7 +130,8 @@ class HttpPort:
     async def stop(self, grace: float) -> None:
         """Lets requests in flight end within ``grace`` seconds, then closes."""
         if self._server is not None:
-            self._server.config.timeout_graceful_shutdown = math.ceil(grace)
+            # At least 1: with 0, uvicorn does not even look whether there is anything to wait for.
+            self._server.config.timeout_graceful_shutdown = max(1, math.ceil(grace))
             await self._server.shutdown()
             self._server = None
         self.close()
