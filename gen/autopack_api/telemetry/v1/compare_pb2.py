@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#autopack/telemetry/v1/compare.proto\x12\x15\x61utopack.telemetry.v1\"H\n\x12\x43ompareRunsRequest\x12\x17\n\x0f\x63ontrol_run_ids\x18\x01 \x03(\t\x12\x19\n\x11treatment_run_ids\x18\x02 \x03(\t\"&\n\x13\x43ompareRunsResponse\x12\x0f\n\x07verdict\x18\x01 \x01(\t\"Z\n\x15PlanComparisonRequest\x12\r\n\x05ratio\x18\x01 \x01(\x01\x12\x14\n\x0clog_ratio_sd\x18\x02 \x01(\x01\x12\r\n\x05power\x18\x03 \x01(\x01\x12\r\n\x05\x61lpha\x18\x04 \x01(\x01\"\'\n\x16PlanComparisonResponse\x12\r\n\x05pairs\x18\x01 \x01(\x05\x42H\n\x19\x64\x65v.autopack.telemetry.v1P\x01Z)autopack.dev/api/telemetry/v1;telemetryv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#autopack/telemetry/v1/compare.proto\x12\x15\x61utopack.telemetry.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xaa\x04\n\x12\x43ompareRunsRequest\x12\x17\n\x0f\x63ontrol_run_ids\x18\x01 \x03(\t\x12\x19\n\x11treatment_run_ids\x18\x02 \x03(\t\x12-\n\x05pairs\x18\x03 \x03(\x0b\x32\x1e.autopack.telemetry.v1.RunPair\x12?\n\x0eprimary_metric\x18\x04 \x01(\x0e\x32\'.autopack.telemetry.v1.ComparisonMetric\x12\x1d\n\x10\x63onfidence_level\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x33\n\x04mode\x18\x06 \x01(\x0e\x32%.autopack.telemetry.v1.ComparisonMode\x12\x16\n\x0e\x65xpected_pairs\x18\x07 \x01(\x05\x12\x33\n\tguardrail\x18\x08 \x01(\x0b\x32 .autopack.telemetry.v1.Guardrail\x12\x15\n\rcontrol_label\x18\t \x01(\t\x12\x17\n\x0ftreatment_label\x18\n \x01(\t\x12\x12\n\nhypothesis\x18\x0b \x01(\t\x12@\n\x14intended_differences\x18\x0c \x03(\x0e\x32\".autopack.telemetry.v1.RunProperty\x12\x34\n\x07\x66ormats\x18\r \x03(\x0e\x32#.autopack.telemetry.v1.ReportFormatB\x13\n\x11_confidence_level\"K\n\x07RunPair\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x17\n\x0f\x63ontrol_run_ids\x18\x02 \x03(\t\x12\x19\n\x11treatment_run_ids\x18\x03 \x03(\t\"%\n\tGuardrail\x12\x18\n\x10max_success_drop\x18\x01 \x01(\x01\"\xf8\x06\n\x13\x43ompareRunsResponse\x12/\n\x07verdict\x18\x01 \x01(\x0e\x32\x1e.autopack.telemetry.v1.Verdict\x12\x10\n\x08sentence\x18\x02 \x01(\t\x12\x37\n\x06\x64\x65sign\x18\x03 \x01(\x0b\x32\'.autopack.telemetry.v1.ComparisonDesign\x12\x34\n\x06\x63hecks\x18\x04 \x03(\x0b\x32$.autopack.telemetry.v1.ValidityCheck\x12\x38\n\x07metrics\x18\x05 \x03(\x0b\x32\'.autopack.telemetry.v1.MetricComparison\x12\x39\n\x07success\x18\x06 \x01(\x0b\x32(.autopack.telemetry.v1.SuccessComparison\x12>\n\x13\x63ontrol_per_success\x18\x07 \x01(\x0b\x32!.autopack.telemetry.v1.PerSuccess\x12@\n\x15treatment_per_success\x18\x08 \x01(\x0b\x32!.autopack.telemetry.v1.PerSuccess\x12G\n\x16metrics_both_succeeded\x18\t \x03(\x0b\x32\'.autopack.telemetry.v1.MetricComparison\x12\x32\n\x05pairs\x18\n \x03(\x0b\x32#.autopack.telemetry.v1.ComparedPair\x12\x35\n\x08\x65xcluded\x18\x0b \x03(\x0b\x32#.autopack.telemetry.v1.ExcludedPair\x12;\n\ncumulative\x18\x0c \x03(\x0b\x32\'.autopack.telemetry.v1.CumulativeEffect\x12\x35\n\x07\x61nytime\x18\r \x01(\x0b\x32$.autopack.telemetry.v1.AnytimeResult\x12\x36\n\testimates\x18\x0e \x03(\x0b\x32#.autopack.telemetry.v1.AvoidedInArm\x12 \n\x13\x61\x63tual_tokens_saved\x18\x0f \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x08markdown\x18\x10 \x01(\t\x12\x0c\n\x04html\x18\x11 \x01(\x0c\x42\x16\n\x14_actual_tokens_saved\"\xe8\x03\n\x10\x43omparisonDesign\x12\x12\n\nhypothesis\x18\x01 \x01(\t\x12?\n\x0eprimary_metric\x18\x02 \x01(\x0e\x32\'.autopack.telemetry.v1.ComparisonMetric\x12\x18\n\x10\x63onfidence_level\x18\x03 \x01(\x01\x12\x33\n\x04mode\x18\x04 \x01(\x0e\x32%.autopack.telemetry.v1.ComparisonMode\x12\x16\n\x0e\x65xpected_pairs\x18\x05 \x01(\x05\x12\x33\n\tguardrail\x18\x06 \x01(\x0b\x32 .autopack.telemetry.v1.Guardrail\x12@\n\x14intended_differences\x18\x07 \x03(\x0e\x32\".autopack.telemetry.v1.RunProperty\x12+\n\x07\x63ontrol\x18\x08 \x01(\x0b\x32\x1a.autopack.telemetry.v1.Arm\x12-\n\ttreatment\x18\t \x01(\x0b\x32\x1a.autopack.telemetry.v1.Arm\x12\x14\n\x0ctool_version\x18\n \x01(\t\x12/\n\x0b\x63ompared_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xd5\x01\n\x03\x41rm\x12\r\n\x05label\x18\x01 \x01(\t\x12\x0c\n\x04runs\x18\x02 \x01(\x05\x12\x14\n\x0c\x62\x61se_commits\x18\x03 \x03(\t\x12\x0e\n\x06\x61gents\x18\x04 \x03(\t\x12\x0e\n\x06models\x18\x05 \x03(\t\x12\x1a\n\x12\x63onfiguration_hash\x18\x06 \x01(\t\x12/\n\x0b\x66irst_start\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nlast_start\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xcb\x01\n\rValidityCheck\x12\n\n\x02id\x18\x01 \x01(\t\x12\x32\n\x06status\x18\x02 \x01(\x0e\x32\".autopack.telemetry.v1.CheckStatus\x12\x0f\n\x07message\x18\x03 \x01(\t\x12<\n\x04\x64\x61ta\x18\x04 \x03(\x0b\x32..autopack.telemetry.v1.ValidityCheck.DataEntry\x1a+\n\tDataEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"e\n\rArmStatistics\x12\t\n\x01n\x18\x01 \x01(\x05\x12\x0c\n\x04mean\x18\x02 \x01(\x01\x12\x0e\n\x06median\x18\x03 \x01(\x01\x12\x12\n\x05stdev\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\r\n\x05total\x18\x05 \x01(\x01\x42\x08\n\x06_stdev\"%\n\x08Interval\x12\x0b\n\x03low\x18\x01 \x01(\x01\x12\x0c\n\x04high\x18\x02 \x01(\x01\"\x86\x06\n\x10MetricComparison\x12\x37\n\x06metric\x18\x01 \x01(\x0e\x32\'.autopack.telemetry.v1.ComparisonMetric\x12\x35\n\x05scale\x18\x02 \x01(\x0e\x32&.autopack.telemetry.v1.ComparisonScale\x12\t\n\x01n\x18\x03 \x01(\x05\x12\x10\n\x08left_out\x18\x04 \x01(\x05\x12\x35\n\x07\x63ontrol\x18\x05 \x01(\x0b\x32$.autopack.telemetry.v1.ArmStatistics\x12\x37\n\ttreatment\x18\x06 \x01(\x0b\x32$.autopack.telemetry.v1.ArmStatistics\x12\x1b\n\x0epercent_change\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x13\n\x06\x65\x66\x66\x65\x63t\x18\x08 \x01(\x01H\x01\x88\x01\x01\x12\x31\n\x08interval\x18\t \x01(\x0b\x32\x1f.autopack.telemetry.v1.Interval\x12\x10\n\x03t_p\x18\n \x01(\x01H\x02\x88\x01\x01\x12\x17\n\nwilcoxon_p\x18\x0b \x01(\x01H\x03\x88\x01\x01\x12>\n\x0fwilcoxon_method\x18\x0c \x01(\x0e\x32%.autopack.telemetry.v1.WilcoxonMethod\x12\x1b\n\x0ehodges_lehmann\x18\r \x01(\x01H\x04\x88\x01\x01\x12@\n\x17hodges_lehmann_interval\x18\x0e \x01(\x0b\x32\x1f.autopack.telemetry.v1.Interval\x12\x13\n\x06holm_p\x18\x0f \x01(\x01H\x05\x88\x01\x01\x12 \n\x13smallest_detectable\x18\x10 \x01(\x01H\x06\x88\x01\x01\x12\x16\n\teffect_sd\x18\x11 \x01(\x01H\x07\x88\x01\x01\x42\x11\n\x0f_percent_changeB\t\n\x07_effectB\x06\n\x04_t_pB\r\n\x0b_wilcoxon_pB\x11\n\x0f_hodges_lehmannB\t\n\x07_holm_pB\x16\n\x14_smallest_detectableB\x0c\n\n_effect_sd\"\x9d\x03\n\x11SuccessComparison\x12\t\n\x01n\x18\x01 \x01(\x05\x12\x0c\n\x04\x62oth\x18\x02 \x01(\x05\x12\x14\n\x0c\x63ontrol_only\x18\x03 \x01(\x05\x12\x16\n\x0etreatment_only\x18\x04 \x01(\x05\x12\x0f\n\x07neither\x18\x05 \x01(\x05\x12\x19\n\x0c\x63ontrol_rate\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0etreatment_rate\x18\x07 \x01(\x01H\x01\x88\x01\x01\x12\x17\n\ndifference\x18\x08 \x01(\x01H\x02\x88\x01\x01\x12\x31\n\x08interval\x18\t \x01(\x0b\x32\x1f.autopack.telemetry.v1.Interval\x12\x14\n\x07\x65xact_p\x18\n \x01(\x01H\x03\x88\x01\x01\x12\x12\n\x05mid_p\x18\x0b \x01(\x01H\x04\x88\x01\x01\x12\x39\n\tguardrail\x18\x0c \x01(\x0e\x32&.autopack.telemetry.v1.GuardrailStatusB\x0f\n\r_control_rateB\x11\n\x0f_treatment_rateB\r\n\x0b_differenceB\n\n\x08_exact_pB\x08\n\x06_mid_p\"q\n\nPerSuccess\x12\x0c\n\x04runs\x18\x01 \x01(\x05\x12\x11\n\tsuccesses\x18\x02 \x01(\x05\x12\x13\n\x06tokens\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x15\n\x08\x63ost_usd\x18\x04 \x01(\x01H\x01\x88\x01\x01\x42\t\n\x07_tokensB\x0b\n\t_cost_usd\"\xa8\x02\n\x0c\x43omparedPair\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x17\n\x0f\x63ontrol_run_ids\x18\x02 \x03(\t\x12\x19\n\x11treatment_run_ids\x18\x03 \x03(\t\x12\x14\n\x07\x63ontrol\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12\x16\n\ttreatment\x18\x05 \x01(\x01H\x01\x88\x01\x01\x12\x13\n\x06\x65\x66\x66\x65\x63t\x18\x06 \x01(\x01H\x02\x88\x01\x01\x12\x1e\n\x11\x63ontrol_succeeded\x18\x07 \x01(\x08H\x03\x88\x01\x01\x12 \n\x13treatment_succeeded\x18\x08 \x01(\x08H\x04\x88\x01\x01\x42\n\n\x08_controlB\x0c\n\n_treatmentB\t\n\x07_effectB\x14\n\x12_control_succeededB\x16\n\x14_treatment_succeeded\"\xd1\x01\n\x0c\x45xcludedPair\x12\x0c\n\x04task\x18\x01 \x01(\t\x12\x17\n\x0f\x63ontrol_run_ids\x18\x02 \x03(\t\x12\x19\n\x11treatment_run_ids\x18\x03 \x03(\t\x12\x36\n\x06reason\x18\x04 \x01(\x0e\x32&.autopack.telemetry.v1.ExclusionReason\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x37\n\x06metric\x18\x06 \x01(\x0e\x32\'.autopack.telemetry.v1.ComparisonMetric\"d\n\x10\x43umulativeEffect\x12\r\n\x05pairs\x18\x01 \x01(\x05\x12\x0e\n\x06\x65\x66\x66\x65\x63t\x18\x02 \x01(\x01\x12\x31\n\x08interval\x18\x03 \x01(\x0b\x32\x1f.autopack.telemetry.v1.Interval\"\xa3\x01\n\rAnytimeResult\x12\x1a\n\rdecided_after\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x14\n\x0csign_e_value\x18\x02 \x01(\x01\x12\x18\n\x10sign_e_value_max\x18\x03 \x01(\x01\x12\x17\n\x0fsuccess_e_value\x18\x04 \x01(\x01\x12\x1b\n\x13success_e_value_max\x18\x05 \x01(\x01\x42\x10\n\x0e_decided_after\"a\n\x0c\x41voidedInArm\x12\x11\n\ttreatment\x18\x01 \x01(\x08\x12\x0e\n\x06source\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\x12\x0e\n\x06tokens\x18\x04 \x01(\x03\x12\x0f\n\x07total_n\x18\x05 \x01(\x03\"i\n\x15PlanComparisonRequest\x12\r\n\x05ratio\x18\x01 \x01(\x01\x12\x14\n\x0clog_ratio_sd\x18\x02 \x01(\x01\x12\r\n\x05power\x18\x03 \x01(\x01\x12\r\n\x05\x61lpha\x18\x04 \x01(\x01\x12\r\n\x05pairs\x18\x05 \x01(\x05\"j\n\x16PlanComparisonResponse\x12\r\n\x05pairs\x18\x01 \x01(\x05\x12\r\n\x05ratio\x18\x02 \x01(\x01\x12\r\n\x05power\x18\x03 \x01(\x01\x12\x14\n\x0clog_ratio_sd\x18\x04 \x01(\x01\x12\r\n\x05\x61lpha\x18\x05 \x01(\x01*\xc6\x02\n\x10\x43omparisonMetric\x12!\n\x1d\x43OMPARISON_METRIC_UNSPECIFIED\x10\x00\x12\"\n\x1e\x43OMPARISON_METRIC_TOTAL_TOKENS\x10\x01\x12\"\n\x1e\x43OMPARISON_METRIC_AGENT_TOKENS\x10\x02\x12#\n\x1f\x43OMPARISON_METRIC_DOCTOR_TOKENS\x10\x03\x12\"\n\x1e\x43OMPARISON_METRIC_DOCTOR_CALLS\x10\x04\x12\"\n\x1e\x43OMPARISON_METRIC_DOCTOR_SKIPS\x10\x05\x12\x1d\n\x19\x43OMPARISON_METRIC_RETRIES\x10\x06\x12\x1f\n\x1b\x43OMPARISON_METRIC_WALL_TIME\x10\x07\x12\x1a\n\x16\x43OMPARISON_METRIC_COST\x10\x08*p\n\x0f\x43omparisonScale\x12 \n\x1c\x43OMPARISON_SCALE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x43OMPARISON_SCALE_RATIO\x10\x01\x12\x1f\n\x1b\x43OMPARISON_SCALE_DIFFERENCE\x10\x02*o\n\x0e\x43omparisonMode\x12\x1f\n\x1b\x43OMPARISON_MODE_UNSPECIFIED\x10\x00\x12\x19\n\x15\x43OMPARISON_MODE_FIXED\x10\x01\x12!\n\x1d\x43OMPARISON_MODE_ANYTIME_VALID\x10\x02*\xc5\x01\n\x0bRunProperty\x12\x1c\n\x18RUN_PROPERTY_UNSPECIFIED\x10\x00\x12\x17\n\x13RUN_PROPERTY_COMMIT\x10\x01\x12\x15\n\x11RUN_PROPERTY_SPEC\x10\x02\x12\x17\n\x13RUN_PROPERTY_MODELS\x10\x03\x12\x16\n\x12RUN_PROPERTY_AGENT\x10\x04\x12\x1e\n\x1aRUN_PROPERTY_AGENT_VERSION\x10\x05\x12\x17\n\x13RUN_PROPERTY_LIMITS\x10\x06*a\n\x0cReportFormat\x12\x1d\n\x19REPORT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16REPORT_FORMAT_MARKDOWN\x10\x01\x12\x16\n\x12REPORT_FORMAT_HTML\x10\x02*\xb3\x01\n\x07Verdict\x12\x17\n\x13VERDICT_UNSPECIFIED\x10\x00\x12\x12\n\x0eVERDICT_BETTER\x10\x01\x12\x11\n\rVERDICT_WORSE\x10\x02\x12\x1c\n\x18VERDICT_GUARDRAIL_BROKEN\x10\x03\x12\x18\n\x14VERDICT_INCONCLUSIVE\x10\x04\x12\x19\n\x15VERDICT_TOO_FEW_PAIRS\x10\x05\x12\x15\n\x11VERDICT_NOT_VALID\x10\x06*p\n\x0b\x43heckStatus\x12\x1c\n\x18\x43HECK_STATUS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x43HECK_STATUS_PASS\x10\x01\x12\x15\n\x11\x43HECK_STATUS_WARN\x10\x02\x12\x15\n\x11\x43HECK_STATUS_FAIL\x10\x03*l\n\x0eWilcoxonMethod\x12\x1f\n\x1bWILCOXON_METHOD_UNSPECIFIED\x10\x00\x12\x19\n\x15WILCOXON_METHOD_EXACT\x10\x01\x12\x1e\n\x1aWILCOXON_METHOD_ASYMPTOTIC\x10\x02*\x8b\x01\n\x0fGuardrailStatus\x12 \n\x1cGUARDRAIL_STATUS_UNSPECIFIED\x10\x00\x12\x19\n\x15GUARDRAIL_STATUS_HELD\x10\x01\x12\x1b\n\x17GUARDRAIL_STATUS_BROKEN\x10\x02\x12\x1e\n\x1aGUARDRAIL_STATUS_UNDECIDED\x10\x03*\xf5\x01\n\x0f\x45xclusionReason\x12 \n\x1c\x45XCLUSION_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45XCLUSION_REASON_NO_PARTNER\x10\x01\x12\x1c\n\x18\x45XCLUSION_REASON_NO_TASK\x10\x02\x12#\n\x1f\x45XCLUSION_REASON_COMMITS_DIFFER\x10\x03\x12!\n\x1d\x45XCLUSION_REASON_SPECS_DIFFER\x10\x04\x12\x19\n\x15\x45XCLUSION_REASON_ZERO\x10\x05\x12\x1e\n\x1a\x45XCLUSION_REASON_NOT_KNOWN\x10\x06\x42H\n\x19\x64\x65v.autopack.telemetry.v1P\x01Z)autopack.dev/api/telemetry/v1;telemetryv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,12 +33,66 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'autopack.telemetry.v1.compa
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\031dev.autopack.telemetry.v1P\001Z)autopack.dev/api/telemetry/v1;telemetryv1'
-  _globals['_COMPARERUNSREQUEST']._serialized_start=62
-  _globals['_COMPARERUNSREQUEST']._serialized_end=134
-  _globals['_COMPARERUNSRESPONSE']._serialized_start=136
-  _globals['_COMPARERUNSRESPONSE']._serialized_end=174
-  _globals['_PLANCOMPARISONREQUEST']._serialized_start=176
-  _globals['_PLANCOMPARISONREQUEST']._serialized_end=266
-  _globals['_PLANCOMPARISONRESPONSE']._serialized_start=268
-  _globals['_PLANCOMPARISONRESPONSE']._serialized_end=307
+  _globals['_VALIDITYCHECK_DATAENTRY']._loaded_options = None
+  _globals['_VALIDITYCHECK_DATAENTRY']._serialized_options = b'8\001'
+  _globals['_COMPARISONMETRIC']._serialized_start=5116
+  _globals['_COMPARISONMETRIC']._serialized_end=5442
+  _globals['_COMPARISONSCALE']._serialized_start=5444
+  _globals['_COMPARISONSCALE']._serialized_end=5556
+  _globals['_COMPARISONMODE']._serialized_start=5558
+  _globals['_COMPARISONMODE']._serialized_end=5669
+  _globals['_RUNPROPERTY']._serialized_start=5672
+  _globals['_RUNPROPERTY']._serialized_end=5869
+  _globals['_REPORTFORMAT']._serialized_start=5871
+  _globals['_REPORTFORMAT']._serialized_end=5968
+  _globals['_VERDICT']._serialized_start=5971
+  _globals['_VERDICT']._serialized_end=6150
+  _globals['_CHECKSTATUS']._serialized_start=6152
+  _globals['_CHECKSTATUS']._serialized_end=6264
+  _globals['_WILCOXONMETHOD']._serialized_start=6266
+  _globals['_WILCOXONMETHOD']._serialized_end=6374
+  _globals['_GUARDRAILSTATUS']._serialized_start=6377
+  _globals['_GUARDRAILSTATUS']._serialized_end=6516
+  _globals['_EXCLUSIONREASON']._serialized_start=6519
+  _globals['_EXCLUSIONREASON']._serialized_end=6764
+  _globals['_COMPARERUNSREQUEST']._serialized_start=96
+  _globals['_COMPARERUNSREQUEST']._serialized_end=650
+  _globals['_RUNPAIR']._serialized_start=652
+  _globals['_RUNPAIR']._serialized_end=727
+  _globals['_GUARDRAIL']._serialized_start=729
+  _globals['_GUARDRAIL']._serialized_end=766
+  _globals['_COMPARERUNSRESPONSE']._serialized_start=769
+  _globals['_COMPARERUNSRESPONSE']._serialized_end=1657
+  _globals['_COMPARISONDESIGN']._serialized_start=1660
+  _globals['_COMPARISONDESIGN']._serialized_end=2148
+  _globals['_ARM']._serialized_start=2151
+  _globals['_ARM']._serialized_end=2364
+  _globals['_VALIDITYCHECK']._serialized_start=2367
+  _globals['_VALIDITYCHECK']._serialized_end=2570
+  _globals['_VALIDITYCHECK_DATAENTRY']._serialized_start=2527
+  _globals['_VALIDITYCHECK_DATAENTRY']._serialized_end=2570
+  _globals['_ARMSTATISTICS']._serialized_start=2572
+  _globals['_ARMSTATISTICS']._serialized_end=2673
+  _globals['_INTERVAL']._serialized_start=2675
+  _globals['_INTERVAL']._serialized_end=2712
+  _globals['_METRICCOMPARISON']._serialized_start=2715
+  _globals['_METRICCOMPARISON']._serialized_end=3489
+  _globals['_SUCCESSCOMPARISON']._serialized_start=3492
+  _globals['_SUCCESSCOMPARISON']._serialized_end=3905
+  _globals['_PERSUCCESS']._serialized_start=3907
+  _globals['_PERSUCCESS']._serialized_end=4020
+  _globals['_COMPAREDPAIR']._serialized_start=4023
+  _globals['_COMPAREDPAIR']._serialized_end=4319
+  _globals['_EXCLUDEDPAIR']._serialized_start=4322
+  _globals['_EXCLUDEDPAIR']._serialized_end=4531
+  _globals['_CUMULATIVEEFFECT']._serialized_start=4533
+  _globals['_CUMULATIVEEFFECT']._serialized_end=4633
+  _globals['_ANYTIMERESULT']._serialized_start=4636
+  _globals['_ANYTIMERESULT']._serialized_end=4799
+  _globals['_AVOIDEDINARM']._serialized_start=4801
+  _globals['_AVOIDEDINARM']._serialized_end=4898
+  _globals['_PLANCOMPARISONREQUEST']._serialized_start=4900
+  _globals['_PLANCOMPARISONREQUEST']._serialized_end=5005
+  _globals['_PLANCOMPARISONRESPONSE']._serialized_start=5007
+  _globals['_PLANCOMPARISONRESPONSE']._serialized_end=5113
 # @@protoc_insertion_point(module_scope)

@@ -6,7 +6,9 @@ Did a change help? Runs with it beside runs without it, in pairs by task."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -18,35 +20,469 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ComparisonMetric:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComparisonMetricEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComparisonMetric.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPARISON_METRIC_UNSPECIFIED: _ComparisonMetric.ValueType  # 0
+    """Not set: TOTAL_TOKENS where a request leaves it out."""
+    COMPARISON_METRIC_TOTAL_TOKENS: _ComparisonMetric.ValueType  # 1
+    """Tokens of all calls of models."""
+    COMPARISON_METRIC_AGENT_TOKENS: _ComparisonMetric.ValueType  # 2
+    """Tokens of the agent's own calls."""
+    COMPARISON_METRIC_DOCTOR_TOKENS: _ComparisonMetric.ValueType  # 3
+    """Tokens of the doctor's calls."""
+    COMPARISON_METRIC_DOCTOR_CALLS: _ComparisonMetric.ValueType  # 4
+    """Phases in which the doctor was called; of a run without phases, the doctor's calls."""
+    COMPARISON_METRIC_DOCTOR_SKIPS: _ComparisonMetric.ValueType  # 5
+    """Phases in which the doctor was not needed."""
+    COMPARISON_METRIC_RETRIES: _ComparisonMetric.ValueType  # 6
+    """Times that the run, or else its phases, were tried again."""
+    COMPARISON_METRIC_WALL_TIME: _ComparisonMetric.ValueType  # 7
+    """Seconds from begin to end."""
+    COMPARISON_METRIC_COST: _ComparisonMetric.ValueType  # 8
+    """US dollars. Known only if the cost of every call of the run is known."""
+
+class ComparisonMetric(_ComparisonMetric, metaclass=_ComparisonMetricEnumTypeWrapper):
+    """What is compared."""
+
+COMPARISON_METRIC_UNSPECIFIED: ComparisonMetric.ValueType  # 0
+"""Not set: TOTAL_TOKENS where a request leaves it out."""
+COMPARISON_METRIC_TOTAL_TOKENS: ComparisonMetric.ValueType  # 1
+"""Tokens of all calls of models."""
+COMPARISON_METRIC_AGENT_TOKENS: ComparisonMetric.ValueType  # 2
+"""Tokens of the agent's own calls."""
+COMPARISON_METRIC_DOCTOR_TOKENS: ComparisonMetric.ValueType  # 3
+"""Tokens of the doctor's calls."""
+COMPARISON_METRIC_DOCTOR_CALLS: ComparisonMetric.ValueType  # 4
+"""Phases in which the doctor was called; of a run without phases, the doctor's calls."""
+COMPARISON_METRIC_DOCTOR_SKIPS: ComparisonMetric.ValueType  # 5
+"""Phases in which the doctor was not needed."""
+COMPARISON_METRIC_RETRIES: ComparisonMetric.ValueType  # 6
+"""Times that the run, or else its phases, were tried again."""
+COMPARISON_METRIC_WALL_TIME: ComparisonMetric.ValueType  # 7
+"""Seconds from begin to end."""
+COMPARISON_METRIC_COST: ComparisonMetric.ValueType  # 8
+"""US dollars. Known only if the cost of every call of the run is known."""
+Global___ComparisonMetric: _TypeAlias = ComparisonMetric  # noqa: Y015
+
+class _ComparisonScale:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComparisonScaleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComparisonScale.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPARISON_SCALE_UNSPECIFIED: _ComparisonScale.ValueType  # 0
+    """Not set; never sent."""
+    COMPARISON_SCALE_RATIO: _ComparisonScale.ValueType  # 1
+    """As the logarithm of treatment by control: effects are ratios. A pair with a zero cannot be compared so, and is left out."""
+    COMPARISON_SCALE_DIFFERENCE: _ComparisonScale.ValueType  # 2
+    """As treatment minus control: for metrics of which zero is a common value."""
+
+class ComparisonScale(_ComparisonScale, metaclass=_ComparisonScaleEnumTypeWrapper):
+    """How two values of a metric are compared."""
+
+COMPARISON_SCALE_UNSPECIFIED: ComparisonScale.ValueType  # 0
+"""Not set; never sent."""
+COMPARISON_SCALE_RATIO: ComparisonScale.ValueType  # 1
+"""As the logarithm of treatment by control: effects are ratios. A pair with a zero cannot be compared so, and is left out."""
+COMPARISON_SCALE_DIFFERENCE: ComparisonScale.ValueType  # 2
+"""As treatment minus control: for metrics of which zero is a common value."""
+Global___ComparisonScale: _TypeAlias = ComparisonScale  # noqa: Y015
+
+class _ComparisonMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ComparisonModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ComparisonMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    COMPARISON_MODE_UNSPECIFIED: _ComparisonMode.ValueType  # 0
+    """Not set: FIXED where a request leaves it out."""
+    COMPARISON_MODE_FIXED: _ComparisonMode.ValueType  # 1
+    """Looked at once, when all planned pairs are there."""
+    COMPARISON_MODE_ANYTIME_VALID: _ComparisonMode.ValueType  # 2
+    """Looked at as often as one likes, and stopped when it is decided; intervals are wider, and p values are not given."""
+
+class ComparisonMode(_ComparisonMode, metaclass=_ComparisonModeEnumTypeWrapper):
+    """Whether the result may be looked at more than once."""
+
+COMPARISON_MODE_UNSPECIFIED: ComparisonMode.ValueType  # 0
+"""Not set: FIXED where a request leaves it out."""
+COMPARISON_MODE_FIXED: ComparisonMode.ValueType  # 1
+"""Looked at once, when all planned pairs are there."""
+COMPARISON_MODE_ANYTIME_VALID: ComparisonMode.ValueType  # 2
+"""Looked at as often as one likes, and stopped when it is decided; intervals are wider, and p values are not given."""
+Global___ComparisonMode: _TypeAlias = ComparisonMode  # noqa: Y015
+
+class _RunProperty:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunPropertyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunProperty.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_PROPERTY_UNSPECIFIED: _RunProperty.ValueType  # 0
+    """Not set; refused."""
+    RUN_PROPERTY_COMMIT: _RunProperty.ValueType  # 1
+    """The commit that it started from."""
+    RUN_PROPERTY_SPEC: _RunProperty.ValueType  # 2
+    """Goal, scope, validation and limits."""
+    RUN_PROPERTY_MODELS: _RunProperty.ValueType  # 3
+    """Which model does what."""
+    RUN_PROPERTY_AGENT: _RunProperty.ValueType  # 4
+    """The agent."""
+    RUN_PROPERTY_AGENT_VERSION: _RunProperty.ValueType  # 5
+    """The agent's version."""
+    RUN_PROPERTY_LIMITS: _RunProperty.ValueType  # 6
+    """The limits of tokens and time."""
+
+class RunProperty(_RunProperty, metaclass=_RunPropertyEnumTypeWrapper):
+    """What is recorded of a run and may differ between the arms."""
+
+RUN_PROPERTY_UNSPECIFIED: RunProperty.ValueType  # 0
+"""Not set; refused."""
+RUN_PROPERTY_COMMIT: RunProperty.ValueType  # 1
+"""The commit that it started from."""
+RUN_PROPERTY_SPEC: RunProperty.ValueType  # 2
+"""Goal, scope, validation and limits."""
+RUN_PROPERTY_MODELS: RunProperty.ValueType  # 3
+"""Which model does what."""
+RUN_PROPERTY_AGENT: RunProperty.ValueType  # 4
+"""The agent."""
+RUN_PROPERTY_AGENT_VERSION: RunProperty.ValueType  # 5
+"""The agent's version."""
+RUN_PROPERTY_LIMITS: RunProperty.ValueType  # 6
+"""The limits of tokens and time."""
+Global___RunProperty: _TypeAlias = RunProperty  # noqa: Y015
+
+class _ReportFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReportFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReportFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REPORT_FORMAT_UNSPECIFIED: _ReportFormat.ValueType  # 0
+    """Not set; refused."""
+    REPORT_FORMAT_MARKDOWN: _ReportFormat.ValueType  # 1
+    """Markdown."""
+    REPORT_FORMAT_HTML: _ReportFormat.ValueType  # 2
+    """One HTML file with inline SVG, without scripts and without anything from elsewhere."""
+
+class ReportFormat(_ReportFormat, metaclass=_ReportFormatEnumTypeWrapper):
+    """Reports."""
+
+REPORT_FORMAT_UNSPECIFIED: ReportFormat.ValueType  # 0
+"""Not set; refused."""
+REPORT_FORMAT_MARKDOWN: ReportFormat.ValueType  # 1
+"""Markdown."""
+REPORT_FORMAT_HTML: ReportFormat.ValueType  # 2
+"""One HTML file with inline SVG, without scripts and without anything from elsewhere."""
+Global___ReportFormat: _TypeAlias = ReportFormat  # noqa: Y015
+
+class _Verdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    """Not set; never sent."""
+    VERDICT_BETTER: _Verdict.ValueType  # 1
+    """The primary metric is better with the change, and success is not shown to have fallen by more than the guardrail allows."""
+    VERDICT_WORSE: _Verdict.ValueType  # 2
+    """The primary metric is worse with the change."""
+    VERDICT_GUARDRAIL_BROKEN: _Verdict.ValueType  # 3
+    """The guardrail is broken: success fell by more than it allows, whatever else is better."""
+    VERDICT_INCONCLUSIVE: _Verdict.ValueType  # 4
+    """The interval holds both; the smallest detectable effect says what would have been seen."""
+    VERDICT_TOO_FEW_PAIRS: _Verdict.ValueType  # 5
+    """Too few pairs for any test: numbers only."""
+    VERDICT_NOT_VALID: _Verdict.ValueType  # 6
+    """A validity check failed: the numbers are given, but the difference may have another cause."""
+
+class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
+    """What came out."""
+
+VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+"""Not set; never sent."""
+VERDICT_BETTER: Verdict.ValueType  # 1
+"""The primary metric is better with the change, and success is not shown to have fallen by more than the guardrail allows."""
+VERDICT_WORSE: Verdict.ValueType  # 2
+"""The primary metric is worse with the change."""
+VERDICT_GUARDRAIL_BROKEN: Verdict.ValueType  # 3
+"""The guardrail is broken: success fell by more than it allows, whatever else is better."""
+VERDICT_INCONCLUSIVE: Verdict.ValueType  # 4
+"""The interval holds both; the smallest detectable effect says what would have been seen."""
+VERDICT_TOO_FEW_PAIRS: Verdict.ValueType  # 5
+"""Too few pairs for any test: numbers only."""
+VERDICT_NOT_VALID: Verdict.ValueType  # 6
+"""A validity check failed: the numbers are given, but the difference may have another cause."""
+Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
+
+class _CheckStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CheckStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CheckStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHECK_STATUS_UNSPECIFIED: _CheckStatus.ValueType  # 0
+    """Not set; never sent."""
+    CHECK_STATUS_PASS: _CheckStatus.ValueType  # 1
+    """Nothing speaks against it."""
+    CHECK_STATUS_WARN: _CheckStatus.ValueType  # 2
+    """Worth knowing."""
+    CHECK_STATUS_FAIL: _CheckStatus.ValueType  # 3
+    """The comparison does not show what it seems to."""
+
+class CheckStatus(_CheckStatus, metaclass=_CheckStatusEnumTypeWrapper):
+    """What came out of a check."""
+
+CHECK_STATUS_UNSPECIFIED: CheckStatus.ValueType  # 0
+"""Not set; never sent."""
+CHECK_STATUS_PASS: CheckStatus.ValueType  # 1
+"""Nothing speaks against it."""
+CHECK_STATUS_WARN: CheckStatus.ValueType  # 2
+"""Worth knowing."""
+CHECK_STATUS_FAIL: CheckStatus.ValueType  # 3
+"""The comparison does not show what it seems to."""
+Global___CheckStatus: _TypeAlias = CheckStatus  # noqa: Y015
+
+class _WilcoxonMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WilcoxonMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WilcoxonMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WILCOXON_METHOD_UNSPECIFIED: _WilcoxonMethod.ValueType  # 0
+    """There is none."""
+    WILCOXON_METHOD_EXACT: _WilcoxonMethod.ValueType  # 1
+    """From the exact distribution: at most 50 pairs without ties and zeros."""
+    WILCOXON_METHOD_ASYMPTOTIC: _WilcoxonMethod.ValueType  # 2
+    """From the normal distribution with corrections for ties and continuity; zeros are dropped."""
+
+class WilcoxonMethod(_WilcoxonMethod, metaclass=_WilcoxonMethodEnumTypeWrapper):
+    """How a p of Wilcoxon's test was worked out."""
+
+WILCOXON_METHOD_UNSPECIFIED: WilcoxonMethod.ValueType  # 0
+"""There is none."""
+WILCOXON_METHOD_EXACT: WilcoxonMethod.ValueType  # 1
+"""From the exact distribution: at most 50 pairs without ties and zeros."""
+WILCOXON_METHOD_ASYMPTOTIC: WilcoxonMethod.ValueType  # 2
+"""From the normal distribution with corrections for ties and continuity; zeros are dropped."""
+Global___WilcoxonMethod: _TypeAlias = WilcoxonMethod  # noqa: Y015
+
+class _GuardrailStatus:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _GuardrailStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuardrailStatus.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    GUARDRAIL_STATUS_UNSPECIFIED: _GuardrailStatus.ValueType  # 0
+    """There is none, or there are too few pairs."""
+    GUARDRAIL_STATUS_HELD: _GuardrailStatus.ValueType  # 1
+    """Success is shown not to have fallen by more than it allows."""
+    GUARDRAIL_STATUS_BROKEN: _GuardrailStatus.ValueType  # 2
+    """Success is shown to have fallen by more."""
+    GUARDRAIL_STATUS_UNDECIDED: _GuardrailStatus.ValueType  # 3
+    """Neither is shown."""
+
+class GuardrailStatus(_GuardrailStatus, metaclass=_GuardrailStatusEnumTypeWrapper):
+    """Whether a guardrail holds."""
+
+GUARDRAIL_STATUS_UNSPECIFIED: GuardrailStatus.ValueType  # 0
+"""There is none, or there are too few pairs."""
+GUARDRAIL_STATUS_HELD: GuardrailStatus.ValueType  # 1
+"""Success is shown not to have fallen by more than it allows."""
+GUARDRAIL_STATUS_BROKEN: GuardrailStatus.ValueType  # 2
+"""Success is shown to have fallen by more."""
+GUARDRAIL_STATUS_UNDECIDED: GuardrailStatus.ValueType  # 3
+"""Neither is shown."""
+Global___GuardrailStatus: _TypeAlias = GuardrailStatus  # noqa: Y015
+
+class _ExclusionReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExclusionReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExclusionReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXCLUSION_REASON_UNSPECIFIED: _ExclusionReason.ValueType  # 0
+    """Not set; never sent."""
+    EXCLUSION_REASON_NO_PARTNER: _ExclusionReason.ValueType  # 1
+    """No run of the other arm has the task."""
+    EXCLUSION_REASON_NO_TASK: _ExclusionReason.ValueType  # 2
+    """No task was recorded for the run."""
+    EXCLUSION_REASON_COMMITS_DIFFER: _ExclusionReason.ValueType  # 3
+    """The runs started from different commits."""
+    EXCLUSION_REASON_SPECS_DIFFER: _ExclusionReason.ValueType  # 4
+    """The runs had different goals, scopes, validations or limits."""
+    EXCLUSION_REASON_ZERO: _ExclusionReason.ValueType  # 5
+    """A value is zero, which has no logarithm: no telemetry came, or the run did nothing."""
+    EXCLUSION_REASON_NOT_KNOWN: _ExclusionReason.ValueType  # 6
+    """A value is not known."""
+
+class ExclusionReason(_ExclusionReason, metaclass=_ExclusionReasonEnumTypeWrapper):
+    """Why something was left out."""
+
+EXCLUSION_REASON_UNSPECIFIED: ExclusionReason.ValueType  # 0
+"""Not set; never sent."""
+EXCLUSION_REASON_NO_PARTNER: ExclusionReason.ValueType  # 1
+"""No run of the other arm has the task."""
+EXCLUSION_REASON_NO_TASK: ExclusionReason.ValueType  # 2
+"""No task was recorded for the run."""
+EXCLUSION_REASON_COMMITS_DIFFER: ExclusionReason.ValueType  # 3
+"""The runs started from different commits."""
+EXCLUSION_REASON_SPECS_DIFFER: ExclusionReason.ValueType  # 4
+"""The runs had different goals, scopes, validations or limits."""
+EXCLUSION_REASON_ZERO: ExclusionReason.ValueType  # 5
+"""A value is zero, which has no logarithm: no telemetry came, or the run did nothing."""
+EXCLUSION_REASON_NOT_KNOWN: ExclusionReason.ValueType  # 6
+"""A value is not known."""
+Global___ExclusionReason: _TypeAlias = ExclusionReason  # noqa: Y015
+
 @_typing.final
 class CompareRunsRequest(_message.Message):
-    """Names the runs to compare. Either arms, paired by the tasks that were recorded for them, or pairs."""
+    """Names the runs to compare: either two arms, paired by the tasks that were recorded for their runs, or pairs. Several runs of one
+    task in one arm are repeats: they are averaged (on the logarithmic scale for ratios) and make one pair, never several.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CONTROL_RUN_IDS_FIELD_NUMBER: _builtins.int
     TREATMENT_RUN_IDS_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    PRIMARY_METRIC_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    EXPECTED_PAIRS_FIELD_NUMBER: _builtins.int
+    GUARDRAIL_FIELD_NUMBER: _builtins.int
+    CONTROL_LABEL_FIELD_NUMBER: _builtins.int
+    TREATMENT_LABEL_FIELD_NUMBER: _builtins.int
+    HYPOTHESIS_FIELD_NUMBER: _builtins.int
+    INTENDED_DIFFERENCES_FIELD_NUMBER: _builtins.int
+    FORMATS_FIELD_NUMBER: _builtins.int
+    primary_metric: Global___ComparisonMetric.ValueType
+    """What the verdict is about. Choose it before the runs are made. Default: TOTAL_TOKENS."""
+    confidence_level: _builtins.float
+    """Level of every interval, 0.5 to 0.999. Default 0.95. One minus it is the two-sided level of every test."""
+    mode: Global___ComparisonMode.ValueType
+    """Whether the result may be looked at more than once. Default: FIXED."""
+    expected_pairs: _builtins.int
+    """Pairs at which an anytime-valid interval is to be narrowest, 2 to 10,000. Default 30."""
+    control_label: _builtins.str
+    """What to call the runs without the change in the report. At most 64 characters. Default: "control"."""
+    treatment_label: _builtins.str
+    """What to call the runs with it. At most 64 characters. Default: "treatment"."""
+    hypothesis: _builtins.str
+    """What was expected before the runs were made. At most 1,000 characters."""
     @_builtins.property
     def control_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Runs without the change. At most 10,000."""
+        """Runs without the change. At most 10,000, each once."""
 
     @_builtins.property
     def treatment_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Runs with it. At most 10,000."""
+        """Runs with it. At most 10,000, each once and none that is in the control arm."""
+
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunPair]:
+        """Pairs, instead of the arms. At most 10,000, of 20,000 runs together."""
+
+    @_builtins.property
+    def guardrail(self) -> Global___Guardrail:
+        """What must not get worse."""
+
+    @_builtins.property
+    def intended_differences(self) -> _containers.RepeatedScalarFieldContainer[Global___RunProperty.ValueType]:
+        """In what the arms are meant to differ, besides what is not recorded. A difference that is not named here fails its check, because
+        the effect may be due to it.
+        """
+
+    @_builtins.property
+    def formats(self) -> _containers.RepeatedScalarFieldContainer[Global___ReportFormat.ValueType]:
+        """Reports to render."""
 
     def __init__(
         self,
         *,
         control_run_ids: _abc.Iterable[_builtins.str] | None = ...,
         treatment_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        pairs: _abc.Iterable[Global___RunPair] | None = ...,
+        primary_metric: Global___ComparisonMetric.ValueType = ...,
+        confidence_level: _builtins.float | None = ...,
+        mode: Global___ComparisonMode.ValueType = ...,
+        expected_pairs: _builtins.int = ...,
+        guardrail: Global___Guardrail | None = ...,
+        control_label: _builtins.str = ...,
+        treatment_label: _builtins.str = ...,
+        hypothesis: _builtins.str = ...,
+        intended_differences: _abc.Iterable[Global___RunProperty.ValueType] | None = ...,
+        formats: _abc.Iterable[Global___ReportFormat.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence_level", b"_confidence_level", "confidence_level", b"confidence_level", "guardrail", b"guardrail"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence_level", b"_confidence_level", "confidence_level", b"confidence_level", "control_label", b"control_label", "control_run_ids", b"control_run_ids", "expected_pairs", b"expected_pairs", "formats", b"formats", "guardrail", b"guardrail", "hypothesis", b"hypothesis", "intended_differences", b"intended_differences", "mode", b"mode", "pairs", b"pairs", "primary_metric", b"primary_metric", "treatment_label", b"treatment_label", "treatment_run_ids", b"treatment_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence_level: _TypeAlias = _typing.Literal["confidence_level"]  # noqa: Y015
+    _WhichOneofArgType__confidence_level: _TypeAlias = _typing.Literal["_confidence_level", b"_confidence_level"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence_level) -> _WhichOneofReturnType__confidence_level | None: ...
+
+Global___CompareRunsRequest: _TypeAlias = CompareRunsRequest  # noqa: Y015
+
+@_typing.final
+class RunPair(_message.Message):
+    """The runs of one task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    CONTROL_RUN_IDS_FIELD_NUMBER: _builtins.int
+    TREATMENT_RUN_IDS_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """The task. Unique in a request. Default: the task that was recorded, else "pair N". At most 256 characters."""
+    @_builtins.property
+    def control_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its runs without the change: one, or repeats. Required."""
+
+    @_builtins.property
+    def treatment_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its runs with it. Required."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        control_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        treatment_run_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_run_ids", b"control_run_ids", "treatment_run_ids", b"treatment_run_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_run_ids", b"control_run_ids", "task", b"task", "treatment_run_ids", b"treatment_run_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CompareRunsRequest: _TypeAlias = CompareRunsRequest  # noqa: Y015
+Global___RunPair: _TypeAlias = RunPair  # noqa: Y015
+
+@_typing.final
+class Guardrail(_message.Message):
+    """Success must not fall."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_SUCCESS_DROP_FIELD_NUMBER: _builtins.int
+    max_success_drop: _builtins.float
+    """The fall of the success rate that is tolerated, 0 to 1; for example 0.05 for five percentage points."""
+    def __init__(
+        self,
+        *,
+        max_success_drop: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_success_drop", b"max_success_drop"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Guardrail: _TypeAlias = Guardrail  # noqa: Y015
 
 @_typing.final
 class CompareRunsResponse(_message.Message):
@@ -55,24 +491,854 @@ class CompareRunsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     VERDICT_FIELD_NUMBER: _builtins.int
-    verdict: _builtins.str
-    """The verdict as one sentence."""
+    SENTENCE_FIELD_NUMBER: _builtins.int
+    DESIGN_FIELD_NUMBER: _builtins.int
+    CHECKS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
+    SUCCESS_FIELD_NUMBER: _builtins.int
+    CONTROL_PER_SUCCESS_FIELD_NUMBER: _builtins.int
+    TREATMENT_PER_SUCCESS_FIELD_NUMBER: _builtins.int
+    METRICS_BOTH_SUCCEEDED_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    EXCLUDED_FIELD_NUMBER: _builtins.int
+    CUMULATIVE_FIELD_NUMBER: _builtins.int
+    ANYTIME_FIELD_NUMBER: _builtins.int
+    ESTIMATES_FIELD_NUMBER: _builtins.int
+    ACTUAL_TOKENS_SAVED_FIELD_NUMBER: _builtins.int
+    MARKDOWN_FIELD_NUMBER: _builtins.int
+    HTML_FIELD_NUMBER: _builtins.int
+    verdict: Global___Verdict.ValueType
+    """The verdict."""
+    sentence: _builtins.str
+    """The same as one sentence, with effect and interval."""
+    actual_tokens_saved: _builtins.float
+    """Tokens without the change minus tokens with it, over all pairs that have both (repeats averaged): measured, not estimated. Below
+    0 if more were used. Absent if no pair has tokens. It is as uncertain as the ratio is.
+    """
+    markdown: _builtins.str
+    """The report, if it was asked for."""
+    html: _builtins.bytes
+    """The report, if it was asked for."""
+    @_builtins.property
+    def design(self) -> Global___ComparisonDesign:
+        """What was compared, and how."""
+
+    @_builtins.property
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___ValidityCheck]:
+        """What could make the comparison worth less."""
+
+    @_builtins.property
+    def metrics(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
+        """One entry per metric, the primary one first."""
+
+    @_builtins.property
+    def success(self) -> Global___SuccessComparison:
+        """Did as many runs succeed?"""
+
+    @_builtins.property
+    def control_per_success(self) -> Global___PerSuccess:
+        """What one success took, without the change."""
+
+    @_builtins.property
+    def treatment_per_success(self) -> Global___PerSuccess:
+        """What one success took, with it."""
+
+    @_builtins.property
+    def metrics_both_succeeded(self) -> _containers.RepeatedCompositeFieldContainer[Global___MetricComparison]:
+        """The metrics over those pairs alone in which all runs succeeded: a run that gives up early is cheap."""
+
+    @_builtins.property
+    def pairs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparedPair]:
+        """The pairs, in the order of the cumulative intervals."""
+
+    @_builtins.property
+    def excluded(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExcludedPair]:
+        """Pairs and runs that were left out."""
+
+    @_builtins.property
+    def cumulative(self) -> _containers.RepeatedCompositeFieldContainer[Global___CumulativeEffect]:
+        """The primary metric's effect after each pair, in the order of time."""
+
+    @_builtins.property
+    def anytime(self) -> Global___AnytimeResult:
+        """Only in the mode ANYTIME_VALID."""
+
+    @_builtins.property
+    def estimates(self) -> _containers.RepeatedCompositeFieldContainer[Global___AvoidedInArm]:
+        """What hardening is estimated to have avoided: no measurement, and part of none of the above. One entry per arm and source."""
+
     def __init__(
         self,
         *,
-        verdict: _builtins.str = ...,
+        verdict: Global___Verdict.ValueType = ...,
+        sentence: _builtins.str = ...,
+        design: Global___ComparisonDesign | None = ...,
+        checks: _abc.Iterable[Global___ValidityCheck] | None = ...,
+        metrics: _abc.Iterable[Global___MetricComparison] | None = ...,
+        success: Global___SuccessComparison | None = ...,
+        control_per_success: Global___PerSuccess | None = ...,
+        treatment_per_success: Global___PerSuccess | None = ...,
+        metrics_both_succeeded: _abc.Iterable[Global___MetricComparison] | None = ...,
+        pairs: _abc.Iterable[Global___ComparedPair] | None = ...,
+        excluded: _abc.Iterable[Global___ExcludedPair] | None = ...,
+        cumulative: _abc.Iterable[Global___CumulativeEffect] | None = ...,
+        anytime: Global___AnytimeResult | None = ...,
+        estimates: _abc.Iterable[Global___AvoidedInArm] | None = ...,
+        actual_tokens_saved: _builtins.float | None = ...,
+        markdown: _builtins.str = ...,
+        html: _builtins.bytes = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_actual_tokens_saved", b"_actual_tokens_saved", "actual_tokens_saved", b"actual_tokens_saved", "anytime", b"anytime", "control_per_success", b"control_per_success", "design", b"design", "success", b"success", "treatment_per_success", b"treatment_per_success"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_actual_tokens_saved", b"_actual_tokens_saved", "actual_tokens_saved", b"actual_tokens_saved", "anytime", b"anytime", "checks", b"checks", "control_per_success", b"control_per_success", "cumulative", b"cumulative", "design", b"design", "estimates", b"estimates", "excluded", b"excluded", "html", b"html", "markdown", b"markdown", "metrics", b"metrics", "metrics_both_succeeded", b"metrics_both_succeeded", "pairs", b"pairs", "sentence", b"sentence", "success", b"success", "treatment_per_success", b"treatment_per_success", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__actual_tokens_saved: _TypeAlias = _typing.Literal["actual_tokens_saved"]  # noqa: Y015
+    _WhichOneofArgType__actual_tokens_saved: _TypeAlias = _typing.Literal["_actual_tokens_saved", b"_actual_tokens_saved"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__actual_tokens_saved) -> _WhichOneofReturnType__actual_tokens_saved | None: ...
 
 Global___CompareRunsResponse: _TypeAlias = CompareRunsResponse  # noqa: Y015
 
 @_typing.final
+class ComparisonDesign(_message.Message):
+    """What was compared, and how."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HYPOTHESIS_FIELD_NUMBER: _builtins.int
+    PRIMARY_METRIC_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_LEVEL_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    EXPECTED_PAIRS_FIELD_NUMBER: _builtins.int
+    GUARDRAIL_FIELD_NUMBER: _builtins.int
+    INTENDED_DIFFERENCES_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    TREATMENT_FIELD_NUMBER: _builtins.int
+    TOOL_VERSION_FIELD_NUMBER: _builtins.int
+    COMPARED_AT_FIELD_NUMBER: _builtins.int
+    hypothesis: _builtins.str
+    """As in the request."""
+    primary_metric: Global___ComparisonMetric.ValueType
+    """As in the request, or its default."""
+    confidence_level: _builtins.float
+    """As in the request, or its default."""
+    mode: Global___ComparisonMode.ValueType
+    """As in the request, or its default."""
+    expected_pairs: _builtins.int
+    """As in the request, or its default; only in the mode ANYTIME_VALID."""
+    tool_version: _builtins.str
+    """Version of the program that compared."""
+    @_builtins.property
+    def guardrail(self) -> Global___Guardrail:
+        """As in the request."""
+
+    @_builtins.property
+    def intended_differences(self) -> _containers.RepeatedScalarFieldContainer[Global___RunProperty.ValueType]:
+        """As in the request."""
+
+    @_builtins.property
+    def control(self) -> Global___Arm:
+        """Runs without the change."""
+
+    @_builtins.property
+    def treatment(self) -> Global___Arm:
+        """Runs with it."""
+
+    @_builtins.property
+    def compared_at(self) -> _timestamp_pb2.Timestamp:
+        """When it did."""
+
+    def __init__(
+        self,
+        *,
+        hypothesis: _builtins.str = ...,
+        primary_metric: Global___ComparisonMetric.ValueType = ...,
+        confidence_level: _builtins.float = ...,
+        mode: Global___ComparisonMode.ValueType = ...,
+        expected_pairs: _builtins.int = ...,
+        guardrail: Global___Guardrail | None = ...,
+        intended_differences: _abc.Iterable[Global___RunProperty.ValueType] | None = ...,
+        control: Global___Arm | None = ...,
+        treatment: Global___Arm | None = ...,
+        tool_version: _builtins.str = ...,
+        compared_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["compared_at", b"compared_at", "control", b"control", "guardrail", b"guardrail", "treatment", b"treatment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["compared_at", b"compared_at", "confidence_level", b"confidence_level", "control", b"control", "expected_pairs", b"expected_pairs", "guardrail", b"guardrail", "hypothesis", b"hypothesis", "intended_differences", b"intended_differences", "mode", b"mode", "primary_metric", b"primary_metric", "tool_version", b"tool_version", "treatment", b"treatment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparisonDesign: _TypeAlias = ComparisonDesign  # noqa: Y015
+
+@_typing.final
+class Arm(_message.Message):
+    """One side of a comparison. Lists name what occurred, at most 20 values each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LABEL_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    BASE_COMMITS_FIELD_NUMBER: _builtins.int
+    AGENTS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    CONFIGURATION_HASH_FIELD_NUMBER: _builtins.int
+    FIRST_START_FIELD_NUMBER: _builtins.int
+    LAST_START_FIELD_NUMBER: _builtins.int
+    label: _builtins.str
+    """What it is called."""
+    runs: _builtins.int
+    """Runs."""
+    configuration_hash: _builtins.str
+    """SHA-256 of agents, versions, models and limits of all its runs: equal for arms that are equal in these."""
+    @_builtins.property
+    def base_commits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Commits that they started from."""
+
+    @_builtins.property
+    def agents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Agents, as "name version"."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models, as "role=model"."""
+
+    @_builtins.property
+    def first_start(self) -> _timestamp_pb2.Timestamp:
+        """The first start."""
+
+    @_builtins.property
+    def last_start(self) -> _timestamp_pb2.Timestamp:
+        """The last start."""
+
+    def __init__(
+        self,
+        *,
+        label: _builtins.str = ...,
+        runs: _builtins.int = ...,
+        base_commits: _abc.Iterable[_builtins.str] | None = ...,
+        agents: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        configuration_hash: _builtins.str = ...,
+        first_start: _timestamp_pb2.Timestamp | None = ...,
+        last_start: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_start", b"first_start", "last_start", b"last_start"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agents", b"agents", "base_commits", b"base_commits", "configuration_hash", b"configuration_hash", "first_start", b"first_start", "label", b"label", "last_start", b"last_start", "models", b"models", "runs", b"runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Arm: _TypeAlias = Arm  # noqa: Y015
+
+@_typing.final
+class ValidityCheck(_message.Message):
+    """One check."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class DataEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    ID_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Which, for example "time_drift"."""
+    status: Global___CheckStatus.ValueType
+    """What came out."""
+    message: _builtins.str
+    """The same as a sentence."""
+    @_builtins.property
+    def data(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """The figures behind it."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        status: Global___CheckStatus.ValueType = ...,
+        message: _builtins.str = ...,
+        data: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "id", b"id", "message", b"message", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidityCheck: _TypeAlias = ValidityCheck  # noqa: Y015
+
+@_typing.final
+class ArmStatistics(_message.Message):
+    """Values of one arm, one per pair (repeats averaged). In tokens, counts, seconds or US dollars."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    MEDIAN_FIELD_NUMBER: _builtins.int
+    STDEV_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    """Values."""
+    mean: _builtins.float
+    """Their arithmetic mean."""
+    median: _builtins.float
+    """Their median; of an even number the mean of the middle two."""
+    stdev: _builtins.float
+    """Their standard deviation with n - 1; absent below two."""
+    total: _builtins.float
+    """Their sum."""
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+        mean: _builtins.float = ...,
+        median: _builtins.float = ...,
+        stdev: _builtins.float | None = ...,
+        total: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stdev", b"_stdev", "stdev", b"stdev"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stdev", b"_stdev", "mean", b"mean", "median", b"median", "n", b"n", "stdev", b"stdev", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__stdev: _TypeAlias = _typing.Literal["stdev"]  # noqa: Y015
+    _WhichOneofArgType__stdev: _TypeAlias = _typing.Literal["_stdev", b"_stdev"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stdev) -> _WhichOneofReturnType__stdev | None: ...
+
+Global___ArmStatistics: _TypeAlias = ArmStatistics  # noqa: Y015
+
+@_typing.final
+class Interval(_message.Message):
+    """An interval at the level of the comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """Lower end."""
+    high: _builtins.float
+    """Upper end."""
+    def __init__(
+        self,
+        *,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interval: _TypeAlias = Interval  # noqa: Y015
+
+@_typing.final
+class MetricComparison(_message.Message):
+    """One metric, in pairs. Effects are ratios (treatment by control) or differences (treatment minus control), as the scale says."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: _builtins.int
+    SCALE_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    LEFT_OUT_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    TREATMENT_FIELD_NUMBER: _builtins.int
+    PERCENT_CHANGE_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    T_P_FIELD_NUMBER: _builtins.int
+    WILCOXON_P_FIELD_NUMBER: _builtins.int
+    WILCOXON_METHOD_FIELD_NUMBER: _builtins.int
+    HODGES_LEHMANN_FIELD_NUMBER: _builtins.int
+    HODGES_LEHMANN_INTERVAL_FIELD_NUMBER: _builtins.int
+    HOLM_P_FIELD_NUMBER: _builtins.int
+    SMALLEST_DETECTABLE_FIELD_NUMBER: _builtins.int
+    EFFECT_SD_FIELD_NUMBER: _builtins.int
+    metric: Global___ComparisonMetric.ValueType
+    """Which."""
+    scale: Global___ComparisonScale.ValueType
+    """How it is compared."""
+    n: _builtins.int
+    """Pairs that have a value in both arms."""
+    left_out: _builtins.int
+    """Pairs that are left out here: a value is not known, or is zero on the scale of ratios."""
+    percent_change: _builtins.float
+    """Change of the total in percent; absent if the control's total is zero."""
+    effect: _builtins.float
+    """Geometric mean of the ratios, or mean of the differences; absent without pairs."""
+    t_p: _builtins.float
+    """Two-sided p of the paired t test. As every p, absent below five pairs and in the mode ANYTIME_VALID."""
+    wilcoxon_p: _builtins.float
+    """Two-sided p of Wilcoxon's signed-rank test; absent if all effects are zero."""
+    wilcoxon_method: Global___WilcoxonMethod.ValueType
+    """How that was worked out."""
+    hodges_lehmann: _builtins.float
+    """Hodges-Lehmann estimate: the median of all pairwise means of log ratios (given as ratio) or of differences."""
+    holm_p: _builtins.float
+    """t_p adjusted by Holm over the secondary metrics; absent for the primary one, which needs none."""
+    smallest_detectable: _builtins.float
+    """The smallest effect that these pairs would show with a probability of 80 %: a ratio below 1, or a difference above 0."""
+    effect_sd: _builtins.float
+    """Standard deviation of the log ratios or differences: what a plan asks for. Absent below two pairs."""
+    @_builtins.property
+    def control(self) -> Global___ArmStatistics:
+        """Without the change."""
+
+    @_builtins.property
+    def treatment(self) -> Global___ArmStatistics:
+        """With it."""
+
+    @_builtins.property
+    def interval(self) -> Global___Interval:
+        """Its interval: Student's t, or in the mode ANYTIME_VALID a confidence sequence. Absent below five pairs (eight in that mode), and
+        where all effects are equal.
+        """
+
+    @_builtins.property
+    def hodges_lehmann_interval(self) -> Global___Interval:
+        """Its interval, from the distribution of the signed-rank statistic. Absent where the pairs are too few for the level."""
+
+    def __init__(
+        self,
+        *,
+        metric: Global___ComparisonMetric.ValueType = ...,
+        scale: Global___ComparisonScale.ValueType = ...,
+        n: _builtins.int = ...,
+        left_out: _builtins.int = ...,
+        control: Global___ArmStatistics | None = ...,
+        treatment: Global___ArmStatistics | None = ...,
+        percent_change: _builtins.float | None = ...,
+        effect: _builtins.float | None = ...,
+        interval: Global___Interval | None = ...,
+        t_p: _builtins.float | None = ...,
+        wilcoxon_p: _builtins.float | None = ...,
+        wilcoxon_method: Global___WilcoxonMethod.ValueType = ...,
+        hodges_lehmann: _builtins.float | None = ...,
+        hodges_lehmann_interval: Global___Interval | None = ...,
+        holm_p: _builtins.float | None = ...,
+        smallest_detectable: _builtins.float | None = ...,
+        effect_sd: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_effect", b"_effect", "_effect_sd", b"_effect_sd", "_hodges_lehmann", b"_hodges_lehmann", "_holm_p", b"_holm_p", "_percent_change", b"_percent_change", "_smallest_detectable", b"_smallest_detectable", "_t_p", b"_t_p", "_wilcoxon_p", b"_wilcoxon_p", "control", b"control", "effect", b"effect", "effect_sd", b"effect_sd", "hodges_lehmann", b"hodges_lehmann", "hodges_lehmann_interval", b"hodges_lehmann_interval", "holm_p", b"holm_p", "interval", b"interval", "percent_change", b"percent_change", "smallest_detectable", b"smallest_detectable", "t_p", b"t_p", "treatment", b"treatment", "wilcoxon_p", b"wilcoxon_p"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_effect", b"_effect", "_effect_sd", b"_effect_sd", "_hodges_lehmann", b"_hodges_lehmann", "_holm_p", b"_holm_p", "_percent_change", b"_percent_change", "_smallest_detectable", b"_smallest_detectable", "_t_p", b"_t_p", "_wilcoxon_p", b"_wilcoxon_p", "control", b"control", "effect", b"effect", "effect_sd", b"effect_sd", "hodges_lehmann", b"hodges_lehmann", "hodges_lehmann_interval", b"hodges_lehmann_interval", "holm_p", b"holm_p", "interval", b"interval", "left_out", b"left_out", "metric", b"metric", "n", b"n", "percent_change", b"percent_change", "scale", b"scale", "smallest_detectable", b"smallest_detectable", "t_p", b"t_p", "treatment", b"treatment", "wilcoxon_method", b"wilcoxon_method", "wilcoxon_p", b"wilcoxon_p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__effect: _TypeAlias = _typing.Literal["effect"]  # noqa: Y015
+    _WhichOneofArgType__effect: _TypeAlias = _typing.Literal["_effect", b"_effect"]  # noqa: Y015
+    _WhichOneofReturnType__effect_sd: _TypeAlias = _typing.Literal["effect_sd"]  # noqa: Y015
+    _WhichOneofArgType__effect_sd: _TypeAlias = _typing.Literal["_effect_sd", b"_effect_sd"]  # noqa: Y015
+    _WhichOneofReturnType__hodges_lehmann: _TypeAlias = _typing.Literal["hodges_lehmann"]  # noqa: Y015
+    _WhichOneofArgType__hodges_lehmann: _TypeAlias = _typing.Literal["_hodges_lehmann", b"_hodges_lehmann"]  # noqa: Y015
+    _WhichOneofReturnType__holm_p: _TypeAlias = _typing.Literal["holm_p"]  # noqa: Y015
+    _WhichOneofArgType__holm_p: _TypeAlias = _typing.Literal["_holm_p", b"_holm_p"]  # noqa: Y015
+    _WhichOneofReturnType__percent_change: _TypeAlias = _typing.Literal["percent_change"]  # noqa: Y015
+    _WhichOneofArgType__percent_change: _TypeAlias = _typing.Literal["_percent_change", b"_percent_change"]  # noqa: Y015
+    _WhichOneofReturnType__smallest_detectable: _TypeAlias = _typing.Literal["smallest_detectable"]  # noqa: Y015
+    _WhichOneofArgType__smallest_detectable: _TypeAlias = _typing.Literal["_smallest_detectable", b"_smallest_detectable"]  # noqa: Y015
+    _WhichOneofReturnType__t_p: _TypeAlias = _typing.Literal["t_p"]  # noqa: Y015
+    _WhichOneofArgType__t_p: _TypeAlias = _typing.Literal["_t_p", b"_t_p"]  # noqa: Y015
+    _WhichOneofReturnType__wilcoxon_p: _TypeAlias = _typing.Literal["wilcoxon_p"]  # noqa: Y015
+    _WhichOneofArgType__wilcoxon_p: _TypeAlias = _typing.Literal["_wilcoxon_p", b"_wilcoxon_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effect) -> _WhichOneofReturnType__effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effect_sd) -> _WhichOneofReturnType__effect_sd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__hodges_lehmann) -> _WhichOneofReturnType__hodges_lehmann | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__holm_p) -> _WhichOneofReturnType__holm_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__percent_change) -> _WhichOneofReturnType__percent_change | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__smallest_detectable) -> _WhichOneofReturnType__smallest_detectable | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__t_p) -> _WhichOneofReturnType__t_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__wilcoxon_p) -> _WhichOneofReturnType__wilcoxon_p | None: ...
+
+Global___MetricComparison: _TypeAlias = MetricComparison  # noqa: Y015
+
+@_typing.final
+class SuccessComparison(_message.Message):
+    """Success in pairs. With repeats, a side succeeded if more than half of its runs did; exactly half leaves the pair out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    N_FIELD_NUMBER: _builtins.int
+    BOTH_FIELD_NUMBER: _builtins.int
+    CONTROL_ONLY_FIELD_NUMBER: _builtins.int
+    TREATMENT_ONLY_FIELD_NUMBER: _builtins.int
+    NEITHER_FIELD_NUMBER: _builtins.int
+    CONTROL_RATE_FIELD_NUMBER: _builtins.int
+    TREATMENT_RATE_FIELD_NUMBER: _builtins.int
+    DIFFERENCE_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    EXACT_P_FIELD_NUMBER: _builtins.int
+    MID_P_FIELD_NUMBER: _builtins.int
+    GUARDRAIL_FIELD_NUMBER: _builtins.int
+    n: _builtins.int
+    """Pairs in which the outcome of both sides is known."""
+    both: _builtins.int
+    """Both succeeded."""
+    control_only: _builtins.int
+    """Only the side without the change did."""
+    treatment_only: _builtins.int
+    """Only the side with it did."""
+    neither: _builtins.int
+    """Neither did."""
+    control_rate: _builtins.float
+    """Rate without the change; absent without pairs."""
+    treatment_rate: _builtins.float
+    """Rate with it."""
+    difference: _builtins.float
+    """Treatment minus control."""
+    exact_p: _builtins.float
+    """McNemar's test, exact, two-sided. As every p, absent below five pairs and in the mode ANYTIME_VALID."""
+    mid_p: _builtins.float
+    """The same with the mid-p correction: the one to read."""
+    guardrail: Global___GuardrailStatus.ValueType
+    """Whether the guardrail holds."""
+    @_builtins.property
+    def interval(self) -> Global___Interval:
+        """Its interval: Newcombe's square-and-add for pairs; in the mode ANYTIME_VALID absent. Absent below five pairs."""
+
+    def __init__(
+        self,
+        *,
+        n: _builtins.int = ...,
+        both: _builtins.int = ...,
+        control_only: _builtins.int = ...,
+        treatment_only: _builtins.int = ...,
+        neither: _builtins.int = ...,
+        control_rate: _builtins.float | None = ...,
+        treatment_rate: _builtins.float | None = ...,
+        difference: _builtins.float | None = ...,
+        interval: Global___Interval | None = ...,
+        exact_p: _builtins.float | None = ...,
+        mid_p: _builtins.float | None = ...,
+        guardrail: Global___GuardrailStatus.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_control_rate", b"_control_rate", "_difference", b"_difference", "_exact_p", b"_exact_p", "_mid_p", b"_mid_p", "_treatment_rate", b"_treatment_rate", "control_rate", b"control_rate", "difference", b"difference", "exact_p", b"exact_p", "interval", b"interval", "mid_p", b"mid_p", "treatment_rate", b"treatment_rate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control_rate", b"_control_rate", "_difference", b"_difference", "_exact_p", b"_exact_p", "_mid_p", b"_mid_p", "_treatment_rate", b"_treatment_rate", "both", b"both", "control_only", b"control_only", "control_rate", b"control_rate", "difference", b"difference", "exact_p", b"exact_p", "guardrail", b"guardrail", "interval", b"interval", "mid_p", b"mid_p", "n", b"n", "neither", b"neither", "treatment_only", b"treatment_only", "treatment_rate", b"treatment_rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__control_rate: _TypeAlias = _typing.Literal["control_rate"]  # noqa: Y015
+    _WhichOneofArgType__control_rate: _TypeAlias = _typing.Literal["_control_rate", b"_control_rate"]  # noqa: Y015
+    _WhichOneofReturnType__difference: _TypeAlias = _typing.Literal["difference"]  # noqa: Y015
+    _WhichOneofArgType__difference: _TypeAlias = _typing.Literal["_difference", b"_difference"]  # noqa: Y015
+    _WhichOneofReturnType__exact_p: _TypeAlias = _typing.Literal["exact_p"]  # noqa: Y015
+    _WhichOneofArgType__exact_p: _TypeAlias = _typing.Literal["_exact_p", b"_exact_p"]  # noqa: Y015
+    _WhichOneofReturnType__mid_p: _TypeAlias = _typing.Literal["mid_p"]  # noqa: Y015
+    _WhichOneofArgType__mid_p: _TypeAlias = _typing.Literal["_mid_p", b"_mid_p"]  # noqa: Y015
+    _WhichOneofReturnType__treatment_rate: _TypeAlias = _typing.Literal["treatment_rate"]  # noqa: Y015
+    _WhichOneofArgType__treatment_rate: _TypeAlias = _typing.Literal["_treatment_rate", b"_treatment_rate"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__control_rate) -> _WhichOneofReturnType__control_rate | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__difference) -> _WhichOneofReturnType__difference | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exact_p) -> _WhichOneofReturnType__exact_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__mid_p) -> _WhichOneofReturnType__mid_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__treatment_rate) -> _WhichOneofReturnType__treatment_rate | None: ...
+
+Global___SuccessComparison: _TypeAlias = SuccessComparison  # noqa: Y015
+
+@_typing.final
+class PerSuccess(_message.Message):
+    """What one success took, failures included: sums over all runs of compared pairs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUNS_FIELD_NUMBER: _builtins.int
+    SUCCESSES_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    COST_USD_FIELD_NUMBER: _builtins.int
+    runs: _builtins.int
+    """Runs whose outcome is known."""
+    successes: _builtins.int
+    """Of these, those that succeeded."""
+    tokens: _builtins.float
+    """Tokens of all of them by success; absent without a success."""
+    cost_usd: _builtins.float
+    """US dollars of all of them by success; absent if a cost is not known."""
+    def __init__(
+        self,
+        *,
+        runs: _builtins.int = ...,
+        successes: _builtins.int = ...,
+        tokens: _builtins.float | None = ...,
+        cost_usd: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_tokens", b"_tokens", "cost_usd", b"cost_usd", "tokens", b"tokens"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd", "_tokens", b"_tokens", "cost_usd", b"cost_usd", "runs", b"runs", "successes", b"successes", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_usd: _TypeAlias = _typing.Literal["cost_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_usd: _TypeAlias = _typing.Literal["_cost_usd", b"_cost_usd"]  # noqa: Y015
+    _WhichOneofReturnType__tokens: _TypeAlias = _typing.Literal["tokens"]  # noqa: Y015
+    _WhichOneofArgType__tokens: _TypeAlias = _typing.Literal["_tokens", b"_tokens"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_usd) -> _WhichOneofReturnType__cost_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tokens) -> _WhichOneofReturnType__tokens | None: ...
+
+Global___PerSuccess: _TypeAlias = PerSuccess  # noqa: Y015
+
+@_typing.final
+class ComparedPair(_message.Message):
+    """One pair, with its values of the primary metric."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    CONTROL_RUN_IDS_FIELD_NUMBER: _builtins.int
+    TREATMENT_RUN_IDS_FIELD_NUMBER: _builtins.int
+    CONTROL_FIELD_NUMBER: _builtins.int
+    TREATMENT_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    CONTROL_SUCCEEDED_FIELD_NUMBER: _builtins.int
+    TREATMENT_SUCCEEDED_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """The task."""
+    control: _builtins.float
+    """Without the change (of repeats the geometric mean for ratios); absent if not known."""
+    treatment: _builtins.float
+    """With it."""
+    effect: _builtins.float
+    """Ratio or difference, as the metric's scale says; absent if the pair is left out for this metric."""
+    control_succeeded: _builtins.bool
+    """Whether the side without the change succeeded; absent if not known or even."""
+    treatment_succeeded: _builtins.bool
+    """Whether the side with it did."""
+    @_builtins.property
+    def control_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its runs without the change."""
+
+    @_builtins.property
+    def treatment_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Its runs with it."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        control_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        treatment_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        control: _builtins.float | None = ...,
+        treatment: _builtins.float | None = ...,
+        effect: _builtins.float | None = ...,
+        control_succeeded: _builtins.bool | None = ...,
+        treatment_succeeded: _builtins.bool | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_control", b"_control", "_control_succeeded", b"_control_succeeded", "_effect", b"_effect", "_treatment", b"_treatment", "_treatment_succeeded", b"_treatment_succeeded", "control", b"control", "control_succeeded", b"control_succeeded", "effect", b"effect", "treatment", b"treatment", "treatment_succeeded", b"treatment_succeeded"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_control", b"_control", "_control_succeeded", b"_control_succeeded", "_effect", b"_effect", "_treatment", b"_treatment", "_treatment_succeeded", b"_treatment_succeeded", "control", b"control", "control_run_ids", b"control_run_ids", "control_succeeded", b"control_succeeded", "effect", b"effect", "task", b"task", "treatment", b"treatment", "treatment_run_ids", b"treatment_run_ids", "treatment_succeeded", b"treatment_succeeded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__control: _TypeAlias = _typing.Literal["control"]  # noqa: Y015
+    _WhichOneofArgType__control: _TypeAlias = _typing.Literal["_control", b"_control"]  # noqa: Y015
+    _WhichOneofReturnType__control_succeeded: _TypeAlias = _typing.Literal["control_succeeded"]  # noqa: Y015
+    _WhichOneofArgType__control_succeeded: _TypeAlias = _typing.Literal["_control_succeeded", b"_control_succeeded"]  # noqa: Y015
+    _WhichOneofReturnType__effect: _TypeAlias = _typing.Literal["effect"]  # noqa: Y015
+    _WhichOneofArgType__effect: _TypeAlias = _typing.Literal["_effect", b"_effect"]  # noqa: Y015
+    _WhichOneofReturnType__treatment: _TypeAlias = _typing.Literal["treatment"]  # noqa: Y015
+    _WhichOneofArgType__treatment: _TypeAlias = _typing.Literal["_treatment", b"_treatment"]  # noqa: Y015
+    _WhichOneofReturnType__treatment_succeeded: _TypeAlias = _typing.Literal["treatment_succeeded"]  # noqa: Y015
+    _WhichOneofArgType__treatment_succeeded: _TypeAlias = _typing.Literal["_treatment_succeeded", b"_treatment_succeeded"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__control) -> _WhichOneofReturnType__control | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__control_succeeded) -> _WhichOneofReturnType__control_succeeded | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__effect) -> _WhichOneofReturnType__effect | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__treatment) -> _WhichOneofReturnType__treatment | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__treatment_succeeded) -> _WhichOneofReturnType__treatment_succeeded | None: ...
+
+Global___ComparedPair: _TypeAlias = ComparedPair  # noqa: Y015
+
+@_typing.final
+class ExcludedPair(_message.Message):
+    """What was left out, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TASK_FIELD_NUMBER: _builtins.int
+    CONTROL_RUN_IDS_FIELD_NUMBER: _builtins.int
+    TREATMENT_RUN_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    task: _builtins.str
+    """The task; empty if none is known."""
+    reason: Global___ExclusionReason.ValueType
+    """Why."""
+    detail: _builtins.str
+    """Why, as a sentence."""
+    metric: Global___ComparisonMetric.ValueType
+    """The metric for which it was left out; not set if it was for all."""
+    @_builtins.property
+    def control_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs without the change."""
+
+    @_builtins.property
+    def treatment_run_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Runs with it."""
+
+    def __init__(
+        self,
+        *,
+        task: _builtins.str = ...,
+        control_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        treatment_run_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: Global___ExclusionReason.ValueType = ...,
+        detail: _builtins.str = ...,
+        metric: Global___ComparisonMetric.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["control_run_ids", b"control_run_ids", "detail", b"detail", "metric", b"metric", "reason", b"reason", "task", b"task", "treatment_run_ids", b"treatment_run_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExcludedPair: _TypeAlias = ExcludedPair  # noqa: Y015
+
+@_typing.final
+class CumulativeEffect(_message.Message):
+    """The effect on the primary metric after some pairs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAIRS_FIELD_NUMBER: _builtins.int
+    EFFECT_FIELD_NUMBER: _builtins.int
+    INTERVAL_FIELD_NUMBER: _builtins.int
+    pairs: _builtins.int
+    """Pairs so far."""
+    effect: _builtins.float
+    """Effect."""
+    @_builtins.property
+    def interval(self) -> Global___Interval:
+        """Its interval at the level of the comparison."""
+
+    def __init__(
+        self,
+        *,
+        pairs: _builtins.int = ...,
+        effect: _builtins.float = ...,
+        interval: Global___Interval | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["interval", b"interval"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["effect", b"effect", "interval", b"interval", "pairs", b"pairs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CumulativeEffect: _TypeAlias = CumulativeEffect  # noqa: Y015
+
+@_typing.final
+class AnytimeResult(_message.Message):
+    """What may be looked at at any time."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECIDED_AFTER_FIELD_NUMBER: _builtins.int
+    SIGN_E_VALUE_FIELD_NUMBER: _builtins.int
+    SIGN_E_VALUE_MAX_FIELD_NUMBER: _builtins.int
+    SUCCESS_E_VALUE_FIELD_NUMBER: _builtins.int
+    SUCCESS_E_VALUE_MAX_FIELD_NUMBER: _builtins.int
+    decided_after: _builtins.int
+    """Pairs after which the interval of the primary metric first left out "no effect"; absent if it never did."""
+    sign_e_value: _builtins.float
+    """e-value of the signs of the primary metric's effects: evidence against "as often up as down" without any other assumption."""
+    sign_e_value_max: _builtins.float
+    """Its highest value so far. From 20 on it is evidence at the level 0.05."""
+    success_e_value: _builtins.float
+    """e-value of success: evidence against "as many succeed"."""
+    success_e_value_max: _builtins.float
+    """Its highest value so far."""
+    def __init__(
+        self,
+        *,
+        decided_after: _builtins.int | None = ...,
+        sign_e_value: _builtins.float = ...,
+        sign_e_value_max: _builtins.float = ...,
+        success_e_value: _builtins.float = ...,
+        success_e_value_max: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_decided_after", b"_decided_after", "decided_after", b"decided_after"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_decided_after", b"_decided_after", "decided_after", b"decided_after", "sign_e_value", b"sign_e_value", "sign_e_value_max", b"sign_e_value_max", "success_e_value", b"success_e_value", "success_e_value_max", b"success_e_value_max"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__decided_after: _TypeAlias = _typing.Literal["decided_after"]  # noqa: Y015
+    _WhichOneofArgType__decided_after: _TypeAlias = _typing.Literal["_decided_after", b"_decided_after"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__decided_after) -> _WhichOneofReturnType__decided_after | None: ...
+
+Global___AnytimeResult: _TypeAlias = AnytimeResult  # noqa: Y015
+
+@_typing.final
+class AvoidedInArm(_message.Message):
+    """Estimates of one arm and source, summed: what doctor calls that were not needed would have taken."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TREATMENT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    TOTAL_N_FIELD_NUMBER: _builtins.int
+    treatment: _builtins.bool
+    """Whether it is of the runs with the change."""
+    source: _builtins.str
+    """Where the estimates come from: "run_local", "global" or "fallback"."""
+    count: _builtins.int
+    """Doctor calls that they stand for."""
+    tokens: _builtins.int
+    """Tokens, summed."""
+    total_n: _builtins.int
+    """Observations behind them, summed."""
+    def __init__(
+        self,
+        *,
+        treatment: _builtins.bool = ...,
+        source: _builtins.str = ...,
+        count: _builtins.int = ...,
+        tokens: _builtins.int = ...,
+        total_n: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "source", b"source", "tokens", b"tokens", "total_n", b"total_n", "treatment", b"treatment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AvoidedInArm: _TypeAlias = AvoidedInArm  # noqa: Y015
+
+@_typing.final
 class PlanComparisonRequest(_message.Message):
-    """Describes the comparison that is planned."""
+    """Describes the comparison that is planned: either the ratio that should be found, or the pairs that there will be."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -80,14 +1346,17 @@ class PlanComparisonRequest(_message.Message):
     LOG_RATIO_SD_FIELD_NUMBER: _builtins.int
     POWER_FIELD_NUMBER: _builtins.int
     ALPHA_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
     ratio: _builtins.float
-    """The ratio of treatment to control that should be found, for example 0.8. Required. Above 0, not 1."""
+    """The ratio of treatment to control that should be found, for example 0.8. Above 0, not 1. Not with pairs."""
     log_ratio_sd: _builtins.float
-    """Standard deviation of the logarithm of a pair's ratio. Required. Above 0."""
+    """Standard deviation of the logarithm of a pair's ratio. Required. Above 0, at most 10."""
     power: _builtins.float
-    """Probability of finding it. Default 0.8."""
+    """Probability of finding it, 0.5 to 0.999. Default 0.8."""
     alpha: _builtins.float
-    """Two-sided level of the test. Default 0.05."""
+    """Two-sided level of the test, 0.0001 to 0.5. Default 0.05."""
+    pairs: _builtins.int
+    """Pairs that there will be, 2 to 1,000,000. Not with ratio."""
     def __init__(
         self,
         *,
@@ -95,10 +1364,11 @@ class PlanComparisonRequest(_message.Message):
         log_ratio_sd: _builtins.float = ...,
         power: _builtins.float = ...,
         alpha: _builtins.float = ...,
+        pairs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "log_ratio_sd", b"log_ratio_sd", "power", b"power", "ratio", b"ratio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "log_ratio_sd", b"log_ratio_sd", "pairs", b"pairs", "power", b"power", "ratio", b"ratio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -111,16 +1381,32 @@ class PlanComparisonResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     PAIRS_FIELD_NUMBER: _builtins.int
+    RATIO_FIELD_NUMBER: _builtins.int
+    POWER_FIELD_NUMBER: _builtins.int
+    LOG_RATIO_SD_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
     pairs: _builtins.int
-    """Pairs."""
+    """Pairs that are needed, or those of the request."""
+    ratio: _builtins.float
+    """The ratio of the request, or the smallest reduction that these pairs show: a ratio below 1."""
+    power: _builtins.float
+    """Probability of finding it with these pairs."""
+    log_ratio_sd: _builtins.float
+    """As in the request."""
+    alpha: _builtins.float
+    """As in the request, or its default."""
     def __init__(
         self,
         *,
         pairs: _builtins.int = ...,
+        ratio: _builtins.float = ...,
+        power: _builtins.float = ...,
+        log_ratio_sd: _builtins.float = ...,
+        alpha: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["pairs", b"pairs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "log_ratio_sd", b"log_ratio_sd", "pairs", b"pairs", "power", b"power", "ratio", b"ratio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
