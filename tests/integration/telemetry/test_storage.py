@@ -152,7 +152,7 @@ async def test_last_doctor_calls_are_found_by_index_and_not_by_sorting(tmp_path:
 
     plans = await store._database.read(explain)
     await store.close()
-    used = ["usage_by_time", "usage_by_class", "usage_by_run", "usage_by_run"]
+    used = ["doctor_by_time", "doctor_by_class", "doctor_by_run", "doctor_by_run"]
     assert [name in found and "TEMP B-TREE" not in found for name, found in zip(used, plans, strict=True)] == [True] * 4
 
 

@@ -2,7 +2,10 @@
 
 The source is tried in order: at least :data:`MIN_OBSERVATIONS` calls of the same run, then the last
 :data:`GLOBAL_OBSERVATIONS` calls of any run of the tenant, then a constant. Calls that failed or used no token are no
-observations: they would pull the median towards a call that never happened.
+observations: they would pull the median towards a call that never happened. Where the class of the model is known, only
+calls of that class are looked at, in the run and elsewhere: a cheap call says nothing of a strong one.
+
+Beside the median stands its interval from order statistics (:mod:`.interval`); below six observations there is none.
 """
 
 from __future__ import annotations
@@ -12,6 +15,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
+
+from autopack_telemetry.core.interval import median_interval
 
 __all__ = [
     "GLOBAL_OBSERVATIONS",
@@ -62,11 +67,17 @@ class Estimate:
         tokens: the median of the observations, or a constant.
         n: observations; 0 for a constant.
         source: where they come from.
+        low: lower end of the interval of the median; None where the observations are too few for one.
+        high: upper end of it.
+        confidence_level: probability with which such an interval holds the median.
     """
 
     tokens: int
     n: int
     source: EstimateSource
+    low: int | None = None
+    high: int | None = None
+    confidence_level: float | None = None
 
 
 def median(values: Sequence[int]) -> int:
@@ -92,7 +103,10 @@ def estimate_of(observations: Sequence[int], source: EstimateSource) -> Estimate
     usable = [tokens for tokens in observations if tokens > 0]
     if len(usable) < MIN_OBSERVATIONS:
         return None
-    return Estimate(median(usable), len(usable), source)
+    found = median_interval(usable)
+    if found is None:
+        return Estimate(median(usable), len(usable), source)
+    return Estimate(median(usable), len(usable), source, found.low, found.high, found.confidence)
 
 
 def fallback(model_class: ModelClass) -> Estimate:

@@ -12,6 +12,7 @@ __all__ = [
     "Avoided",
     "PhaseOutcome",
     "PhaseRecord",
+    "Price",
     "RunRecord",
     "RunSummary",
     "Session",
@@ -42,15 +43,12 @@ class UsageRole(Enum):
 
 
 class Signal(Enum):
-    """How usage was told; the value is what the database keeps. Of one session the first of these that spoke counts.
-
-    A program that records usage by itself, and a file that is handed in, are of their own accord and always count.
-    """
+    """How usage was told; the value is what the database keeps. Which of them count says :mod:`.signals`."""
 
     API = "api"
-    FILE = "file"
     LOG = "log"
     SPAN = "span"
+    FILE = "file"
     METRIC = "metric"
 
 
@@ -177,6 +175,21 @@ class UsageRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Price:
+    """What a price list says that a call cost.
+
+    Attributes:
+        cost_microusd: millionths of a US dollar.
+        source: name of the price list. At most 64 characters.
+        version: of that list. At most 64 characters.
+    """
+
+    cost_microusd: int
+    source: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
 class SignalTotal:
     """What one signal told of a session."""
 
@@ -192,8 +205,9 @@ class Session:
     Attributes:
         key: of its row.
         run_id: empty if it belongs to none.
-        signal: the one that counts.
-        reported: what each signal told.
+        signal: the one that counts; METRIC, say, where another source told of the same usage better, is the best of its
+            own all the same.
+        reported: what each signal told, whether it counts or not.
     """
 
     key: int
@@ -207,8 +221,8 @@ class Session:
 
     @property
     def mismatch(self) -> bool:
-        """Whether the signals' totals differ."""
-        return len({total.tokens.total for total in self.reported}) > 1
+        """Whether the totals differ of the signals that tell of the same calls: all but API."""
+        return len({total.tokens.total for total in self.reported if total.signal is not Signal.API}) > 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +245,7 @@ class RunSummary:
         tokens: of all calls of models.
         doctor_tokens: of those, of the doctor's calls.
         usage_records: calls of models.
-        cost_microusd: of the calls whose cost is known.
+        cost_microusd: of the calls whose cost is known: as reported, else as derived from a price list.
         records_without_cost: calls whose cost is not known.
         hardening_triggered: phases in which hardening was asked.
         mitigated: of those, fixed.
@@ -241,6 +255,10 @@ class RunSummary:
         avoided: one entry per source of estimates.
         context_bytes: given to the agent, all phases together.
         duration: of all phases together.
+        reported_cost_microusd: of ``cost_microusd``, what senders said.
+        price_lists: that the rest was derived from, as "source version".
+        warnings: what does not add up.
+        run: what is known of the run as a whole.
     """
 
     run_id: str
@@ -259,3 +277,7 @@ class RunSummary:
     avoided: tuple[Avoided, ...]
     context_bytes: int
     duration: int
+    reported_cost_microusd: int = 0
+    price_lists: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    run: RunRecord | None = None

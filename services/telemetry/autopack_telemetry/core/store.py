@@ -21,17 +21,28 @@ class Store(Protocol):
     async def record_usage(self, tenant: str, records: Sequence[UsageRecord], now: int) -> tuple[int, int]:
         """Keeps the records whose ids are new. All or none. Returns how many were new, and how many were known.
 
-        A record without a run takes the one that its session is registered for. Of the signals of one session the best
-        counts and the others are kept beside it, in whatever order they come. A cumulative record replaces a smaller one.
+        The rows are the same in whatever order records come, come again, or come through several signals:
+
+        * An id counts once in its run. A cumulative record replaces a smaller one of its id, and is "known".
+        * A response id counts once for an agent, signal and number of tokens, in whatever session or run: the record
+          of the earliest call stays. The number is a part because some servers give ids of three digits.
+        * A record without a run takes run and phase for which its session is registered, else it is of no run.
+        * Of the signals of a session one counts, the others are kept beside it as shadows: see :mod:`.signals`.
         """
 
     async def record_runs(self, tenant: str, runs: Sequence[RunRecord], now: int) -> int:
-        """Keeps what is known of runs; what a record does not know stays as it was. All or none. Returns how many."""
+        """Keeps what is known of runs; what a record does not know stays as it was. All or none.
+
+        Returns how many runs the records are of.
+        """
 
     async def register_session(
         self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
     ) -> int:
-        """Says to which run a session belongs, and moves its usage there. Returns how many records were moved.
+        """Says to which run and phase a session belongs, and moves its usage of no run there.
+
+        Usage that names its phase keeps it; usage that names its run stays with that. Returns how many records were
+        moved: those that the run knows already are dropped.
 
         Raises:
             AlreadyExists: ``SESSION_OF_ANOTHER_RUN``.
@@ -40,7 +51,10 @@ class Store(Protocol):
     async def sessions(
         self, tenant: str, run_id: str | None, *, unattributed: bool, before: int | None, limit: int
     ) -> list[Session]:
-        """Sessions that reported usage, newest first, with keys below ``before``; of one run, of none, or all."""
+        """Sessions that reported usage, newest first, with keys below ``before``; of one run, of none, or of all.
+
+        Usage that names no session is listed as one for each agent, unless it came over the API.
+        """
 
     async def runs(self, tenant: str, run_ids: Sequence[str]) -> list[RunRecord]:
         """What is known of these runs; those of which nothing was recorded are left out."""

@@ -1,0 +1,290 @@
+"""Sessions of agents: to which run each belongs, what told of it, and so which of its usage counts.
+
+Everything is done once for a batch, not once for a row. On PostgreSQL the upsert of a session's row is also the lock
+under which its usage is weighed: another process that tells of the same session waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeAlias
+
+from autopack_kit.db import insert
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    Update,
+    case,
+    delete,
+    exists,
+    false,
+    func,
+    select,
+    text,
+    true,
+    update,
+)
+from sqlalchemy import tuple_ as sql_tuple
+
+from autopack_telemetry.adapters.chunks import chunks
+from autopack_telemetry.adapters.tables import SESSIONS, USAGE
+from autopack_telemetry.adapters.usage import keep_larger
+from autopack_telemetry.core.model import Signal
+from autopack_telemetry.core.signals import BITS, RIVALS, Standing, best
+from autopack_telemetry.errors import session_of_another_run
+
+__all__ = ["Key", "attribute", "register", "weigh"]
+
+Key: TypeAlias = tuple[str, str, str]
+"""Run, agent and session."""
+
+_KEY = (SESSIONS.c.run_id, SESSIONS.c.agent, SESSIONS.c.session_id)
+_REGISTERED = text("registered")  # in words, so that the partial index is seen to hold them all
+
+
+_BITS = {signal.value: bit for signal, bit in BITS.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a batch tells of one session: signals as bits, and the time of its first and last call."""
+
+    signals: int = 0
+    first: int | None = None
+    last: int | None = None
+
+
+class _State(NamedTuple):
+    signals: int
+    named: int
+
+
+_NOTHING = _State(0, 0)
+
+
+def attribute(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, those without a run with the run and phase for which their session is registered."""
+    stray = sorted({(row["agent"], row["session_id"]) for row in rows if not row["run_id"] and row["session_id"]})
+    if not stray:
+        return rows
+    _lock(connection, tenant, shared=True)
+    found: dict[tuple[str, str], Row[Any]] = {}
+    for part in chunks(stray):
+        query = select(SESSIONS).where(
+            SESSIONS.c.tenant == tenant, _REGISTERED, sql_tuple(SESSIONS.c.agent, SESSIONS.c.session_id).in_(part)
+        )
+        found.update({(row.agent, row.session_id): row for row in connection.execute(query)})
+    return [_attributed(row, found) for row in rows]
+
+
+def _attributed(row: dict[str, Any], found: Mapping[tuple[str, str], Row[Any]]) -> dict[str, Any]:
+    session = None if row["run_id"] else found.get((row["agent"], row["session_id"]))
+    if session is None:
+        return row
+    return {**row, "run_id": session.run_id, "phase_id": row["phase_id"] or session.phase_id}
+
+
+def weigh(connection: Connection, tenant: str, rows: list[dict[str, Any]], now: int) -> None:
+    """Notes what the rows tell of sessions, and marks those of them that are shadows."""
+    told = _told_by(rows)
+    if not told:
+        return
+    deciding = _note(connection, tenant, told, now)
+    shadows: dict[tuple[Key, str], bool] = {}
+    for row in rows:
+        key, signal = (row["run_id"], row["agent"], row["session_id"]), row["signal"]
+        if key not in deciding:
+            continue
+        if (key, signal) not in shadows:
+            standing, signals = deciding[key]
+            shadows[key, signal] = standing.shadow(Signal(signal), key[2], signals)
+        row["shadow"] = shadows[key, signal]
+
+
+def _note(connection: Connection, tenant: str, told: Mapping[Key, _Told], now: int) -> dict[Key, tuple[Standing, int]]:
+    """Keeps what was told of sessions and weighs anew the usage of those whose best signal has changed.
+
+    Returns:
+        For each session what decides about its usage: the standing of its agent in the run, and its own signals.
+    """
+    rows = {key: _session_row(tenant, key, one, now) for key, one in told.items()}
+    for (run_id, agent, session_id), one in told.items():
+        if run_id and session_id:
+            whole = (run_id, agent, "")
+            rows.setdefault(whole, _session_row(tenant, whole, _Told(), now))["named_signals"] |= one.signals
+    keys = sorted(rows)  # in one order, lest two processes wait for each other
+    before = _states(connection, tenant, keys)
+    after = _upsert(connection, [rows[key] for key in keys])
+    _settle(connection, tenant, before, after)
+    return {key: (_standing(after, key), after[key].signals) for key in told}
+
+
+def register(
+    connection: Connection, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
+) -> int:
+    """Registers a session and moves its usage of no run there; see :meth:`.core.store.Store.register_session`."""
+    _lock(connection, tenant, shared=False)
+    mine = (SESSIONS.c.tenant == tenant, SESSIONS.c.agent == agent, SESSIONS.c.session_id == session_id)
+    owner = connection.scalar(select(SESSIONS.c.run_id).where(*mine, _REGISTERED))
+    if owner not in (None, run_id):
+        raise session_of_another_run(agent, session_id, owner)
+    stray = connection.execute(select(SESSIONS).where(*mine, SESSIONS.c.run_id == "")).one_or_none()
+    told = _Told(stray.signals, stray.first_time, stray.last_time) if stray is not None else _Told()
+    key = (run_id, agent, session_id)
+    standing, _ = _note(connection, tenant, {key: told}, now)[key]
+    values = {"registered": True} | ({"phase_id": phase_id} if phase_id else {})
+    connection.execute(update(SESSIONS).where(*mine, SESSIONS.c.run_id == run_id).values(values))
+    if stray is None:
+        return 0
+    connection.execute(delete(SESSIONS).where(SESSIONS.c.id == stray.id))
+    moved = _move(connection, tenant, key, phase_id)
+    connection.execute(_reshadow(tenant, run_id, agent, standing).where(USAGE.c.session_id == session_id))
+    return moved
+
+
+def _session_row(tenant: str, key: Key, told: _Told, now: int) -> dict[str, Any]:
+    run_id, agent, session_id = key
+    return {
+        "tenant": tenant,
+        "run_id": run_id,
+        "agent": agent,
+        "session_id": session_id,
+        "phase_id": "",
+        "registered": False,
+        "signals": told.signals,
+        "named_signals": 0,
+        "first_time": told.first,
+        "last_time": told.last,
+        "recorded_at": now,
+    }
+
+
+def _states(connection: Connection, tenant: str, keys: list[Key]) -> dict[Key, _State]:
+    found = {}
+    for part in chunks(keys):
+        query = select(*_KEY, SESSIONS.c.signals, SESSIONS.c.named_signals).where(
+            SESSIONS.c.tenant == tenant, sql_tuple(*_KEY).in_(part)
+        )
+        found.update({(row[0], row[1], row[2]): _State(row[3], row[4]) for row in connection.execute(query)})
+    return found
+
+
+def _upsert(connection: Connection, rows: list[dict[str, Any]]) -> dict[Key, _State]:
+    statement = insert(connection, SESSIONS)
+    old, new = SESSIONS.c, statement.excluded
+    # Either may be NULL: a comparison with NULL is not true.
+    first = case(
+        (old.first_time <= func.coalesce(new.first_time, old.first_time), old.first_time), else_=new.first_time
+    )
+    last = case((old.last_time >= func.coalesce(new.last_time, old.last_time), old.last_time), else_=new.last_time)
+    merge = statement.on_conflict_do_update(
+        index_elements=["tenant", "run_id", "agent", "session_id"],
+        set_={
+            "signals": old.signals.bitwise_or(new.signals),
+            "named_signals": old.named_signals.bitwise_or(new.named_signals),
+            "first_time": first,
+            "last_time": last,
+            "recorded_at": new.recorded_at,
+        },
+    ).returning(*_KEY, SESSIONS.c.signals, SESSIONS.c.named_signals)
+    return {(row[0], row[1], row[2]): _State(row[3], row[4]) for row in connection.execute(merge, rows)}
+
+
+def _standing(states: Mapping[Key, _State], key: Key) -> Standing:
+    run_id, agent, _ = key
+    state = states.get((run_id, agent, ""), _NOTHING)
+    return Standing(state.signals, state.named)
+
+
+def _settle(connection: Connection, tenant: str, before: Mapping[Key, _State], after: Mapping[Key, _State]) -> None:
+    """Corrects earlier usage where another signal counts now."""
+    whole = set()
+    for run_id, agent in {(run_id, agent) for run_id, agent, _ in after}:
+        earlier, standing = _standing(before, (run_id, agent, "")), _standing(after, (run_id, agent, ""))
+        if earlier.named and earlier.unnamed_rules != standing.unnamed_rules:
+            connection.execute(_reshadow(tenant, run_id, agent, standing))
+            whole.add((run_id, agent))
+        elif earlier.unnamed & RIVALS and earlier.unnamed_best != standing.unnamed_best:
+            connection.execute(_reshadow(tenant, run_id, agent, standing).where(USAGE.c.session_id == ""))
+    for key in after:
+        run_id, agent, session_id = key
+        signals = before.get(key, _NOTHING).signals
+        if not session_id or (run_id, agent) in whole or not signals & RIVALS:
+            continue
+        if best(signals) != best(after[key].signals):
+            statement = _reshadow(tenant, run_id, agent, _standing(after, key))
+            connection.execute(statement.where(USAGE.c.session_id == session_id))
+
+
+def _reshadow(tenant: str, run_id: str, agent: str, standing: Standing) -> Update:
+    """Marks the usage of an agent in a run as :meth:`Standing.shadow` says, touching only what is not so already."""
+    bit: ColumnElement[int] = case(_BITS, value=USAGE.c.signal, else_=0)
+    told = (
+        select(SESSIONS.c.signals.bitwise_and(RIVALS))
+        .where(
+            SESSIONS.c.tenant == tenant,
+            SESSIONS.c.run_id == run_id,
+            SESSIONS.c.agent == agent,
+            SESSIONS.c.session_id == USAGE.c.session_id,
+        )
+        .scalar_subquery()
+    )
+    of_session = true() if standing.unnamed_rules else bit != told.bitwise_and(-told)
+    shadow = case(
+        (USAGE.c.signal == Signal.API.value, false()),
+        (USAGE.c.session_id == "", bit != standing.unnamed_best),
+        else_=of_session,
+    )
+    return (
+        update(USAGE)
+        .where(
+            USAGE.c.tenant == tenant,
+            USAGE.c.run_id == run_id,
+            USAGE.c.agent == agent,
+            USAGE.c.shadow.is_distinct_from(shadow),
+        )
+        .values(shadow=shadow)
+    )
+
+
+def _move(connection: Connection, tenant: str, key: Key, phase_id: str) -> int:
+    """Moves usage of no run into one; what that run knows already is not moved but dropped."""
+    run_id, agent, session_id = key
+    stray = (
+        USAGE.c.tenant == tenant,
+        USAGE.c.run_id == "",
+        USAGE.c.agent == agent,
+        USAGE.c.session_id == session_id,
+    )
+    known = USAGE.alias()
+    twice = exists().where(known.c.tenant == tenant, known.c.run_id == run_id, known.c.usage_id == USAGE.c.usage_id)
+    phase = case((USAGE.c.phase_id == "", phase_id), else_=USAGE.c.phase_id)
+    moved = connection.execute(update(USAGE).where(*stray, ~twice).values(run_id=run_id, phase_id=phase)).rowcount
+    left = [dict(row._mapping) for row in connection.execute(select(USAGE).where(*stray))]
+    if left:
+        keep_larger(connection, [row | {"run_id": run_id} for row in left if row["cumulative"]])
+        connection.execute(delete(USAGE).where(*stray))
+    return moved
+
+
+def _lock(connection: Connection, tenant: str, *, shared: bool) -> None:
+    """Usage without a run must not come in between the look for a registration and that registration. Only PostgreSQL
+    has several writers at once."""
+    if connection.dialect.name == "postgresql":
+        take = func.pg_advisory_xact_lock_shared if shared else func.pg_advisory_xact_lock
+        connection.execute(select(take(func.hashtextextended(f"autopack:telemetry:sessions:{tenant}", 0))))
+
+
+def _told_by(rows: Iterable[Mapping[str, Any]]) -> dict[Key, _Told]:
+    """What usage tells of sessions; usage over the API that names none is of no session."""
+    found: dict[Key, tuple[int, int, int]] = {}
+    for row in rows:
+        session_id, signal, time = row["session_id"], row["signal"], row["time"]
+        if not session_id and signal == Signal.API.value:
+            continue
+        key = (row["run_id"], row["agent"], session_id)
+        signals, first, last = found.get(key, (0, time, time))
+        found[key] = (signals | _BITS[signal], min(first, time), max(last, time))
+    return {key: _Told(*one) for key, one in found.items()}
