@@ -61,6 +61,12 @@ class KitSettings:
         False, help="Allow plaintext on a non-loopback address, because a proxy or mesh in front does TLS."
     )
 
+    http_address: str = setting(
+        "",
+        help="HOST:PORT of the HTTP port (probes, metrics, OTLP); none: no such port; default: none, or any free one "
+        "of 127.0.0.1 where runs are carried out beside the telemetry service, for what their agents report.",
+    )
+
     @property
     def tokens_path(self) -> Path:
         """The tokens file, given or default."""

@@ -24,10 +24,12 @@ from autopack_kit.server import Server, ServerOptions, Service, serve
 from autopack_kit.settings import check_unknown, load, names
 from autopack_kit.tls import ServerTls
 
-__all__ = ["EXIT_USAGE", "default_bind", "main", "server_options"]
+__all__ = ["EXIT_USAGE", "NO_HTTP", "default_bind", "http_bind", "main", "server_options"]
 
 EXIT_USAGE = 2
 """What argparse and most programs return for bad arguments; here also for bad settings and addresses."""
+NO_HTTP = "none"
+"""Value of ``AUTOPACK_HTTP_ADDRESS`` and ``--http-address`` for no HTTP port."""
 _SERVICES = ("TOOLCHAIN", "HARDENING", "INTENTION", "ORCHESTRATOR", "TELEMETRY")
 
 
@@ -40,31 +42,47 @@ def default_bind(settings: KitSettings, name: str = "autopack") -> Bind:
     return Bind.unix(settings.data_dir / f"{name}.sock")
 
 
+def http_bind(settings: KitSettings, argument: str | None) -> Bind | None:
+    """Where the HTTP port shall be, by the argument, else the setting; None for none.
+
+    Raises:
+        InvalidArgument: ``ADDRESS_INVALID``.
+    """
+    text = argument if argument is not None else settings.http_address
+    return None if text in ("", NO_HTTP) else Bind.parse(text)
+
+
 def server_options(
     settings: KitSettings,
     bind: Bind,
     *,
     health_bind: Bind | None = None,
+    http_bind: Bind | None = None,
     tls_terminated_elsewhere: bool = False,
 ) -> ServerOptions:
     """How to serve on ``bind`` with these settings; makes the signing key, and for TCP the tokens file, when absent.
 
+    The HTTP port has the same certificate and takes the same tokens.
+
     Raises:
         FailedPrecondition: a secret file cannot be used, or TLS has only one of its two files.
     """
-    if bind.transport is Transport.TCP:
+    if bind.transport is Transport.TCP or http_bind is not None:
         tokens = ensure_tokens_file(settings.tokens_path)
     else:
         tokens = load_tokens(settings.tokens_path) if settings.tokens_path.exists() else ()
+    tls = _tls(settings)
     return ServerOptions(
         authenticator=Authenticator(tokens, signing_key=ensure_signing_key(settings.signing_key_path)),
-        tls=_tls(settings),
+        tls=tls,
         tls_terminated_elsewhere=tls_terminated_elsewhere or settings.tls_terminated_elsewhere,
         limits=CallLimits(settings.default_deadline.total_seconds(), settings.max_deadline.total_seconds()),
         max_connection_age=settings.max_connection_age.total_seconds(),
         max_connection_age_grace=settings.max_connection_age_grace.total_seconds(),
         drain_grace=settings.drain_grace.total_seconds(),
         health_bind=health_bind,
+        http_bind=http_bind,
+        http_tls=tls,
     )
 
 
@@ -94,7 +112,11 @@ def main(
         bind = Bind.parse(arguments.address) if arguments.address else default_bind(settings, name)
         health = Bind.parse(arguments.health_address) if arguments.health_address else None
         options = server_options(
-            settings, bind, health_bind=health, tls_terminated_elsewhere=arguments.tls_terminated_elsewhere
+            settings,
+            bind,
+            health_bind=health,
+            http_bind=http_bind(settings, arguments.http_address),
+            tls_terminated_elsewhere=arguments.tls_terminated_elsewhere,
         )
         asyncio.run(serve([create(load(settings_class, variables))], bind, options, ready=_announce))
     except AutopackError as error:
@@ -107,6 +129,7 @@ def _arguments(name: str, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog=f"python -m autopack_{name}", description=f"Serves {name} alone.")
     parser.add_argument("--address", help=f"unix:/path or HOST:PORT; default: {name}.sock in the data directory")
     parser.add_argument("--health-address", help="HOST:PORT of a plaintext port for health probes and nothing else")
+    parser.add_argument("--http-address", help="HOST:PORT for HTTP: probes, metrics, OTLP; default: no such port")
     parser.add_argument(
         "--tls-terminated-elsewhere", action="store_true", help="allow plaintext on a public address behind a proxy"
     )

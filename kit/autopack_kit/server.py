@@ -115,7 +115,8 @@ class ServerOptions:
         max_connection_age_grace: for the calls still in flight then.
         drain_grace: for the calls in flight when the server is told to stop.
         health_bind: a second, plaintext address that serves health and nothing else, for probes.
-        http_bind: an address for HTTP: probes, metrics, and what services offer; with the same certificate and tokens.
+        http_bind: an address for HTTP: probes, metrics, and what services offer, with the same tokens.
+        http_tls: certificate files of that address; None = plaintext.
     """
 
     authenticator: Authenticator = field(default_factory=Authenticator)
@@ -127,6 +128,7 @@ class ServerOptions:
     drain_grace: float = 20.0
     health_bind: Bind | None = None
     http_bind: Bind | None = None
+    http_tls: ServerTls | None = None
 
 
 class Server:
@@ -161,9 +163,9 @@ class Server:
         Raises:
             FailedPrecondition: the address is unsafe, taken, or already served.
         """
-        for bind in (self._bind, self._options.http_bind):
-            if bind is not None:
-                _refuse_unsafe(bind, self._options)
+        _refuse_unsafe(self._bind, self._options.tls, self._options)
+        if self._options.http_bind is not None:
+            _refuse_unsafe(self._options.http_bind, self._options.http_tls, self._options)
         try:
             for lock in self._locks:
                 lock.acquire()
@@ -370,7 +372,7 @@ def _http_port(options: ServerOptions) -> HttpPort | None:
             remedy="Install it: pip install 'autopack[telemetry]', or serve without --http-address.",
             metadata={"package": error.name or ""},
         ) from error
-    return HttpPort(options.http_bind, options.tls, options.authenticator, options.limits.default_deadline)
+    return HttpPort(options.http_bind, options.http_tls, options.authenticator, options.limits.default_deadline)
 
 
 def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, int]]:
@@ -385,7 +387,7 @@ def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, in
     ]
 
 
-def _refuse_unsafe(bind: Bind, options: ServerOptions) -> None:
+def _refuse_unsafe(bind: Bind, tls: ServerTls | None, options: ServerOptions) -> None:
     if bind.transport is Transport.TCP and not options.authenticator.accepts_tokens:
         raise FailedPrecondition(
             f"{bind.target()} is a TCP address and no token would be accepted there.",
@@ -393,7 +395,7 @@ def _refuse_unsafe(bind: Bind, options: ServerOptions) -> None:
             remedy="Give a tokens file (AUTOPACK_TOKENS_FILE), or listen on a UNIX socket.",
             metadata={"address": bind.target()},
         )
-    if not bind.loopback and options.tls is None and not options.tls_terminated_elsewhere:
+    if not bind.loopback and tls is None and not options.tls_terminated_elsewhere:
         raise FailedPrecondition(
             f"{bind.target()} can be reached from other machines and TLS is off, so tokens could be read on the way.",
             reason="TLS_NEEDED",

@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from autopack_kit.auth import ensure_signing_key, mint_run_token
 
 Cli = Any
 Servers = Any
+Serving = Any
 BUF = Path(sys.executable).with_name("buf")
 ENTRY = '[[tokens]]\nname = "{name}"\nscopes = ["{scope}"]\nsha256 = "{digest}"\n'
 
@@ -206,3 +208,36 @@ def test_path_outside_the_roots_is_refused(cli: Cli, servers: Servers, repositor
     for done in (detect, run):
         assert "ROOT" in done.stderr or "ALLOWED" in done.stderr
         assert "what to do: " in done.stderr
+
+
+def test_http_port_is_opened_where_agents_report_and_where_it_is_asked_for(cli: Cli, servers: Servers) -> None:
+    together = servers.start("orchestrator", "telemetry", "--allow-root", cli.home)
+    found = _http_line(together)
+    assert found.startswith("http://127.0.0.1:")
+    assert httpx.get(f"{found}/readyz", timeout=60).json() == {"ready": True, "not_ready": []}
+    assert httpx.get(f"{found}/metrics", timeout=60).status_code == 401
+
+    asked = servers.start("toolchain", "--http-address", "127.0.0.1:0")
+    found = _http_line(asked)
+    token = (cli.data / "token").read_text().strip()
+    answer = httpx.get(f"{found}/metrics", headers={"authorization": f"Bearer {token}"}, timeout=60)
+    assert "autopack_build_info{" in answer.text
+
+    refused = cli("serve", "toolchain", "--http-address", "0.0.0.0:0")
+    assert refused.returncode != 0
+    assert "TLS_NEEDED" in refused.stderr
+
+
+def test_http_port_is_left_out_on_request(cli: Cli, servers: Servers) -> None:
+    server = servers.start("orchestrator", "telemetry", env={"AUTOPACK_HTTP_ADDRESS": "none"})
+    server.process.send_signal(signal.SIGTERM)
+    _, errors = server.process.communicate(timeout=60)
+    assert "http: " not in errors
+
+
+def _http_line(server: Serving) -> str:
+    assert server.process.stderr is not None
+    for line in map(str, server.process.stderr):
+        if line.startswith("http: "):
+            return line.removeprefix("http: ").strip()
+    raise AssertionError("no HTTP address was printed")

@@ -14,13 +14,13 @@ from autopack_kit.bind import Bind
 from autopack_kit.errors import invalid_field
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.logs import configure
-from autopack_kit.main import default_bind, server_options
+from autopack_kit.main import NO_HTTP, default_bind, http_bind, server_options
 from autopack_kit.server import Server
 from autopack_kit.server import serve as serve_until_signal
 from autopack_kit.settings import load
 
 from autopack_cli.render import err_console
-from autopack_cli.serve import SERVICES, allowed_roots, check_environment, create
+from autopack_cli.serve import SERVICES, allowed_roots, check_environment, create, for_agents
 from autopack_cli.startup import started
 
 __all__ = ["register"]
@@ -52,6 +52,14 @@ def serve(
     ] = None,
     health_address: Annotated[
         str | None, typer.Option(metavar="HOST:PORT", help="A plaintext port for health probes and nothing else.")
+    ] = None,
+    http_address: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT",
+            help="For HTTP: probes, metrics, OTLP. none: no such port. Default: AUTOPACK_HTTP_ADDRESS; else any free "
+            "one of 127.0.0.1 where runs are carried out beside telemetry, for what agents report; else none.",
+        ),
     ] = None,
     tls_terminated_elsewhere: Annotated[
         bool, typer.Option("--tls-terminated-elsewhere", help="Allow plaintext on a public address behind a proxy.")
@@ -87,14 +95,19 @@ def serve(
         settings,
         bind,
         health_bind=Bind.parse(health_address) if health_address else None,
+        http_bind=http_bind(settings, http_address),
         tls_terminated_elsewhere=tls_terminated_elsewhere,
     )
+    if NO_HTTP not in (http_address, settings.http_address) and engine is Engine.LOCAL:
+        options = for_agents(options, chosen)
 
     def ready(server: Server) -> None:
         started()
         # The address alone on standard output, so that a script that asked for port 0 can read it.
         typer.echo(server.address)
-        if bind.transport is Transport.TCP:
+        if server.http_address:
+            err_console().print(f"http: {server.http_address}", soft_wrap=True)
+        if bind.transport is Transport.TCP or http_bind(settings, http_address) is not None:
             token = settings.tokens_path.with_name("token")
             err_console().print(
                 f"tokens: {settings.tokens_path}" + (f"; yours is in {token}" if token.exists() else ""), soft_wrap=True

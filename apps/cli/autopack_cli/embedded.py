@@ -12,13 +12,13 @@ from pathlib import Path
 from autopack_kit.bind import Bind
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.logs import LogLevel, configure
-from autopack_kit.main import server_options
+from autopack_kit.main import NO_HTTP, server_options
 from autopack_kit.process import protect_memory
 from autopack_kit.server import Server
 from autopack_kit.settings import load
 
 from autopack_cli.needs import Needs
-from autopack_cli.serve import check_environment, create
+from autopack_cli.serve import check_environment, create, for_agents
 
 __all__ = ["STOP_GRACE", "embedded"]
 
@@ -49,7 +49,10 @@ async def embedded(needs: Needs) -> AsyncIterator[str]:
             )
             for name in needs.services
         ]
-        server = Server(services, bind, server_options(settings, bind))
+        options = server_options(settings, bind)
+        if needs.carry_out and settings.http_address != NO_HTTP:
+            options = for_agents(options, needs.services)
+        server = Server(services, bind, options)
         await server.start()
         try:
             yield server.address

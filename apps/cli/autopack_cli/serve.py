@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+from autopack_kit.bind import Bind
 from autopack_kit.errors import FailedPrecondition, InvalidArgument
 from autopack_kit.kit_settings import KitSettings
-from autopack_kit.server import Service
+from autopack_kit.server import ServerOptions, Service
 from autopack_kit.settings import check_unknown, load, names
 
-__all__ = ["SERVICES", "allowed_roots", "check_environment", "create", "settings_classes"]
+__all__ = ["SERVICES", "allowed_roots", "check_environment", "create", "for_agents", "settings_classes"]
 
 SERVICES: Mapping[str, str] = {
     "toolchain": "ToolchainSettings",
@@ -44,6 +45,16 @@ def create(name: str, environ: Mapping[str, str], *, allowed_roots: Sequence[Pat
         settings = replace(settings, allowed_roots=(*settings.allowed_roots, *allowed_roots))
     factory: Callable[..., Service] = _module(name, f"autopack_{name}").create
     return factory(settings, **options)
+
+
+def for_agents(options: ServerOptions, services: Collection[str]) -> ServerOptions:
+    """With an HTTP port on loopback where there is none and agents run beside telemetry: it is how they report.
+
+    Plaintext, as it is for this machine alone; what runs there has a token for its own run.
+    """
+    if options.http_bind is not None or not {"orchestrator", "telemetry"} <= set(services):
+        return options
+    return replace(options, http_bind=Bind.parse("127.0.0.1:0"))
 
 
 def allowed_roots(name: str, environ: Mapping[str, str]) -> Sequence[Path]:

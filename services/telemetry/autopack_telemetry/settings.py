@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -11,6 +12,8 @@ from autopack_kit.kit_settings import KitSettings
 from autopack_kit.settings import load, setting
 
 __all__ = ["TelemetrySettings"]
+
+_ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_/]*)?")
 
 
 def _database_url(environ: Mapping[str, str]) -> str:
@@ -35,7 +38,17 @@ class TelemetrySettings:
     queue_rows: int = setting(
         50_000, help="Records that may wait to be written before senders are told to come again; at least 1."
     )
+    otlp_endpoint: str = setting(
+        "",
+        help="URL at which agents reach the HTTP port, if not where it listens: http://telemetry:4318 behind a proxy, "
+        "or in another container.",
+    )
 
     def __post_init__(self) -> None:
+        if self.otlp_endpoint and not _ENDPOINT.fullmatch(self.otlp_endpoint):
+            raise invalid_field(
+                f"{self.PREFIX}_OTLP_ENDPOINT",
+                f"{self.otlp_endpoint[:100]!r} is not a URL such as http://telemetry:4318, without a user or a query",
+            )
         if self.queue_rows < 1:
             raise invalid_field(f"{self.PREFIX}_QUEUE_ROWS", f"{self.queue_rows} must be at least 1")

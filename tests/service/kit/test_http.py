@@ -425,11 +425,11 @@ async def test_tls_and_client_certificates_are_asked_for_as_over_grpc(
 ) -> None:
     files = certs.init(tmp_path / "certs")
     trusting = ssl.create_default_context(cafile=str(files.ca))
-    alone = replace(options, tls=ServerTls(files.server, files.server_key))
+    alone = replace(options, http_tls=ServerTls(files.server, files.server_key))
     async with running(service, options=alone) as target, client_of(target.server, verify=trusting) as client:
         assert target.server.http_address.startswith("https://")
         assert (await client.get("/healthz")).text == "ok\n"
-    mutual = replace(options, tls=ServerTls(files.server, files.server_key, files.ca))
+    mutual = replace(options, http_tls=ServerTls(files.server, files.server_key, files.ca))
     async with running(WebService(), options=mutual) as target:
         async with client_of(target.server, verify=trusting) as client:
             with pytest.raises(httpx.TransportError):
@@ -443,7 +443,7 @@ async def test_a_key_that_is_not_the_certificates_is_an_error(
     service: WebService, options: ServerOptions, tmp_path: Path
 ) -> None:
     files = certs.init(tmp_path / "certs")
-    wrong = replace(options, tls=ServerTls(files.server, files.client_key))
+    wrong = replace(options, http_tls=ServerTls(files.server, files.client_key))
     with pytest.raises(FailedPrecondition) as caught:
         async with running(service, options=wrong):
             pass
