@@ -211,11 +211,25 @@ def _usage(message: pb.UsageRecord, now: int) -> UsageRecord:
 
 
 def _estimate(message: pb.Estimate) -> Estimate:
-    return Estimate(message.tokens, message.n, _known(_SOURCES, message.source, "avoided.source"))
+    return Estimate(
+        message.tokens,
+        message.n,
+        _known(_SOURCES, message.source, "avoided.source"),
+        message.low if message.HasField("low") else None,
+        message.high if message.HasField("high") else None,
+        message.confidence_level if message.HasField("confidence_level") else None,
+    )
 
 
 def _estimate_message(estimate: Estimate) -> pb.Estimate:
-    return pb.Estimate(tokens=estimate.tokens, n=estimate.n, source=_SOURCE_NUMBERS[estimate.source])
+    return pb.Estimate(
+        tokens=estimate.tokens,
+        n=estimate.n,
+        source=_SOURCE_NUMBERS[estimate.source],
+        low=estimate.low,
+        high=estimate.high,
+        confidence_level=estimate.confidence_level,
+    )
 
 
 def _tokens_message(tokens: Tokens) -> common_pb2.TokenUsage:

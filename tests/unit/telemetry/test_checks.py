@@ -14,6 +14,7 @@ PHASE = PhaseRecord(run_id="run-1", phase_id="agent")
 USAGE = UsageRecord(run_id="run-1", usage_id="response-1", time=NOW, tokens=Tokens(1, 2, 3, 4, 4))
 MEASURED = Estimate(9_000, 3, EstimateSource.RUN_LOCAL)
 CONSTANT = Estimate(12_000, 0, EstimateSource.FALLBACK)
+BOUNDED = replace(MEASURED, n=6, low=8_000, high=60_000, confidence_level=0.96875)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +25,7 @@ CONSTANT = Estimate(12_000, 0, EstimateSource.FALLBACK)
         {"phase_id": "Prüfung / 検証"},
         {"doctor_skipped": True, "avoided": MEASURED},
         {"doctor_skipped": True, "avoided": CONSTANT},
+        {"doctor_skipped": True, "avoided": BOUNDED},
         {"started_at": NOW + MAX_AHEAD},
         {"started_at": 0},
     ],
@@ -60,6 +62,14 @@ def test_phase_that_can_be_true_passes(changes: dict[str, Any]) -> None:
         ("avoided.tokens", {"avoided": replace(MEASURED, tokens=-1), "doctor_skipped": True}),
         ("avoided.n", {"avoided": replace(MEASURED, n=2), "doctor_skipped": True}),
         ("avoided.n", {"avoided": replace(CONSTANT, n=3), "doctor_skipped": True}),
+        ("avoided.low", {"avoided": replace(MEASURED, low=1), "doctor_skipped": True}),
+        ("avoided.low", {"avoided": replace(BOUNDED, low=MEASURED.tokens + 1), "doctor_skipped": True}),
+        ("avoided.high", {"avoided": replace(BOUNDED, high=MEASURED.tokens - 1), "doctor_skipped": True}),
+        ("avoided.confidence_level", {"avoided": replace(BOUNDED, confidence_level=1.5), "doctor_skipped": True}),
+        (
+            "avoided.low",
+            {"avoided": replace(CONSTANT, low=1, high=20_000, confidence_level=0.96), "doctor_skipped": True},
+        ),
     ],
 )
 def test_phase_that_cannot_be_true_is_refused_by_field(field: str, changes: dict[str, Any]) -> None:
@@ -69,7 +79,7 @@ def test_phase_that_cannot_be_true_is_refused_by_field(field: str, changes: dict
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tokens": Tokens()}, {"tokens": Tokens(MAX_TOKENS)}, {"cost_microusd": 0}, {"phase_id": "agent"}]
+    "changes", [{}, {"tokens": Tokens()}, {"tokens": Tokens(MAX_TOKENS)}, {"reported_cost_microusd": 0}, {"phase_id": "agent"}]
 )
 def test_usage_that_can_be_true_passes(changes: dict[str, Any]) -> None:
     check_usage(replace(USAGE, **changes), NOW)
@@ -89,7 +99,7 @@ def test_usage_that_can_be_true_passes(changes: dict[str, Any]) -> None:
         ("tokens.cache_write", {"tokens": Tokens(cache_write=-(2**63))}),
         ("tokens.output", {"tokens": Tokens(output=MAX_TOKENS + 1)}),
         ("tokens.reasoning", {"tokens": Tokens(output=4, reasoning=5)}),
-        ("cost_microusd", {"cost_microusd": -1}),
+        ("cost_microusd", {"reported_cost_microusd": -1}),
         ("time", {"time": NOW + 366 * 86_400_000_000}),
     ],
 )

@@ -106,10 +106,25 @@ def _estimate(estimate: Estimate, *, skipped: bool) -> None:
     if not skipped:
         raise invalid_field("avoided", "needs doctor_skipped: nothing was avoided where the doctor was not skipped")
     _number(estimate.tokens, "avoided.tokens", 0, MAX_TOKENS)
+    _interval(estimate)
     if estimate.source is EstimateSource.FALLBACK:
         _number(estimate.n, "avoided.n", 0, 0, "for a constant")
     else:
         _number(estimate.n, "avoided.n", MIN_OBSERVATIONS, MAX_COUNT, "for a median")
+
+
+def _interval(estimate: Estimate) -> None:
+    ends = (estimate.low, estimate.high, estimate.confidence_level)
+    if all(end is None for end in ends):
+        return
+    if estimate.low is None or estimate.high is None or estimate.confidence_level is None:
+        raise invalid_field("avoided.low", "low, high and confidence_level come together or not at all")
+    if estimate.source is EstimateSource.FALLBACK:
+        raise invalid_field("avoided.low", "a constant has no interval; leave low, high and confidence_level out")
+    _number(estimate.low, "avoided.low", 0, estimate.tokens)
+    _number(estimate.high, "avoided.high", estimate.tokens, MAX_TOKENS)
+    if not 0.0 < estimate.confidence_level < 1.0:
+        raise invalid_field("avoided.confidence_level", f"{estimate.confidence_level} must lie between 0 and 1")
 
 
 def _number(value: int | None, field: str, low: int, high: int, what: str = "") -> None:
