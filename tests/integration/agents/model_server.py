@@ -2,7 +2,8 @@
 
 It speaks what the agents speak: Anthropic's Messages, OpenAI's Responses and Chat Completions, and Gemini's
 generateContent, each streamed and not. Which turn it is, is read from the conversation itself, so that a request that
-is sent twice gets the same answer.
+is sent twice gets the same answer. What it says that each answer used, differs from answer to answer and is kept, so
+that a test can compare it with what an agent reports.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Call", "ModelServer", "Say", "serve_model"]
+__all__ = ["Call", "ModelServer", "Say", "Used", "serve_model"]
 
 MAX_REQUEST_BYTES = 16 << 20  # agents send their whole instructions with every turn, some 100 KB
 
@@ -35,6 +36,18 @@ class Say:
 
 
 Turn = Call | Say
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """The tokens of one answer; the kinds are disjoint but for ``reasoning``, which is a part of ``output``."""
+
+    input: int
+    cache_read: int
+    cache_write: int
+    output: int
+    reasoning: int
+
 
 #: The tools with which agents run a line of shell, and how its arguments are written.
 SHELL_TOOLS: Mapping[str, str] = {
@@ -57,12 +70,31 @@ class ModelServer:
         turns: what it answers, by the number of tool results that the conversation has; the last one for ever.
         status: what it answers instead, if it is not 200: an overloaded provider.
         requests: method, path and body of everything that was asked.
+        used: what each answer said that it used.
     """
 
     turns: Sequence[Turn]
     status: int = 200
     port: int = 0
     requests: list[tuple[str, str, Any]] = field(default_factory=list)
+    used: list[Used] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def use(self, *, cache_write: bool = False, reasoning: bool = False) -> tuple[str, Used]:
+        """The id of another answer, and what it uses: no two answers use the same."""
+        with self._lock:
+            number = len(self.used) + 1
+            # One kind taken for another, or one answer counted twice, is seen in the sums. All stay small: agents begin to
+            # shorten a conversation that fills half of a model's window.
+            used = Used(
+                input=100 + number,
+                cache_read=2_000 + 10 * number,
+                cache_write=5_000 + 200 * number if cache_write else 0,
+                output=400 + 3 * number,
+                reasoning=30 + number if reasoning else 0,
+            )
+            self.used.append(used)
+        return f"{number:08d}", used
 
     def turn(self, results: int, tools: Iterable[str]) -> tuple[Turn, str]:
         """The answer to a conversation with so many tool results, and the tool that it uses.
@@ -184,9 +216,14 @@ def anthropic(model: ModelServer, body: dict[str, Any]) -> Answer:
         reason = "end_turn"
         block, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": turn.text}
         full = {"type": "text", "text": turn.text}
+    number, used = model.use(cache_write=True)
+    usage = {
+        "input_tokens": used.input, "cache_read_input_tokens": used.cache_read,
+        "cache_creation_input_tokens": used.cache_write, "output_tokens": used.output,
+    }  # fmt: skip
     head = {
-        "id": f"msg_{results}", "type": "message", "role": "assistant", "model": body.get("model", ""), "content": [],
-        "stop_reason": None, "stop_sequence": None, "usage": {"input_tokens": 100, "output_tokens": 1},
+        "id": f"msg_{number}", "type": "message", "role": "assistant", "model": body.get("model", ""), "content": [],
+        "stop_reason": None, "stop_sequence": None, "usage": {**usage, "output_tokens": 1},
     }  # fmt: skip
     end = {"stop_reason": reason, "stop_sequence": None}
     events: list[dict[str, Any]] = [
@@ -194,10 +231,10 @@ def anthropic(model: ModelServer, body: dict[str, Any]) -> Answer:
         {"type": "content_block_start", "index": 0, "content_block": block},
         {"type": "content_block_delta", "index": 0, "delta": delta},
         {"type": "content_block_stop", "index": 0},
-        {"type": "message_delta", "delta": end, "usage": {"output_tokens": 20}},
+        {"type": "message_delta", "delta": end, "usage": {"output_tokens": used.output}},
         {"type": "message_stop"},
     ]
-    whole = {**head, **end, "content": [full], "usage": {"input_tokens": 100, "output_tokens": 20}}
+    whole = {**head, **end, "content": [full], "usage": usage}
     return whole, [(str(event["type"]), event) for event in events]
 
 
@@ -215,12 +252,15 @@ def responses(model: ModelServer, body: dict[str, Any]) -> Answer:
     else:
         content = [{"type": "output_text", "text": turn.text, "annotations": []}]
         item = {"type": "message", "id": f"m_{results}", "role": "assistant", "status": "completed", "content": content}
+    number, used = model.use(reasoning=True)
+    given_in = used.input + used.cache_read  # both are inclusive there
     usage = {
-        "input_tokens": 100, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 20,
-        "output_tokens_details": {"reasoning_tokens": 0}, "total_tokens": 120,
+        "input_tokens": given_in, "input_tokens_details": {"cached_tokens": used.cache_read},
+        "output_tokens": used.output, "output_tokens_details": {"reasoning_tokens": used.reasoning},
+        "total_tokens": given_in + used.output,
     }  # fmt: skip
     whole = {
-        "id": f"resp_{results}", "object": "response", "model": body.get("model", ""), "status": "completed",
+        "id": f"resp_{number}", "object": "response", "model": body.get("model", ""), "status": "completed",
         "output": [item], "usage": usage,
     }  # fmt: skip
     events: list[dict[str, Any]] = [
@@ -240,9 +280,15 @@ def completions(model: ModelServer, body: dict[str, Any]) -> Answer:
     if isinstance(turn, Call):
         function = {"name": tool, "arguments": json.dumps(arguments(tool, turn.command))}
         message["tool_calls"] = [{"index": 0, "id": f"call_{results}", "type": "function", "function": function}]
-    head = {"id": f"chat_{results}", "created": 1, "model": body.get("model", "")}
+    number, used = model.use(reasoning=True)
+    head = {"id": f"chatcmpl-{number}", "created": 1, "model": body.get("model", "")}
     reason = "tool_calls" if isinstance(turn, Call) else "stop"
-    usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+    given = used.input + used.cache_read  # both are inclusive there
+    usage = {
+        "prompt_tokens": given, "prompt_tokens_details": {"cached_tokens": used.cache_read},
+        "completion_tokens": used.output, "completion_tokens_details": {"reasoning_tokens": used.reasoning},
+        "total_tokens": given + used.output,
+    }  # fmt: skip
     whole = {
         **head, "object": "chat.completion", "usage": usage,
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
@@ -266,8 +312,15 @@ def gemini(model: ModelServer, body: dict[str, Any]) -> Answer:
     part: dict[str, Any] = {"text": turn.text} if isinstance(turn, Say) else {}
     if isinstance(turn, Call):
         part = {"functionCall": {"name": tool, "args": arguments(tool, turn.command)}}
+    number, used = model.use(reasoning=True)
     whole = {
         "candidates": [{"index": 0, "content": {"role": "model", "parts": [part]}, "finishReason": "STOP"}],
-        "usageMetadata": {"promptTokenCount": 100, "candidatesTokenCount": 20, "totalTokenCount": 120},
-    }
+        "responseId": f"gemini-{number}", "modelVersion": "gemini-2.5-flash",
+        "usageMetadata": {
+            "promptTokenCount": used.input + used.cache_read, "cachedContentTokenCount": used.cache_read,
+            # Thoughts are no part of the candidates there.
+            "candidatesTokenCount": used.output - used.reasoning, "thoughtsTokenCount": used.reasoning,
+            "totalTokenCount": used.input + used.cache_read + used.output,
+        },
+    }  # fmt: skip
     return whole, [("", whole)]

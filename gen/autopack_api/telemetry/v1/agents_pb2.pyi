@@ -389,19 +389,24 @@ class GetAgentEnvironmentResponse(_message.Message):
     VERIFIED_FIELD_NUMBER: _builtins.int
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
+    USAGE_FILE_FORMAT_FIELD_NUMBER: _builtins.int
     verified: _builtins.bool
     """True if the mapping of this agent's data was proven with the agent itself, of the version below."""
     agent_version: _builtins.str
     """The version that it was tried with."""
     note: _builtins.str
-    """What to know, for example that the agent writes a file that ImportUsage reads."""
+    """What to know, for example why an agent sends nothing."""
+    usage_file_format: Global___UsageFileFormat.ValueType
+    """The format of that file; unspecified for an agent that writes none."""
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Variables to set. They hold a token that may record for this run and nothing else."""
 
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words to add after the agent's own, for agents that take them."""
+        """Words to add after the agent's own, for agents that take them. The text {usage_file} in them stands for the path of a file
+        that the caller names and, when the agent has ended, hands in with ImportUsage.
+        """
 
     @_builtins.property
     def signals(self) -> _containers.RepeatedScalarFieldContainer[Global___UsageSignal.ValueType]:
@@ -416,10 +421,11 @@ class GetAgentEnvironmentResponse(_message.Message):
         verified: _builtins.bool = ...,
         agent_version: _builtins.str = ...,
         note: _builtins.str = ...,
+        usage_file_format: Global___UsageFileFormat.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arguments", b"arguments", "env", b"env", "note", b"note", "signals", b"signals", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arguments", b"arguments", "env", b"env", "note", b"note", "signals", b"signals", "usage_file_format", b"usage_file_format", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
