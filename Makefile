@@ -20,12 +20,16 @@ COMPILE = $(BIN)/uv pip compile --quiet $(UPGRADE) --generate-hashes --no-emit-i
 	--no-annotate --python-version 3.11
 NEEDED := import sys, ensurepip; sys.exit(sys.version_info < (3, 11))
 
+# Where PYTHONDONTWRITEBYTECODE is set, each of the many programs that tests start would compile all modules anew.
+COMPILED := $(BIN)/python -m compileall -q gen kit services apps clients/python bench
+
 .PHONY: help
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(STAMP) ## Run eight agents on three real git repositories, and show what became of them
+	@$(COMPILED)
 	@$(BIN)/autopack demo
 
 .PHONY: test
@@ -34,15 +38,18 @@ test: $(STAMP) ## Run every test but the long ones
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## Of these, the unit, service and architecture tests
+	@$(COMPILED)
 	@$(PYTEST) $(PARALLEL) -m "not long" tests/unit tests/service tests/architecture
 
 .PHONY: test-integration
 test-integration: $(STAMP) ## Of these, the tests with real git, processes, databases and package managers
+	@$(COMPILED)
 	@$(PYTEST) $(PARALLEL) -m "not long" tests/integration
 
 # Robustness one after the other: these tests load the machine themselves and watch what dies and what survives.
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Of these, the whole product, and the product under faults
+	@$(COMPILED)
 	@$(PYTEST) $(PARALLEL) -m "not long" tests/e2e
 	@$(PYTEST) -m "not long" tests/robustness
 

@@ -48,7 +48,6 @@ from autopack_orchestrator.execution.heal import Healer
 from autopack_orchestrator.execution.isolate import clean_up
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
-from autopack_orchestrator.execution.remote import open_remote, take_result
 from autopack_orchestrator.execution.sources import Sources
 from autopack_orchestrator.execution.validate import Validation
 from autopack_orchestrator.settings import OrchestratorSettings
@@ -278,6 +277,9 @@ class Worker:
 
     async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
         """An agent elsewhere, whose changes are then in the worktree. One that was begun before is only asked."""
+        # Imported here: an HTTP client is a twentieth of every start, and few batches have an agent behind HTTP.
+        from autopack_orchestrator.execution.remote import open_remote, take_result
+
         starts = await self.store.started(ctx.run.batch_id)
         seconds = agents.time_left(ctx, None, min(starts.values(), default=ctx.batch.create_time))
         remote = await open_remote(ctx, http, seconds)
