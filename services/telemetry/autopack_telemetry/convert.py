@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any
 
-from autopack_api.common.v1 import common_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_kit import paging
-from autopack_kit.errors import InvalidArgument, invalid_field
-from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
+from autopack_kit.errors import InvalidArgument
 
+from autopack_telemetry.convert_runs import run_message
+from autopack_telemetry.convert_values import (
+    OUTCOME_NUMBERS,
+    OUTCOMES,
+    duration_message,
+    duration_of,
+    inside,
+    known,
+    time_of,
+    timestamp_message,
+    tokens_message,
+)
 from autopack_telemetry.core.checks import check_batch, check_phase, check_run_id, check_usage
 from autopack_telemetry.core.estimate import Estimate, EstimateSource, ModelClass
-from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, RunSummary, Tokens, UsageRecord, UsageRole
+from autopack_telemetry.core.model import PhaseRecord, RunSummary, Tokens, UsageRecord, UsageRole
 
 __all__ = [
     "estimate_response",
@@ -28,17 +37,12 @@ __all__ = [
     "usage_of",
 ]
 
-T = TypeVar("T")
-
 MAX_PHASES = 1_000
 MAX_USAGE = 10_000
 DEFAULT_PAGE = 1_000
 MAX_PAGE = 5_000
 """Phases of a page: each has under 1 KB."""
 
-_MICRO = 1_000_000
-
-_OUTCOMES = {getattr(pb, f"PHASE_OUTCOME_{outcome.name}"): outcome for outcome in PhaseOutcome}
 _SOURCES = {getattr(pb, f"ESTIMATE_SOURCE_{source.name}"): source for source in EstimateSource}
 _ROLES: dict[int, UsageRole] = {
     pb.USAGE_ROLE_UNSPECIFIED: UsageRole.AGENT,
@@ -50,12 +54,12 @@ _CLASSES: dict[int, ModelClass] = {
     pb.MODEL_CLASS_CHEAP: ModelClass.CHEAP,
     pb.MODEL_CLASS_STRONG: ModelClass.STRONG,
 }
-_OUTCOME_NUMBERS = {outcome: number for number, outcome in _OUTCOMES.items()}
 _SOURCE_NUMBERS = {source: number for number, source in _SOURCES.items()}
 
 _PLAIN = frozenset({
     "attempt", "hardening_triggered", "pattern_id", "mitigated", "doctor_called", "doctor_skipped", "context_bytes",
-    "drift_z", "drift_verdict", "retries", "errors",
+    "drift_z", "drift_verdict", "retries", "errors", "context_source", "plan_normalized", "plan_confidence",
+    "plan_warnings", "plan_deliverables", "scope_size", "warnings",
 })  # fmt: skip
 """Optional fields that are the same in message and record."""
 
@@ -73,7 +77,7 @@ def phases_of(request: pb.RecordPhasesRequest, now: int) -> list[PhaseRecord]:
             phase = _phase(message)
             check_phase(phase, now)
         except InvalidArgument as error:
-            raise _inside(f"phases[{index}]", error) from error
+            raise inside(f"phases[{index}]", error) from error
         phases.append(phase)
     return phases
 
@@ -91,7 +95,7 @@ def usage_of(request: pb.RecordUsageRequest, now: int) -> list[UsageRecord]:
             record = _usage(message, now)
             check_usage(record, now)
         except InvalidArgument as error:
-            raise _inside(f"records[{index}]", error) from error
+            raise inside(f"records[{index}]", error) from error
         records.append(record)
     return records
 
@@ -118,7 +122,7 @@ def estimate_subject(request: pb.EstimateAvoidedTokensRequest) -> tuple[str, Mod
     """The run, which may be empty, and the class of models."""
     if request.run_id:
         check_run_id(request.run_id)
-    return request.run_id, _known(_CLASSES, request.model_class, "model_class")
+    return request.run_id, known(_CLASSES, request.model_class, "model_class")
 
 
 def phase_page(phases: Iterable[PhaseRecord], token: str) -> pb.ListPhasesResponse:
@@ -137,8 +141,8 @@ def summary_response(summary: RunSummary) -> pb.GetRunSummaryResponse:
         run_id=summary.run_id,
         phases=summary.phases,
         phases_by_outcome={outcome.value: count for outcome, count in summary.phases_by_outcome.items()},
-        tokens=_tokens_message(summary.tokens),
-        doctor_tokens=_tokens_message(summary.doctor_tokens),
+        tokens=tokens_message(summary.tokens),
+        doctor_tokens=tokens_message(summary.doctor_tokens),
         usage_records=summary.usage_records,
         cost_microusd=summary.cost_microusd,
         records_without_cost=summary.records_without_cost,
@@ -154,7 +158,11 @@ def summary_response(summary: RunSummary) -> pb.GetRunSummaryResponse:
             for item in summary.avoided
         ],
         context_bytes=summary.context_bytes,
-        duration=_duration_message(summary.duration),
+        duration=duration_message(summary.duration),
+        reported_cost_microusd=summary.reported_cost_microusd,
+        price_lists=summary.price_lists,
+        warnings=summary.warnings,
+        run=None if summary.run is None else run_message(summary.run),
     )
 
 
@@ -164,9 +172,9 @@ def _phase(message: pb.Phase) -> PhaseRecord:
         run_id=message.run_id,
         phase_id=message.phase_id,
         kind=message.kind,
-        started_at=_time(message.start_time, "start_time") if message.HasField("start_time") else None,
-        duration=_duration(message.duration, "duration") if message.HasField("duration") else None,
-        outcome=_known(_OUTCOMES, message.outcome, "outcome"),
+        started_at=time_of(message.start_time, "start_time") if message.HasField("start_time") else None,
+        duration=duration_of(message.duration, "duration") if message.HasField("duration") else None,
+        outcome=known(OUTCOMES, message.outcome, "outcome"),
         avoided=_estimate(message.avoided) if message.HasField("avoided") else None,
         **plain,
     )
@@ -178,13 +186,13 @@ def _phase_message(phase: PhaseRecord) -> pb.Phase:
         run_id=phase.run_id,
         phase_id=phase.phase_id,
         kind=phase.kind,
-        outcome=_OUTCOME_NUMBERS[phase.outcome],
+        outcome=OUTCOME_NUMBERS[phase.outcome],
         **plain,
     )
     if phase.started_at is not None:
-        message.start_time.CopyFrom(_timestamp_message(phase.started_at))
+        message.start_time.CopyFrom(timestamp_message(phase.started_at))
     if phase.duration is not None:
-        message.duration.CopyFrom(_duration_message(phase.duration))
+        message.duration.CopyFrom(duration_message(phase.duration))
     if phase.avoided is not None:
         message.avoided.CopyFrom(_estimate_message(phase.avoided))
     return message
@@ -195,14 +203,14 @@ def _usage(message: pb.UsageRecord, now: int) -> UsageRecord:
     return UsageRecord(
         run_id=message.run_id,
         usage_id=message.usage_id,
-        time=_time(message.time, "time") if message.HasField("time") else now,
+        time=time_of(message.time, "time") if message.HasField("time") else now,
         tokens=Tokens(tokens.input, tokens.cache_read, tokens.cache_write, tokens.output, tokens.reasoning),
         phase_id=message.phase_id,
         agent=message.agent,
         provider=message.provider,
         model=message.model,
-        role=_known(_ROLES, message.role, "role"),
-        model_class=_known(_CLASSES, message.model_class, "model_class"),
+        role=known(_ROLES, message.role, "role"),
+        model_class=known(_CLASSES, message.model_class, "model_class"),
         reported_cost_microusd=message.cost_microusd if message.HasField("cost_microusd") else None,
         failed=message.failed,
         session_id=message.session_id,
@@ -214,7 +222,7 @@ def _estimate(message: pb.Estimate) -> Estimate:
     return Estimate(
         message.tokens,
         message.n,
-        _known(_SOURCES, message.source, "avoided.source"),
+        known(_SOURCES, message.source, "avoided.source"),
         message.low if message.HasField("low") else None,
         message.high if message.HasField("high") else None,
         message.confidence_level if message.HasField("confidence_level") else None,
@@ -230,46 +238,3 @@ def _estimate_message(estimate: Estimate) -> pb.Estimate:
         high=estimate.high,
         confidence_level=estimate.confidence_level,
     )
-
-
-def _tokens_message(tokens: Tokens) -> common_pb2.TokenUsage:
-    return common_pb2.TokenUsage(
-        input=tokens.input,
-        cache_read=tokens.cache_read,
-        cache_write=tokens.cache_write,
-        output=tokens.output,
-        reasoning=tokens.reasoning,
-    )
-
-
-def _inside(item: str, error: InvalidArgument) -> InvalidArgument:
-    """The error of a field of ``item`` with its whole path; not built for the many items that are right."""
-    violation = error.violations[0]
-    return invalid_field(f"{item}.{violation.field}", violation.description)
-
-
-def _known(values: dict[int, T], number: int, field: str) -> T:
-    value = values.get(number)
-    if value is None:
-        raise invalid_field(field, f"{number} is not one of its values")
-    return value
-
-
-def _time(message: Timestamp, field: str) -> int:
-    if not 0 <= message.nanos < 1000 * _MICRO:
-        raise invalid_field(field, "has nanos out of range")
-    return message.seconds * _MICRO + message.nanos // 1000
-
-
-def _duration(message: Duration, field: str) -> int:
-    if not 0 <= message.nanos < 1000 * _MICRO:
-        raise invalid_field(field, "must be positive, with nanos in range")
-    return message.seconds * _MICRO + message.nanos // 1000
-
-
-def _timestamp_message(time: int) -> Timestamp:
-    return Timestamp(seconds=time // _MICRO, nanos=time % _MICRO * 1000)
-
-
-def _duration_message(duration: int) -> Duration:
-    return Duration(seconds=duration // _MICRO, nanos=duration % _MICRO * 1000)

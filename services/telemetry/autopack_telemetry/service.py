@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import grpc.aio
+from autopack_api.telemetry.v1 import agents_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
-from autopack_kit.identity import Scope, require, require_run
+from autopack_kit.auth import ensure_signing_key, mint_run_token
+from autopack_kit.errors import AutopackError
+from autopack_kit.identity import Scope, current_principal, require, require_run
+from autopack_kit.kit_settings import KitSettings
 from autopack_kit.offload import compute
 from autopack_kit.server import ServiceContext
 
-from autopack_telemetry import convert
+from autopack_telemetry import convert, convert_agents, convert_runs
+from autopack_telemetry.adapters.agents import known_agents
 from autopack_telemetry.adapters.store import SqlStore
+from autopack_telemetry.core.counts import NoCounts, RecordCounts
 from autopack_telemetry.core.estimate import choose
 from autopack_telemetry.core.store import DiscardingStore, Store
 from autopack_telemetry.errors import run_not_found
@@ -25,6 +32,12 @@ __all__ = ["TelemetryService"]
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+TOKEN_SECONDS = 25 * 3600
+"""Life of a token that is handed out for a run: the longest agent has a day, and its last words come later."""
+
+READY_SECONDS = 5.0
+"""What a database may take to answer nothing, for the service to be called ready."""
+
 _FULL_NAME = pb.DESCRIPTOR.services_by_name["TelemetryService"].full_name
 
 
@@ -33,17 +46,29 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
 
     Args:
         settings: where to keep it, and whether to.
+        kit: of the process: the key that signs the tokens of runs, and whether its port speaks TLS; None = there are none.
         clock: seconds since 1970.
+
+    Attributes:
+        counts: of what comes over OTLP.
     """
 
     name = "telemetry"
     full_names = (_FULL_NAME,)
-    ingest_methods = frozenset({f"/{_FULL_NAME}/RecordPhases", f"/{_FULL_NAME}/RecordUsage"})
+    ingest_methods = frozenset(
+        f"/{_FULL_NAME}/{method}" for method in ("RecordPhases", "RecordUsage", "RecordRuns", "RegisterSession")
+    )
 
-    def __init__(self, settings: TelemetrySettings, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: TelemetrySettings, kit: KitSettings | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
         self._settings = settings
+        self._kit = kit
         self._clock = clock
         self._store: Store = DiscardingStore()
+        self._database: SqlStore | None = None
+        self.counts: RecordCounts = NoCounts()
+        self._endpoints: convert_agents.Endpoints = {}
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the servicer."""
@@ -51,10 +76,33 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
 
     async def start(self, context: ServiceContext) -> None:
         """Opens and migrates the database, unless telemetry is off."""
+        tls = self._kit is not None and self._kit.tls_certificate_file is not None
+        self._endpoints = convert_agents.endpoints(
+            context.address, context.http_address, self._settings.otlp_endpoint, tls=tls
+        )
+        if context.registry is None:
+            opening: Callable[..., SqlStore] = SqlStore.open
+        else:
+            from autopack_telemetry.adapters.counted import PrometheusCounts, counting  # with what only metrics need
+
+            self.counts = counts = PrometheusCounts(context.registry)
+            opening = partial(counting, counts)
         if self._settings.enabled:
-            self._store = await asyncio.to_thread(
-                SqlStore.open, self._settings.database_url, queue_rows=self._settings.queue_rows
+            self._database = await asyncio.to_thread(
+                opening, self._settings.database_url, queue_rows=self._settings.queue_rows
             )
+            self._store = self._database
+
+    async def unready(self) -> str:
+        """Why nothing can be recorded now: the database cannot be reached."""
+        if self._database is None:
+            return ""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self._database.ping()
+        except (AutopackError, TimeoutError) as error:
+            return str(error) or "the database does not answer"
+        return ""
 
     async def stop(self, grace: float) -> None:
         """Commits what waits and closes the database."""
@@ -76,6 +124,50 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             require_run(run_id)
         recorded, duplicates = await self._store.record_usage(tenant, records, now)
         return pb.RecordUsageResponse(recorded=recorded, duplicates=duplicates)
+
+    async def RecordRuns(self, request: pb.RecordRunsRequest, context: Context) -> pb.RecordRunsResponse:
+        """Fills in what is known of runs."""
+        tenant, now = require(Scope.INGEST).tenant, self._now()
+        runs = await compute(request, convert_runs.runs_of, request, now)
+        for run_id in {run.run_id for run in runs}:
+            require_run(run_id)
+        return pb.RecordRunsResponse(recorded=await self._store.record_runs(tenant, runs, now))
+
+    async def RegisterSession(
+        self, request: agents_pb2.RegisterSessionRequest, context: Context
+    ) -> agents_pb2.RegisterSessionResponse:
+        """Says to which run a session belongs."""
+        tenant, now = require(Scope.INGEST).tenant, self._now()
+        convert_runs.check_registration(request)
+        require_run(request.run_id)
+        moved = await self._store.register_session(
+            tenant, request.agent, request.session_id, request.run_id, request.phase_id, now
+        )
+        return agents_pb2.RegisterSessionResponse(moved=moved)
+
+    async def ListSessions(
+        self, request: agents_pb2.ListSessionsRequest, context: Context
+    ) -> agents_pb2.ListSessionsResponse:
+        """A page of sessions."""
+        tenant = require(Scope.READ).tenant
+        query = convert_runs.sessions_query(request)
+        found = await self._store.sessions(
+            tenant, query.run_id, unattributed=query.unattributed, before=query.before, limit=query.size + 1
+        )
+        return query.page(found)
+
+    async def GetAgentEnvironment(
+        self, request: agents_pb2.GetAgentEnvironmentRequest, context: Context
+    ) -> agents_pb2.GetAgentEnvironmentResponse:
+        """What makes an agent report here, with a token for its run."""
+        # The token can do less than that of a caller who may run commands, or record for any run.
+        tenant = (current_principal() if current_principal().has(Scope.RUN) else require(Scope.INGEST)).tenant
+        agent, protocol = convert_agents.agent_of(request, known_agents())
+        require_run(request.run_id)
+        if not self._settings.enabled:
+            return convert_agents.switched_off()
+        token = await self._run_token(request.run_id, tenant) if agent.sends else ""
+        return convert_agents.agent_environment(request, agent, protocol, self._endpoints, token)
 
     async def GetRunSummary(self, request: pb.GetRunSummaryRequest, context: Context) -> pb.GetRunSummaryResponse:
         """The sums of a run."""
@@ -104,6 +196,12 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             return await self._store.doctor_calls(tenant, of_run, model_class, limit)
 
         return convert.estimate_response(await choose(observe, run_id, model_class))
+
+    async def _run_token(self, run_id: str, tenant: str) -> str:
+        if self._kit is None:
+            return ""
+        key = await asyncio.to_thread(ensure_signing_key, self._kit.signing_key_path)
+        return mint_run_token(key, run_id, tenant, self._clock() + TOKEN_SECONDS)
 
     def _now(self) -> int:
         return int(self._clock() * 1_000_000)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from autopack_api.common.v1.common_pb2 import TokenUsage
+from autopack_api.telemetry.v1 import agents_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.errors import AutopackError, NotFound, PermissionDenied
@@ -35,6 +36,14 @@ def doctor_calls(*run_ids: str) -> pb.RecordUsageRequest:
     )
 
 
+def runs(*run_ids: str) -> pb.RecordRunsRequest:
+    return pb.RecordRunsRequest(runs=[pb.RunRecord(run_id=run_id) for run_id in run_ids])
+
+
+def session(run_id: str) -> agents_pb2.RegisterSessionRequest:
+    return agents_pb2.RegisterSessionRequest(agent="claude", session_id="s", run_id=run_id)
+
+
 async def refusal(call: Any) -> AutopackError:
     with pytest.raises(AioRpcError) as caught:
         await call
@@ -47,10 +56,15 @@ async def test_token_of_a_run_records_for_its_run_and_nothing_else(database_url:
         stub = pb_grpc.TelemetryServiceStub(target.channel)
         assert (await stub.RecordPhases(phases("run-1"))).recorded == 1
         assert (await stub.RecordUsage(doctor_calls("run-1"))).recorded == 1
+        assert (await stub.RecordRuns(runs("run-1"))).recorded == 1
+        assert (await stub.RegisterSession(session("run-1"))).moved == 0
         for call, reason in (
             (stub.RecordPhases(phases("run-2")), "OTHER_RUN"),
             (stub.RecordPhases(phases("run-1", "run-2")), "OTHER_RUN"),
             (stub.RecordUsage(doctor_calls("run-1", "run-2")), "OTHER_RUN"),
+            (stub.RecordRuns(runs("run-1", "run-2")), "OTHER_RUN"),
+            (stub.RegisterSession(session("run-2")), "OTHER_RUN"),
+            (stub.ListSessions(agents_pb2.ListSessionsRequest()), "SCOPE_MISSING"),
             (stub.GetRunSummary(pb.GetRunSummaryRequest(run_id="run-1")), "SCOPE_MISSING"),
             (stub.ListPhases(pb.ListPhasesRequest(run_id="run-1")), "SCOPE_MISSING"),
             (stub.EstimateAvoidedTokens(pb.EstimateAvoidedTokensRequest(run_id="run-1")), "SCOPE_MISSING"),

@@ -59,12 +59,21 @@ async def test_phase_comes_back_as_it_was_recorded(stub: Stub) -> None:
         mitigated=False,
         doctor_called=False,
         doctor_skipped=True,
-        avoided=pb.Estimate(tokens=15_000, n=4, source=pb.ESTIMATE_SOURCE_GLOBAL),
+        avoided=pb.Estimate(
+            tokens=15_000, n=9, source=pb.ESTIMATE_SOURCE_GLOBAL, low=9_000, high=21_000, confidence_level=0.961
+        ),
         context_bytes=2_048,
         drift_z=-1.25,
         drift_verdict="ON_GOAL",
         retries=1,
         errors=0,
+        context_source="intention",
+        plan_normalized=True,
+        plan_confidence=0.75,
+        plan_warnings=0,
+        plan_deliverables=3,
+        scope_size=2,
+        warnings=1,
     )
     bare = phase("bare")
     recorded = await stub.RecordPhases(pb.RecordPhasesRequest(phases=[full, bare]))

@@ -10,9 +10,9 @@ from typing import TypeVar
 from autopack_kit.errors import invalid_field
 
 from autopack_telemetry.core.estimate import MIN_OBSERVATIONS, Estimate, EstimateSource
-from autopack_telemetry.core.model import PhaseRecord, Tokens, UsageRecord
+from autopack_telemetry.core.model import PhaseRecord, RunRecord, Tokens, UsageRecord
 
-__all__ = ["check_batch", "check_phase", "check_run_id", "check_usage"]
+__all__ = ["check_batch", "check_phase", "check_reporting", "check_run", "check_run_id", "check_session", "check_usage"]
 
 T = TypeVar("T")
 
@@ -20,10 +20,15 @@ MAX_RUN_ID = 128
 MAX_PHASE_ID = 128
 MAX_USAGE_ID = 256
 MAX_KIND = 64
+MAX_TASK = 256
+MAX_MODELS = 16
+"""Models of a run: far more than there are things to use one for."""
 MAX_NAME = 128
 """Characters of the name of an agent, provider, model, pattern or verdict; the longest model names have about 60."""
 MAX_TOKENS = 10**12
 """Tokens of one call: a hundred thousand times the largest context window, and nine million of them still sum up."""
+MAX_RUN_TOKENS = 10**15
+"""Tokens of a limit."""
 MAX_COST_MICROUSD = 10**12
 """A million dollars for one call."""
 MAX_COUNT = 2**31 - 1
@@ -33,8 +38,20 @@ MAX_AHEAD = 86_400 * 1_000_000
 """A day, in microseconds: clocks differ, but a call in the far future would count as the latest for years."""
 
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_COMMIT = re.compile(r"[0-9a-fA-F]{4,64}")
 # What a terminal or a log would act on; PostgreSQL cannot store NUL.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+_COUNTS = (
+    "context_bytes",
+    "retries",
+    "errors",
+    "plan_warnings",
+    "plan_deliverables",
+    "scope_size",
+    "warnings",
+)
 
 
 def check_batch(items: Sequence[T], limit: int, field: str) -> None:
@@ -63,14 +80,64 @@ def check_phase(phase: PhaseRecord, now: int) -> None:
     _text(phase.pattern_id or "", "pattern_id", MAX_NAME)
     _text(phase.drift_verdict or "", "drift_verdict", MAX_NAME)
     _number(phase.attempt, "attempt", 1, MAX_COUNT)
-    for name, count in (("context_bytes", phase.context_bytes), ("retries", phase.retries), ("errors", phase.errors)):
-        _number(count, name, 0, MAX_COUNT)
+    for name in _COUNTS:
+        _number(getattr(phase, name), name, 0, MAX_COUNT)
+    _text(phase.context_source or "", "context_source", MAX_NAME)
+    if phase.plan_confidence is not None and not 0.0 <= phase.plan_confidence <= 1.0:  # not so for NaN either
+        raise invalid_field("plan_confidence", f"{phase.plan_confidence} must be 0 to 1")
     _number(phase.duration, "duration", 0, MAX_DURATION, "microseconds")
     _time(phase.started_at, "start_time", now)
     if phase.drift_z is not None and not math.isfinite(phase.drift_z):
         raise invalid_field("drift_z", "must be a finite number; leave it out if it is not known")
     if phase.avoided is not None:
         _estimate(phase.avoided, skipped=bool(phase.doctor_skipped))
+
+
+def check_run(run: RunRecord, now: int) -> None:
+    """A run that can be recorded at the time ``now``.
+
+    Raises:
+        InvalidArgument: ``INVALID_FIELD``, naming the field within the run.
+    """
+    check_run_id(run.run_id)
+    _text(run.task, "task", MAX_TASK)
+    for name in ("batch_id", "spec_hash", "agent", "agent_version"):
+        _text(getattr(run, name), name, MAX_NAME)
+    if run.base_commit and not _COMMIT.fullmatch(run.base_commit):
+        raise invalid_field("base_commit", f"{run.base_commit[:64]!r} must be 4 to 64 hexadecimal digits")
+    if len(run.models) > MAX_MODELS:
+        raise invalid_field("models", f"has {len(run.models)} entries; at most {MAX_MODELS} are allowed")
+    for use, model in run.models.items():
+        _text(use, "models", MAX_NAME, required=True)
+        _text(model, "models", MAX_NAME)
+    _time(run.started_at, "start_time", now)
+    _number(run.duration, "duration", 0, MAX_DURATION, "microseconds")
+    _number(run.retries, "retries", 0, MAX_COUNT)
+    _number(run.token_limit, "token_limit", 0, MAX_RUN_TOKENS)
+    _number(run.time_limit, "time_limit", 0, MAX_DURATION, "microseconds")
+
+
+def check_session(agent: str, session_id: str, run_id: str, phase_id: str) -> None:
+    """A session that can be registered.
+
+    Raises:
+        InvalidArgument: ``INVALID_FIELD``.
+    """
+    check_run_id(run_id)
+    _text(agent, "agent", MAX_NAME, required=True)
+    _text(session_id, "session_id", MAX_USAGE_ID, required=True)
+    _text(phase_id, "phase_id", MAX_PHASE_ID)
+
+
+def check_reporting(run_id: str, phase_id: str, agent: str) -> None:
+    """An agent that is to report for a run, and maybe for one phase of it.
+
+    Raises:
+        InvalidArgument: ``INVALID_FIELD``.
+    """
+    check_run_id(run_id)
+    _text(phase_id, "phase_id", MAX_PHASE_ID)
+    _text(agent, "agent", MAX_NAME, required=True)
 
 
 def check_usage(record: UsageRecord, now: int) -> None:
