@@ -1,0 +1,163 @@
+"""OTLP in protobuf to usage records, and the answer. Reads no more of a message than the mappings list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
+from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
+from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
+from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+
+from autopack_telemetry.core.otlp.batch import Batch, Resource
+from autopack_telemetry.core.otlp.events import add_event
+from autopack_telemetry.core.otlp.lookup import MAX_NAME_IN_BODY, event_entry, metric_entry, span_entry
+from autopack_telemetry.core.otlp.mapping import EventEntry, MetricEntry
+from autopack_telemetry.core.otlp.points import Point, Points
+
+__all__ = ["add_logs", "add_metrics", "add_spans", "logs_response", "metrics_response", "trace_response"]
+
+_EVENT_NAME = "event.name"
+_NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
+_ERROR = Status.STATUS_CODE_ERROR
+_MAX_DEPTH = 8
+"""Of values within values, of which nothing is kept but a hash."""
+
+
+def add_logs(batch: Batch, request: logs_pb.ExportLogsServiceRequest) -> None:
+    """The log records of a request."""
+    for group in request.resource_logs:
+        resource = _resource(batch, group.resource.attributes)
+        for scope in group.scope_logs:
+            name = scope.scope.name
+            for record in scope.log_records:
+                entry = _log_entry(batch, resource, name, record)
+                if entry is not None:
+                    values = _listed(record.attributes, entry.keys)
+                    time = record.time_unix_nano or record.observed_time_unix_nano
+                    add_event(batch, entry, resource, values, time=time, span_id=record.span_id.hex())
+
+
+def add_spans(batch: Batch, request: trace_pb.ExportTraceServiceRequest) -> None:
+    """The spans of a request."""
+    for group in request.resource_spans:
+        resource = _resource(batch, group.resource.attributes)
+        for scope in group.scope_spans:
+            for span in scope.spans:
+                entry = span_entry(batch, resource, span.name)
+                if entry is None or (entry.any_name and not _has_any(span, entry)):
+                    continue
+                add_event(
+                    batch,
+                    entry,
+                    resource,
+                    _listed(span.attributes, entry.keys),
+                    time=span.end_time_unix_nano or span.start_time_unix_nano,
+                    span_id=span.span_id.hex(),
+                    failed=span.status.code == _ERROR,
+                )
+
+
+def add_metrics(batch: Batch, request: metrics_pb.ExportMetricsServiceRequest) -> None:
+    """The points of a request."""
+    for group in request.resource_metrics:
+        attributes = group.resource.attributes
+        resource = _resource(batch, attributes)
+        points = Points(batch, resource, lambda attributes=attributes: _all(attributes))  # type: ignore[misc]
+        for scope in group.scope_metrics:
+            for metric in scope.metrics:
+                entry = metric_entry(batch, resource, metric.name)
+                if entry is not None:
+                    _add_metric(batch, points, entry, metric)
+        points.end()
+
+
+def logs_response(batch: Batch) -> logs_pb.ExportLogsServiceResponse:
+    """The answer: empty if every record was kept or told of no usage."""
+    answer = logs_pb.ExportLogsServiceResponse()
+    if message := batch.message():
+        answer.partial_success.rejected_log_records = batch.rejected
+        answer.partial_success.error_message = message
+    return answer
+
+
+def trace_response(batch: Batch) -> trace_pb.ExportTraceServiceResponse:
+    """The same for spans."""
+    answer = trace_pb.ExportTraceServiceResponse()
+    if message := batch.message():
+        answer.partial_success.rejected_spans = batch.rejected
+        answer.partial_success.error_message = message
+    return answer
+
+
+def metrics_response(batch: Batch) -> metrics_pb.ExportMetricsServiceResponse:
+    """The same for points."""
+    answer = metrics_pb.ExportMetricsServiceResponse()
+    if message := batch.message():
+        answer.partial_success.rejected_data_points = batch.rejected
+        answer.partial_success.error_message = message
+    return answer
+
+
+def _resource(batch: Batch, attributes: Iterable[KeyValue]) -> Resource:
+    return batch.resource(_listed(attributes, batch.mappings.resource_keys))
+
+
+def _log_entry(batch: Batch, resource: Resource, scope: str, record: LogRecord) -> EventEntry | None:
+    """By the name of the event, wherever it stands. A body comes last, and only if it is short: it may be a prompt."""
+    name = record.event_name
+    if not name:
+        for attribute in record.attributes:
+            if attribute.key == _EVENT_NAME:
+                name = attribute.value.string_value
+                break
+        else:
+            if record.body.ByteSize() > MAX_NAME_IN_BODY:
+                return None
+            name = record.body.string_value
+    return event_entry(batch, resource, scope, name)
+
+
+def _has_any(span: Span, entry: EventEntry) -> bool:
+    keys = entry.token_keys
+    return any(attribute.key in keys for attribute in span.attributes)
+
+
+def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Metric) -> None:
+    kind = metric.WhichOneof("data")
+    if kind not in ("sum", "histogram", "exponential_histogram"):
+        if kind is not None:
+            batch.reject(entry.id, "it must be a sum or a histogram", len(getattr(metric, kind).data_points))
+        return
+    data: Any = getattr(metric, kind)
+    for point in data.data_points:
+        if not point.flags & _NO_VALUE:
+            value = getattr(point, point.WhichOneof("value") or "as_int") if kind == "sum" else point.sum
+            attributes = _all(point.attributes)
+            times = point.start_time_unix_nano, point.time_unix_nano
+            points.add(entry, Point(attributes, value, data.aggregation_temporality, *times))
+
+
+def _listed(attributes: Iterable[KeyValue], keys: frozenset[str]) -> dict[str, Any]:
+    """The attributes with those keys; no other one is even decoded."""
+    return {key: _plain(attribute.value) for attribute in attributes if (key := attribute.key) in keys}
+
+
+def _all(attributes: Iterable[KeyValue]) -> Mapping[str, Any]:
+    return {attribute.key: _plain(attribute.value) for attribute in attributes}
+
+
+def _plain(value: AnyValue, depth: int = 0) -> Any:
+    kind = value.WhichOneof("value")
+    if kind == "string_value":
+        return value.string_value
+    if kind == "array_value":
+        return tuple(_plain(item, depth + 1) for item in value.array_value.values) if depth < _MAX_DEPTH else ()
+    if kind == "kvlist_value":
+        items = value.kvlist_value.values if depth < _MAX_DEPTH else ()
+        return tuple((item.key, _plain(item.value, depth + 1)) for item in items)
+    return None if kind is None else getattr(value, kind)

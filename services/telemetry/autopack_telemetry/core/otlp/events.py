@@ -1,0 +1,149 @@
+"""Log records and spans to usage records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any
+
+from autopack_telemetry.core.model import Tokens, UsageRecord
+from autopack_telemetry.core.otlp.batch import Batch, Resource, first
+from autopack_telemetry.core.otlp.mapping import ANY_VALUE, EventEntry
+from autopack_telemetry.core.otlp.values import MAX_ID, MAX_NAME, Malformed, cost_of, count_of, disjoint, label_of
+
+__all__ = ["add_event", "bounded_id"]
+
+_NO_TOKENS = Tokens()
+
+
+def add_event(
+    batch: Batch,
+    entry: EventEntry,
+    resource: Resource,
+    values: Mapping[str, Any],
+    *,
+    time: int,
+    span_id: str,
+    failed: bool = False,
+) -> None:
+    """Adds the record of one event to ``batch``, or why it is none.
+
+    Args:
+        batch: of the request.
+        entry: by the name of the event.
+        resource: whose it is.
+        values: the attributes that the entry reads, decoded.
+        time: nanoseconds since 1970; 0 if the event has none.
+        span_id: in hexadecimal; of a log record the span in which it was made.
+        failed: the status of the span is an error.
+    """
+    for key, allowed in entry.when:
+        if _text(values.get(key)) not in allowed:
+            return
+    try:
+        record = _record(batch, entry, resource, values, time, span_id, failed=failed)
+    except Malformed as error:
+        batch.reject(entry.id, str(error))
+        return
+    if record is not None:
+        batch.records.append(record)
+
+
+def _record(
+    batch: Batch,
+    entry: EventEntry,
+    resource: Resource,
+    values: Mapping[str, Any],
+    time: int,
+    span_id: str,
+    *,
+    failed: bool,
+) -> UsageRecord | None:
+    counts = {}
+    for column, keys in entry.tokens:
+        for key in keys:
+            value = values.get(key)
+            if value is not None:
+                counts[column] = count_of(value, key)
+                break
+    failed = failed or entry.failed or any(_holds(values.get(key), wanted) for key, wanted in entry.failed_when)
+    if counts:
+        tokens = disjoint(
+            counts,
+            input_includes_cache=entry.input_includes_cache,
+            output_includes_reasoning=entry.output_includes_reasoning,
+        )
+    elif failed:
+        tokens = _NO_TOKENS
+    elif entry.agent is None:
+        return None  # the conventions leave usage out where it is not known
+    else:
+        raise Malformed("it has no token counts")
+    whose = resource.attribution(values)
+    if whose.refused:
+        raise Malformed(whose.refused)
+    for warning in whose.warnings:
+        batch.warn(warning)
+    agent = resource.agent_of(entry)
+    session = resource.session_of(entry, values)
+    response = first(values, entry.response)
+    response_id = "" if response is None else label_of(response, entry.response[0], MAX_ID)
+    model = first(values, entry.model)
+    cost = first(values, entry.cost_usd)
+    # The first that is there: the same response, the same event of a session, the same moment and span with the same
+    # counts. An attempt that failed may carry the id of the request that another one then answered.
+    if response_id:
+        once = f"{response_id}:{tokens.total}"  # ids of some local servers have three digits
+    elif session and (sequence := first(values, entry.sequence)) is not None:
+        once = f"{session}:{sequence}"
+    else:
+        once = f"{session}:{time}:{span_id}:{'.'.join(map(str, counts.values()))}"
+    return UsageRecord(
+        run_id=whose.run_id,
+        usage_id=bounded_id(f"{entry.signal.value}{'-failed' if failed else ''}:{agent}:", once),
+        time=batch.time(time),
+        tokens=tokens,
+        phase_id=whose.phase_id,
+        agent=agent,
+        provider=resource.provider_of(entry, values),
+        model="" if model is None else label_of(model, entry.model[0], MAX_NAME),
+        role=whose.role,
+        model_class=whose.model_class,
+        reported_cost_microusd=None if cost is None else cost_of(cost, entry.cost_usd[0]),
+        failed=failed,
+        session_id=session,
+        response_id="" if failed else response_id,
+        signal=entry.signal,
+    )
+
+
+def _counts(entry: EventEntry, values: Mapping[str, Any]) -> dict[str, int]:
+    counts = {}
+    for column, keys in entry.tokens:
+        for key in keys:
+            value = values.get(key)
+            if value is not None:
+                counts[column] = count_of(value, key)
+                break
+    return counts
+
+
+def bounded_id(prefix: str, rest: str) -> str:
+    """``prefix`` and ``rest``, or where that is too long a hash of it."""
+    whole = prefix + rest
+    if len(whole) <= MAX_ID and whole.isprintable():
+        return whole
+    return f"{prefix[:MAX_NAME]}{blake2b(whole.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
+
+
+def _holds(value: Any, wanted: frozenset[str]) -> bool:
+    return value is not None and (ANY_VALUE in wanted or _text(value) in wanted)
+
+
+def _text(value: Any) -> str:
+    """As the file of mappings writes it."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    return ("false", "true")[value] if type(value) is bool else str(value)

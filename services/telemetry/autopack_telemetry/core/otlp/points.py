@@ -1,0 +1,149 @@
+"""Points of metrics to usage records: the points of one series at one time are one record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from autopack_telemetry.core.model import Signal, UsageRecord
+from autopack_telemetry.core.otlp.batch import Batch, Resource, first
+from autopack_telemetry.core.otlp.mapping import COST, MetricEntry
+from autopack_telemetry.core.otlp.values import MAX_NAME, Malformed, cost_of, count_of, disjoint, label_of
+
+__all__ = ["CUMULATIVE", "DELTA", "Point", "Points"]
+
+DELTA = 1
+CUMULATIVE = 2
+"""``AggregationTemporality`` of OTLP."""
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One point, of a counter or the sum of a histogram.
+
+    Attributes:
+        attributes: all of them, decoded: they tell one series from another, by their hash.
+        value: int, float, or digits as JSON has them.
+        temporality: ``DELTA`` or ``CUMULATIVE``.
+        start: nanoseconds since 1970 from which it counts.
+        time: until when.
+    """
+
+    attributes: Mapping[str, Any]
+    value: Any
+    temporality: int
+    start: int
+    time: int
+
+
+@dataclass(slots=True)
+class _Group:
+    """Points of one series.
+
+    Attributes:
+        parts: (column, the attributes that split it) -> value; the larger of two, as a series only grows.
+    """
+
+    entry: MetricEntry
+    attributes: Mapping[str, Any]
+    temporality: int
+    start: int
+    time: int
+    count: int = 0
+    parts: dict[tuple[str, str], int] = field(default_factory=dict)
+    problem: str = ""
+
+
+class Points:
+    """The points of one resource.
+
+    Args:
+        batch: of the request.
+        resource: whose they are.
+        identity: all attributes of the resource, decoded; asked for once, if at all.
+    """
+
+    def __init__(self, batch: Batch, resource: Resource, identity: Callable[[], Mapping[str, Any]]) -> None:
+        self._batch = batch
+        self._resource = resource
+        self._identity = identity
+        self._groups: dict[tuple[Any, ...], _Group] = {}
+
+    def add(self, entry: MetricEntry, point: Point) -> None:
+        """Takes a point in."""
+        column = entry.column or entry.types.get(str(point.attributes.get(entry.type)))
+        if column is None:
+            return  # a total, or something that is not told apart here
+        series = [item for item in sorted(point.attributes.items()) if item[0] not in entry.split]
+        split = [item for item in sorted(point.attributes.items()) if item[0] in entry.split]
+        # Each interval of a delta is a record. Of a cumulative series the newest value replaces the others.
+        moment = point.time if point.temporality == DELTA else 0
+        key = (entry.agent and entry.agent.name, entry.family, point.temporality, moment, repr(series))
+        group = self._groups.get(key)
+        if group is None:
+            group = _Group(entry, point.attributes, point.temporality, point.start, point.time)
+            self._groups[key] = group
+        group.count += 1
+        group.start, group.time = min(group.start, point.start), max(group.time, point.time)
+        try:
+            if point.temporality not in (DELTA, CUMULATIVE):
+                raise Malformed("its temporality must be delta or cumulative")
+            convert = cost_of if column == COST else count_of
+            part = (column, repr(split))
+            group.parts[part] = max(group.parts.get(part, 0), convert(point.value, entry.names[0]))
+        except Malformed as error:
+            group.problem = str(error)
+
+    def end(self) -> None:
+        """Makes the records."""
+        identity = repr(sorted(self._identity().items())) if self._groups else ""
+        for (agent, family, _, moment, series), group in self._groups.items():
+            try:
+                if group.problem:
+                    raise Malformed(group.problem)  # the other columns of the series alone would be counted wrongly
+                columns = sorted({column for column, _ in group.parts}) if group.temporality == DELTA else []
+                once = repr((agent, family, identity, series, group.start, moment, columns))
+                record = self._record(group, blake2b(once.encode(errors="surrogatepass"), digest_size=16).hexdigest())
+            except Malformed as error:
+                self._batch.reject(group.entry.id, str(error), group.count)
+                continue
+            if record is not None:
+                self._batch.records.append(record)
+
+    def _record(self, group: _Group, digest: str) -> UsageRecord | None:
+        entry, values, resource = group.entry, group.attributes, self._resource
+        counts: dict[str, int] = {}
+        for (column, _), value in group.parts.items():
+            counts[column] = counts.get(column, 0) + value
+        cost = counts.pop(COST, None)
+        if not cost and not any(counts.values()):
+            return None  # a counter that has not counted yet
+        tokens = disjoint(
+            counts,
+            input_includes_cache=entry.input_includes_cache,
+            output_includes_reasoning=entry.output_includes_reasoning,
+        )
+        whose = resource.attribution(values)
+        if whose.refused:
+            raise Malformed(whose.refused)
+        for warning in whose.warnings:
+            self._batch.warn(warning)
+        agent, model = resource.agent_of(entry), first(values, entry.model)
+        return UsageRecord(
+            run_id=whose.run_id,
+            usage_id=f"{Signal.METRIC.value}:{digest}",
+            time=self._batch.time(group.time),
+            tokens=tokens,
+            phase_id=whose.phase_id,
+            agent=agent,
+            provider=resource.provider_of(entry, values),
+            model="" if model is None else label_of(model, entry.model[0], MAX_NAME),
+            role=whose.role,
+            model_class=whose.model_class,
+            reported_cost_microusd=cost,
+            session_id=resource.session_of(entry, values),
+            signal=Signal.METRIC,
+            cumulative=group.temporality == CUMULATIVE,
+        )
