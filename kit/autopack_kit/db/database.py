@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from autopack_kit.db.engines import READERS, Mode, make_directory, make_engine, parse_url, shown
@@ -69,6 +69,23 @@ class Database:
     async def write(self, work: Callable[[Connection], T], *, weight: int = 1) -> T:
         """As :meth:`Writer.run`: in a transaction on the writer thread, answered after the commit."""
         return await self._writer.run(work, weight=weight)
+
+    @property
+    def waiting(self) -> int:
+        """Rows that wait to be written."""
+        return self._writer.waiting
+
+    def watch_commits(self, observe: Callable[[float], None]) -> None:
+        """Tells ``observe`` the seconds of each transaction from now on, on the writer's thread; for metrics."""
+        self._writer.on_commit = observe
+
+    async def ping(self) -> None:
+        """Does nothing but reach the database.
+
+        Raises:
+            Unavailable: it cannot be reached.
+        """
+        await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
 
     async def close(self) -> None:
         """Writes what waits, lets reads end, closes the connections. A second call does nothing."""

@@ -60,9 +60,13 @@ class Writer:
         engine: whose transactions may write.
         location: of the database, for messages.
         capacity: sum of the weights of writes that may wait.
+
+    Attributes:
+        on_commit: told the seconds of each transaction that was committed, on the writer's thread; for metrics.
     """
 
     def __init__(self, engine: Engine, location: str, *, capacity: int = DEFAULT_CAPACITY) -> None:
+        self.on_commit: Callable[[float], None] | None = None
         self._engine = engine
         self._location = location
         self._capacity = capacity
@@ -73,6 +77,11 @@ class Writer:
         # A daemon: what was not committed was not acknowledged, and must not keep a process from ending.
         self._thread = threading.Thread(target=self._loop, name="autopack-db-writer", daemon=True)
         self._thread.start()
+
+    @property
+    def waiting(self) -> int:
+        """Weight of the writes that are not committed yet."""
+        return self._weight
 
     async def run(self, work: Callable[[Connection], T], *, weight: int = 1) -> T:
         """Runs ``work`` in a transaction on the writer thread and returns its value after the commit.
@@ -164,7 +173,8 @@ class Writer:
 
     def _commit(self, group: list[_Job], outcomes: list[_Outcome], *, share: bool) -> None:
         """Runs the first write, and those that come while its transaction is open if it may ``share`` it; commits."""
-        end = time.monotonic() + GROUP_SECONDS if share else 0.0
+        start = time.monotonic()
+        end = start + GROUP_SECONDS if share else 0.0
         room = GROUP_WEIGHT - group[0].weight
         with self._engine.begin() as connection:
             job: _Job | None = group[0]
@@ -174,6 +184,8 @@ class Writer:
                 if job is not None:
                     group.append(job)
                     room -= job.weight
+        if self.on_commit is not None:
+            self.on_commit(time.monotonic() - start)
 
     def _answer(self, job: _Job, outcome: Any) -> None:
         with self._changed:

@@ -17,15 +17,15 @@ from autopack_kit.errors import AutopackError
 from autopack_kit.identity import Scope, current_principal, require, require_run
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.offload import compute
-from autopack_kit.server import ServiceContext
+from autopack_kit.server import MAX_TELEMETRY_REQUEST_BYTES, ServiceContext
 
 from autopack_telemetry import convert, convert_agents, convert_runs
 from autopack_telemetry.adapters.agents import known_agents
 from autopack_telemetry.adapters.store import SqlStore
-from autopack_telemetry.core.counts import NoCounts, RecordCounts
 from autopack_telemetry.core.estimate import choose
 from autopack_telemetry.core.store import DiscardingStore, Store
 from autopack_telemetry.errors import run_not_found
+from autopack_telemetry.service_otlp import FULL_NAMES, HTTP_PATHS, INGEST_METHODS, Receiver
 from autopack_telemetry.settings import TelemetrySettings
 
 __all__ = ["TelemetryService"]
@@ -46,18 +46,17 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
 
     Args:
         settings: where to keep it, and whether to.
-        kit: of the process: the key that signs the tokens of runs, and whether its port speaks TLS; None = there are none.
+        kit: of the process: the key that signs the tokens of runs, and whether its port speaks TLS; None = neither.
         clock: seconds since 1970.
-
-    Attributes:
-        counts: of what comes over OTLP.
     """
 
     name = "telemetry"
-    full_names = (_FULL_NAME,)
+    full_names = (_FULL_NAME, *FULL_NAMES)
+    max_request_bytes = MAX_TELEMETRY_REQUEST_BYTES
     ingest_methods = frozenset(
         f"/{_FULL_NAME}/{method}" for method in ("RecordPhases", "RecordUsage", "RecordRuns", "RegisterSession")
-    )
+    ).union(INGEST_METHODS)
+    ingest_paths = HTTP_PATHS
 
     def __init__(
         self, settings: TelemetrySettings, kit: KitSettings | None = None, *, clock: Callable[[], float] = time.time
@@ -67,15 +66,22 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
         self._clock = clock
         self._store: Store = DiscardingStore()
         self._database: SqlStore | None = None
-        self.counts: RecordCounts = NoCounts()
+        self._observe: Callable[[str, str, int], None] | None = None
         self._endpoints: convert_agents.Endpoints = {}
+        self._otlp = Receiver(lambda: self._store, self._now, lambda: self.counts)
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers the servicer."""
+        """Registers the servicer, and those of the OpenTelemetry collector."""
         pb_grpc.add_TelemetryServiceServicer_to_server(self, server)
+        self._otlp.add_to(server)
+
+    def http_routes(self) -> list[Any]:
+        """The collector over HTTP."""
+        return self._otlp.http_routes()
 
     async def start(self, context: ServiceContext) -> None:
         """Opens and migrates the database, unless telemetry is off."""
+        await self._otlp.start()
         tls = self._kit is not None and self._kit.tls_certificate_file is not None
         self._endpoints = convert_agents.endpoints(
             context.address, context.http_address, self._settings.otlp_endpoint, tls=tls
@@ -85,7 +91,8 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
         else:
             from autopack_telemetry.adapters.counted import PrometheusCounts, counting  # with what only metrics need
 
-            self.counts = counts = PrometheusCounts(context.registry)
+            counts = PrometheusCounts(context.registry)
+            self._observe = counts.records
             opening = partial(counting, counts)
         if self._settings.enabled:
             self._database = await asyncio.to_thread(

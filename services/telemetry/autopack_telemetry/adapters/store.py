@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Self, TypeAlias
 
 from autopack_kit.db import Database, insert
 from sqlalchemy import Connection, func, select
@@ -45,7 +45,7 @@ class SqlStore:
         self._price = price
 
     @classmethod
-    def open(cls, url: str, *, queue_rows: int, price: PriceOf | None = None) -> SqlStore:
+    def open(cls, url: str, *, queue_rows: int, price: PriceOf | None = None) -> Self:
         """Opens and migrates the database; blocks. Errors as :meth:`autopack_kit.db.Database.open`."""
         database = Database.open(url, name="telemetry", migrations=MIGRATIONS, capacity=queue_rows)
         return cls(database, price=price)
@@ -149,6 +149,19 @@ class SqlStore:
             query = query.where(USAGE.c.run_id == run_id)
         query = query.order_by(USAGE.c.time.desc(), USAGE.c.id.desc()).limit(limit)
         return await self._database.read(lambda connection: list(connection.scalars(query)))
+
+    @property
+    def waiting(self) -> int:
+        """Rows that are not committed yet."""
+        return self._database.waiting
+
+    def watch(self, observe: Callable[[float], None]) -> None:
+        """Tells ``observe`` the seconds of each transaction from now on, on a thread of its own."""
+        self._database.watch_commits(observe)
+
+    async def ping(self) -> None:
+        """Does nothing but reach the database; errors as :meth:`autopack_kit.db.Database.ping`."""
+        await self._database.ping()
 
     async def close(self) -> None:
         """Writes what waits and closes the database."""
