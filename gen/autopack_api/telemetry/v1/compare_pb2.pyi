@@ -279,7 +279,7 @@ class _GuardrailStatus:
 class _GuardrailStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GuardrailStatus.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     GUARDRAIL_STATUS_UNSPECIFIED: _GuardrailStatus.ValueType  # 0
-    """There is none, or there are too few pairs."""
+    """There are too few pairs."""
     GUARDRAIL_STATUS_HELD: _GuardrailStatus.ValueType  # 1
     """Success is shown not to have fallen by more than it allows."""
     GUARDRAIL_STATUS_BROKEN: _GuardrailStatus.ValueType  # 2
@@ -291,7 +291,7 @@ class GuardrailStatus(_GuardrailStatus, metaclass=_GuardrailStatusEnumTypeWrappe
     """Whether a guardrail holds."""
 
 GUARDRAIL_STATUS_UNSPECIFIED: GuardrailStatus.ValueType  # 0
-"""There is none, or there are too few pairs."""
+"""There are too few pairs."""
 GUARDRAIL_STATUS_HELD: GuardrailStatus.ValueType  # 1
 """Success is shown not to have fallen by more than it allows."""
 GUARDRAIL_STATUS_BROKEN: GuardrailStatus.ValueType  # 2
@@ -389,7 +389,7 @@ class CompareRunsRequest(_message.Message):
 
     @_builtins.property
     def guardrail(self) -> Global___Guardrail:
-        """What must not get worse."""
+        """How far success may fall. Default: it must not be shown to have fallen at all."""
 
     @_builtins.property
     def intended_differences(self) -> _containers.RepeatedScalarFieldContainer[Global___RunProperty.ValueType]:
@@ -1021,7 +1021,9 @@ class SuccessComparison(_message.Message):
     """Whether the guardrail holds."""
     @_builtins.property
     def interval(self) -> Global___Interval:
-        """Its interval: Newcombe's square-and-add for pairs; in the mode ANYTIME_VALID absent. Absent below five pairs."""
+        """Its interval: Newcombe's square-and-add for pairs, or in the mode ANYTIME_VALID a confidence sequence. Absent where intervals
+        are.
+        """
 
     def __init__(
         self,

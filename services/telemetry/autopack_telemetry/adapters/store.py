@@ -13,9 +13,11 @@ from sqlalchemy import Connection, func, select
 from autopack_telemetry.adapters import sessions, usage
 from autopack_telemetry.adapters.chunks import chunks
 from autopack_telemetry.adapters.listing import list_sessions
+from autopack_telemetry.adapters.measures import measure_runs
 from autopack_telemetry.adapters.rows import phase_from_row, phase_to_row, run_from_row, run_to_row, usage_to_row
 from autopack_telemetry.adapters.summary import OTHER_PATTERNS, summarize
 from autopack_telemetry.adapters.tables import DOCTOR_CALL, PHASES, RUNS, USAGE
+from autopack_telemetry.core.compare.model import RunMeasures
 from autopack_telemetry.core.estimate import ModelClass
 from autopack_telemetry.core.model import PhaseRecord, Price, RunRecord, RunSummary, Session, UsageRecord
 
@@ -121,6 +123,10 @@ class SqlStore:
             return found
 
         return await self._database.read(work)
+
+    async def measures(self, tenant: str, run_ids: Sequence[str]) -> tuple[list[RunMeasures], int]:
+        """Sums by run, made by the database."""
+        return await self._database.read(lambda connection: measure_runs(connection, tenant, run_ids))
 
     async def summary(self, tenant: str, run_id: str) -> RunSummary | None:
         """One snapshot of all sums."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from autopack_telemetry.core.compare.model import RunMeasures
 from autopack_telemetry.core.estimate import ModelClass
 from autopack_telemetry.core.model import PhaseRecord, RunRecord, RunSummary, Session, UsageRecord
 
@@ -59,6 +60,10 @@ class Store(Protocol):
     async def runs(self, tenant: str, run_ids: Sequence[str]) -> list[RunRecord]:
         """What is known of these runs; those of which nothing was recorded are left out."""
 
+    async def measures(self, tenant: str, run_ids: Sequence[str]) -> tuple[list[RunMeasures], int]:
+        """What was measured of these runs, those of which nothing was recorded left out; and tokens of calls in their
+        time that belong to no run."""
+
     async def summary(self, tenant: str, run_id: str) -> RunSummary | None:
         """The sums of a run; None if nothing was recorded for it."""
 
@@ -102,6 +107,10 @@ class DiscardingStore:
     async def runs(self, tenant: str, run_ids: Sequence[str]) -> list[RunRecord]:
         """Nothing is known."""
         return []
+
+    async def measures(self, tenant: str, run_ids: Sequence[str]) -> tuple[list[RunMeasures], int]:
+        """Nothing is known."""
+        return [], 0
 
     async def summary(self, tenant: str, run_id: str) -> RunSummary | None:
         """Nothing is known."""
