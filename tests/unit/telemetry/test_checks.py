@@ -79,7 +79,8 @@ def test_phase_that_cannot_be_true_is_refused_by_field(field: str, changes: dict
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"tokens": Tokens()}, {"tokens": Tokens(MAX_TOKENS)}, {"reported_cost_microusd": 0}, {"phase_id": "agent"}]
+    "changes",
+    [{}, {"tokens": Tokens()}, {"tokens": Tokens(MAX_TOKENS)}, {"reported_cost_microusd": 0}, {"phase_id": "agent"}],
 )
 def test_usage_that_can_be_true_passes(changes: dict[str, Any]) -> None:
     check_usage(replace(USAGE, **changes), NOW)

@@ -29,11 +29,11 @@ class MedianInterval:
 
 
 def median_interval(values: Sequence[int]) -> MedianInterval | None:
-    """The shortest symmetric interval of order statistics that covers the median with :data:`LEVEL`; None below 6 values.
+    """The shortest interval of symmetric ranks that covers the median with :data:`LEVEL`; None below 6 values.
 
-    Each observation falls below the median with probability 1/2, so the number that do is binomial, and the interval from
-    the k-th smallest to the k-th largest misses the median if fewer than k of them fall on one side (David and Nagaraja,
-    Order Statistics, 3rd ed., section 7.1).
+    Each observation falls below the median with probability 1/2, so the number that do is binomial, and the interval
+    from the k-th smallest to the k-th largest misses the median if fewer than k of them fall on one side (David and
+    Nagaraja, Order Statistics, 3rd ed., section 7.1).
 
     >>> median_interval([60, 10, 50, 20, 40, 30])
     MedianInterval(low=10, high=60, confidence=0.96875)
