@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,12 +66,18 @@ class Cli:
         )  # fmt: skip
 
 
-@pytest.fixture
-def cli() -> Iterator[Cli]:
-    """The command with an empty home."""
+@contextmanager
+def new_cli() -> Iterator[Cli]:
     home = Path(tempfile.mkdtemp(prefix="ape-"))
     yield Cli(home)
     shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def cli() -> Iterator[Cli]:
+    """The command with an empty home."""
+    with new_cli() as found:
+        yield found
 
 
 @dataclass(frozen=True)
@@ -89,8 +97,19 @@ class Servers:
 
     def start(self, *words: str | Path, env: dict[str, str] | None = None) -> Serving:
         """``autopack serve ...``, once it answers."""
+        return self._answers(self._begin(*words, env=env))
+
+    def start_all(self, names: Sequence[str], env: dict[str, str]) -> dict[str, str]:
+        """A server for each service, begun at once; their addresses by name."""
+        begun = {name: self._begin(name, env=env) for name in names}
+        return {name: self._answers(process).address for name, process in begun.items()}
+
+    def _begin(self, *words: str | Path, env: dict[str, str] | None) -> subprocess.Popen[str]:
         process = self._cli.start("serve", *words, env=env)
         self._running.append(process)
+        return process
+
+    def _answers(self, process: subprocess.Popen[str]) -> Serving:
         assert process.stdout is not None
         address = process.stdout.readline().strip()
         if not address:
@@ -126,9 +145,7 @@ def git(path: Path, *words: str) -> str:
     return done.stdout.decode("utf-8", "replace").strip()
 
 
-@pytest.fixture
-def repository(cli: Cli) -> Path:
-    """A repository that no toolchain knows, so that its runs prepare nothing."""
+def new_repository(cli: Cli) -> Path:
     path = cli.home / "repository"
     path.mkdir()
     git(path, "init", "--quiet", "--initial-branch=main")
@@ -136,3 +153,39 @@ def repository(cli: Cli) -> Path:
     git(path, "add", ".")
     git(path, "commit", "--quiet", "--message", "Begin the notes")
     return path
+
+
+@pytest.fixture
+def repository(cli: Cli) -> Path:
+    """A repository that no toolchain knows, so that its runs prepare nothing."""
+    return new_repository(cli)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A batch whose runs have ended."""
+
+    cli: Cli
+    repository: Path
+    batch_id: str
+
+
+BATCH = """\
+name: three
+defaults: {validate: ["true"], prepare: none}
+runs:
+  - {name: one, goal: Write, command: [sh, -c, echo first > notes.txt]}
+  - {name: two, goal: Write, command: [sh, -c, echo second > notes.txt]}
+  - {name: far, goal: Write, command: [sh, -c, echo far > far.txt]}
+"""
+
+
+@pytest.fixture(scope="module")
+def finished() -> Iterator[Finished]:
+    """Three finished runs, two of which conflict, for all tests of a module that only look at them."""
+    with new_cli() as cli:
+        repository = new_repository(cli)
+        (repository / "batch.yaml").write_text(BATCH)
+        done = cli("run", repository / "batch.yaml", "--json")
+        assert done.returncode == 0, done.stderr
+        yield Finished(cli, repository, json.loads(done.stdout)["runs"][0]["batch_id"])

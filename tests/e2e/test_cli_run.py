@@ -217,14 +217,13 @@ def test_looking_at_runs_starts_none_that_was_left_behind(cli: Cli, repository: 
     started(process)
     process.kill()
     process.communicate(timeout=60)
-    states = [run.state for run in runs_of(cli)]
-    assert states == [pb.RUN_STATE_RUNNING, pb.RUN_STATE_QUEUED]
-    assert [run.state for run in runs_of(cli)] == states
-    batch = runs_of(cli)[0].batch_id
-    done = cli("runs", "cancel", batch)
+    seen = runs_of(cli)
+    assert [run.state for run in seen] == [pb.RUN_STATE_RUNNING, pb.RUN_STATE_QUEUED]
+    assert [run.state for run in runs_of(cli)] == [run.state for run in seen]
+    done = cli("runs", "cancel", seen[0].batch_id)
     assert done.returncode == 0, done.stderr
     assert [run.state for run in runs_of(cli)] == [pb.RUN_STATE_CANCELLED] * 2
-    assert [survivors(run.run_id) for run in runs_of(cli)] == [[], []]
+    assert [survivors(run.run_id) for run in seen] == [[], []]
 
 
 def on_terminal(cli: Cli, *words: str | Path, **env: str) -> str:

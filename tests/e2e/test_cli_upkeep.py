@@ -13,22 +13,13 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytest
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_cli.demo.survivors import survivors
 from google.protobuf.json_format import Parse
 
 Cli = Any
+Finished = Any
 HANG_S = 120
-
-BATCH = """\
-name: three
-defaults: {validate: ["true"], prepare: none}
-runs:
-  - {name: one, goal: Write, command: [sh, -c, echo first > notes.txt]}
-  - {name: two, goal: Write, command: [sh, -c, echo second > notes.txt]}
-  - {name: far, goal: Write, command: [sh, -c, echo far > far.txt]}
-"""
 
 
 def git(path: Path, *words: str) -> str:
@@ -57,17 +48,8 @@ def appears(path: Path) -> None:
         time.sleep(0.02)
 
 
-@pytest.fixture
-def three(cli: Cli, repository: Path) -> str:
-    """A batch of three finished runs, two of which conflict; its id."""
-    (repository / "batch.yaml").write_text(BATCH)
-    assert cli("run", repository / "batch.yaml").returncode == 0
-    return str(runs_of(cli)[0].batch_id)
-
-
-def test_merge_tells_the_order_and_the_conflict_and_makes_a_branch_only_on_request(
-    cli: Cli, repository: Path, three: str
-) -> None:
+def test_merge_tells_the_order_and_the_conflict_and_makes_a_branch_only_on_request(finished: Finished) -> None:
+    cli, repository, three = finished.cli, finished.repository, finished.batch_id
     refs = git(repository, "for-each-ref")
     told = cli("merge", three)
     assert told.returncode == 1
@@ -86,7 +68,8 @@ def test_merge_tells_the_order_and_the_conflict_and_makes_a_branch_only_on_reque
     assert "reason: BATCH_NOT_FOUND" in cli("merge", "nosuch").stderr
 
 
-def test_gc_tells_what_would_go_and_then_removes_it(cli: Cli, three: str) -> None:
+def test_gc_tells_what_would_go_and_then_removes_it(finished: Finished) -> None:
+    cli = finished.cli
     assert "0 would be removed" in cli("gc", "--dry-run").stdout
     old = cli.data / "orchestrator/harvested/old.patch"
     old.parent.mkdir()
@@ -118,7 +101,8 @@ def test_top_prints_one_table_where_there_is_no_terminal(cli: Cli, servers: Any,
     assert "failed" not in after
 
 
-def test_ctrl_c_leaves_the_live_table_quietly(cli: Cli, three: str) -> None:
+def test_ctrl_c_leaves_the_live_table_quietly(finished: Finished) -> None:
+    cli, three = finished.cli, finished.batch_id
     main, child = pty.openpty()
     process = subprocess.Popen(
         [Path(sys.executable).with_name("autopack"), "top"], stdin=subprocess.DEVNULL, stdout=child, stderr=child,
@@ -184,10 +168,13 @@ def test_interrupt_while_the_batch_is_being_created_cancels_it(cli: Cli, reposit
     assert survivors(run.run_id) == []
 
 
-def test_ids_are_in_one_piece_on_a_narrow_terminal(cli: Cli, three: str) -> None:
+def test_ids_are_in_one_piece_on_a_narrow_terminal(finished: Finished) -> None:
+    cli, three = finished.cli, finished.batch_id
+    runs = runs_of(cli)
+    assert len(runs) == 3
     for columns in ("80", "40"):
         listed = cli("runs", "list", env={"COLUMNS": columns}).stdout
-        for run in runs_of(cli):
+        for run in runs:
             assert sum(run.run_id in line for line in listed.splitlines()) == 1
         assert f"autopack/{three}" not in listed
     assert f"autopack/{three}/one" in cli("runs", "list").stdout

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from autopack_api.orchestrator.v1.orchestrator_pb2 import ListRunsRequest
+from autopack_api.telemetry.v1.telemetry_pb2 import GetRunSummaryRequest
 from autopack_cli.demo.repositories import make_mixed
 from autopack_cli.serve import SERVICES
+from autopack_client import connect_sync
 
 Cli = Any
 Servers = Any
@@ -59,11 +62,12 @@ def answers(cli: Cli, repository: Path, address: str) -> list[dict[str, Any]]:
     return found
 
 
-def recorded(cli: Cli, orchestrator: str, telemetry: str) -> list[Any]:
+def recorded(orchestrator: str, telemetry: str) -> list[Any]:
     """What telemetry knows of each run: phases by outcome, and fixes."""
-    runs = json.loads(cli("runs", "list", "--json", "--address", orchestrator).stdout)["runs"]
-    summaries = [json.loads(cli("stats", run["run_id"], "--json", "--address", telemetry).stdout) for run in runs]
-    return [{key: summary.get(key) for key in ("phases", "phases_by_outcome", "mitigated")} for summary in summaries]
+    with connect_sync(orchestrator) as one, connect_sync(telemetry) as other:
+        runs = one.orchestrator.ListRuns(ListRunsRequest()).runs
+        summaries = [other.telemetry.GetRunSummary(GetRunSummaryRequest(run_id=run.run_id)) for run in runs]
+    return [(item.phases, dict(item.phases_by_outcome), item.mitigated) for item in summaries]
 
 
 @pytest.fixture
@@ -75,16 +79,16 @@ def mixed(cli: Cli) -> Path:
 
 def test_one_process_and_five_give_the_same_answers(cli: Cli, servers: Servers, mixed: Path) -> None:
     one = servers.start("--all", "--allow-root", mixed).address
-    together, seen_together = answers(cli, mixed, one), recorded(cli, one, one)
+    together, seen_together = answers(cli, mixed, one), recorded(one, one)
     states = [run["state"].removeprefix("RUN_STATE_") for run in together]
     assert states == ["SUCCEEDED", "SUCCEEDED", "FAILED", "FAILED"]
     assert together[0]["mitigations"][0]["fixed"]
     assert together[1]["reverted_paths"] == ["stray.txt"]
-    assert seen_together[0]["mitigated"] == "1"
+    assert seen_together[0][2] == 1
 
     env = {"AUTOPACK_DATA_DIR": str(cli.home / "apart")}
-    peers = {name: servers.start(name, env=env).address for name in SERVICES if name != "orchestrator"}
+    peers = servers.start_all([name for name in SERVICES if name != "orchestrator"], env)
     settings = {f"AUTOPACK_ORCHESTRATOR_{name.upper()}_ADDRESS": address for name, address in peers.items()}
     orchestrator = servers.start("orchestrator", "--allow-root", mixed, env={**env, **settings}).address
     assert answers(cli, mixed, orchestrator) == together
-    assert recorded(cli, orchestrator, peers["telemetry"]) == seen_together
+    assert recorded(orchestrator, peers["telemetry"]) == seen_together
