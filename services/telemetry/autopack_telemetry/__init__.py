@@ -26,6 +26,8 @@ from autopack_telemetry.core.model import (
 )
 
 if TYPE_CHECKING:
+    from autopack_kit.kit_settings import KitSettings
+
     from autopack_telemetry.service import TelemetryService
     from autopack_telemetry.settings import TelemetrySettings
 
@@ -47,10 +49,17 @@ __all__ = [
 ]
 
 
-def create(settings: TelemetrySettings | None = None) -> TelemetryService:
-    """The service for a server of ``autopack_kit``; without settings they are read from the environment."""
+def create(settings: TelemetrySettings | None = None, kit: KitSettings | None = None) -> TelemetryService:
+    """The service for a server of ``autopack_kit``; what is not given is read from the environment.
+
+    Args:
+        settings: of telemetry.
+        kit: of the process: where the key is that signs the tokens of runs.
+    """
     # Imported here so that a user of the functions alone needs neither grpc nor a database.
+    from autopack_kit.kit_settings import KitSettings
+
     from autopack_telemetry.service import TelemetryService
     from autopack_telemetry.settings import TelemetrySettings
 
-    return TelemetryService(settings or load(TelemetrySettings, os.environ))
+    return TelemetryService(settings or load(TelemetrySettings, os.environ), kit or load(KitSettings, os.environ))

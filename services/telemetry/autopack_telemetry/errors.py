@@ -2,9 +2,33 @@
 
 from __future__ import annotations
 
-from autopack_kit.errors import AlreadyExists, NotFound
+from collections.abc import Sequence
 
-__all__ = ["run_not_found", "session_of_another_run"]
+from autopack_kit.errors import AlreadyExists, FailedPrecondition, NotFound
+
+__all__ = ["agent_not_known", "no_otlp_endpoint", "run_not_found", "session_of_another_run"]
+
+
+def agent_not_known(name: str, known: Sequence[str]) -> NotFound:
+    """``AGENT_NOT_KNOWN``: nothing is known about how it is made to report."""
+    return NotFound(
+        f"There is no agent {name[:40]!r}.",
+        reason="AGENT_NOT_KNOWN",
+        remedy=f"Use one of {', '.join(known)}; 'generic' is any program with an OpenTelemetry SDK.",
+        metadata={"agent": name[:40], "known": ",".join(known)},
+    )
+
+
+def no_otlp_endpoint(protocol: str) -> FailedPrecondition:
+    """``OTLP_ENDPOINT_UNKNOWN``: agents know no UNIX sockets, and an address of all addresses cannot be dialled."""
+    names = {"http": "OTLP over HTTP", "grpc": "OTLP over gRPC"}
+    return FailedPrecondition(
+        f"This server has no address at which an agent could reach it by {names[protocol]}.",
+        reason="OTLP_ENDPOINT_UNKNOWN",
+        remedy="Give it an HTTP port (AUTOPACK_HTTP_ADDRESS=127.0.0.1:4318); where it listens on all addresses or "
+        "stands behind a proxy, say where agents reach it (AUTOPACK_TELEMETRY_OTLP_ENDPOINT).",
+        metadata={"protocol": protocol},
+    )
 
 
 def run_not_found(run_id: str) -> NotFound:
