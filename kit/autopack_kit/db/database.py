@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import URL, Connection, text
+from sqlalchemy import URL, Connection
 from sqlalchemy.exc import DBAPIError
 
 from autopack_kit.db.engines import READERS, Mode, make_directory, make_engine, parse_url, shown
@@ -78,14 +78,6 @@ class Database:
     def watch_commits(self, observe: Callable[[float], None]) -> None:
         """Tells ``observe`` the seconds of each transaction from now on, on the writer's thread; for metrics."""
         self._writer.on_commit = observe
-
-    async def ping(self) -> None:
-        """Does nothing but reach the database.
-
-        Raises:
-            Unavailable: it cannot be reached.
-        """
-        await self.read(lambda connection: connection.execute(text("SELECT 1")).scalar())
 
     async def close(self) -> None:
         """Writes what waits, lets reads end, closes the connections. A second call does nothing."""

@@ -13,7 +13,6 @@ from autopack_api.telemetry.v1 import agents_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.auth import ensure_signing_key, mint_run_token
-from autopack_kit.errors import AutopackError
 from autopack_kit.identity import Scope, current_principal, require, require_run
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.offload import compute
@@ -66,9 +65,8 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
         self._clock = clock
         self._store: Store = DiscardingStore()
         self._database: SqlStore | None = None
-        self._observe: Callable[[str, str, int], None] | None = None
         self._endpoints: convert_agents.Endpoints = {}
-        self._otlp = Receiver(lambda: self._store, self._now, lambda: self.counts)
+        self._otlp = Receiver(lambda: self._store, self._now)
 
     def add_to(self, server: grpc.aio.Server) -> None:
         """Registers the servicer, and those of the OpenTelemetry collector."""
@@ -92,7 +90,7 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             from autopack_telemetry.adapters.counted import PrometheusCounts, counting  # with what only metrics need
 
             counts = PrometheusCounts(context.registry)
-            self._observe = counts.records
+            self._otlp.observe = counts.records
             opening = partial(counting, counts)
         if self._settings.enabled:
             self._database = await asyncio.to_thread(
@@ -101,13 +99,13 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             self._store = self._database
 
     async def unready(self) -> str:
-        """Why nothing can be recorded now: the database cannot be reached."""
+        """Why nothing can be recorded now: the database does not answer as it should."""
         if self._database is None:
             return ""
         try:
             async with asyncio.timeout(READY_SECONDS):
                 await self._database.ping()
-        except (AutopackError, TimeoutError) as error:
+        except Exception as error:  # whatever it is, records would meet it too
             return str(error) or "the database does not answer"
         return ""
 

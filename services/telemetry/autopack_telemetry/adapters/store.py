@@ -166,8 +166,8 @@ class SqlStore:
         self._database.watch_commits(observe)
 
     async def ping(self) -> None:
-        """Does nothing but reach the database; errors as :meth:`autopack_kit.db.Database.ping`."""
-        await self._database.ping()
+        """Reads next to nothing; errors as :meth:`autopack_kit.db.Database.read`."""
+        await self._database.read(lambda connection: connection.scalar(select(RUNS.c.id).limit(1)))
 
     async def close(self) -> None:
         """Writes what waits and closes the database."""
