@@ -1,4 +1,4 @@
-"""Between the wire and the domain: checks of requests that name every bad field, and answers."""
+"""From the wire to the domain: checks of requests that name every bad field."""
 
 from __future__ import annotations
 
@@ -7,38 +7,23 @@ from functools import partial
 from typing import TypeVar
 
 from autopack_api.hardening.v1 import hardening_pb2 as pb
-from autopack_kit.convert import command_from_proto, command_to_proto, relative_path
+from autopack_kit.convert import command_from_proto, relative_path
 from autopack_kit.errors import FieldViolation, InvalidArgument, invalid_fields
 from autopack_kit.globs import MalformedGlob, check_globs
 
-from autopack_hardening.core.model import (
-    Action,
-    ChangeCwd,
-    DeclaredAtBase,
-    DeclaredDependency,
-    Diagnosis,
-    DiagnosisResult,
-    DirectoryExists,
-    Ending,
-    Failure,
-    FileExists,
-    InstallDeclared,
-    Mitigation,
-    PathAbsent,
-    Precondition,
-    ProjectFacts,
-    RestoreOutOfScope,
-    SetEnv,
-)
-from autopack_hardening.core.patterns import Pattern
+from autopack_hardening.core.model import DeclaredDependency, Ending, Failure, ProjectFacts, Runtime
 from autopack_hardening.errors import output_too_large
 
-__all__ = ["failure_from_request", "pattern_to_proto", "result_to_response"]
+__all__ = ["failure_from_request"]
 
 T = TypeVar("T")
 
 MAX_OUTPUT_BYTES = 1 << 20
 """Bytes of output; the contract's limit. The cause of a failure stands near its end."""
+MAX_HEAD_BYTES = 8 << 10
+"""Bytes of the beginning; the contract's limit. It holds what was run, and with which versions."""
+MAX_RUNTIMES = 100
+"""Installed runtimes; version managers keep some dozens."""
 MAX_PATHS = 50_000
 """Paths of the workspace, as many as a snapshot has."""
 MAX_PATH_LENGTH = 4096
@@ -69,6 +54,8 @@ def failure_from_request(request: pb.DiagnoseRequest) -> Failure:
     checks = _Checks()
     command = checks.attempt(lambda: command_from_proto(request.command)) if request.HasField("command") else None
     ending = _ending(request, checks)
+    if len(request.head) > MAX_HEAD_BYTES:
+        checks.add("head", f"has {len(request.head)} bytes; at most {MAX_HEAD_BYTES} are read")
     checks.count("projects", request.projects, MAX_PROJECTS)
     checks.count("paths", request.paths, MAX_PATHS)
     checks.count("out_of_scope_paths", request.out_of_scope_paths, MAX_PATHS)
@@ -78,6 +65,7 @@ def failure_from_request(request: pb.DiagnoseRequest) -> Failure:
     paths = checks.paths("paths", request.paths[:MAX_PATHS])
     outside = checks.paths("out_of_scope_paths", request.out_of_scope_paths[:MAX_PATHS])
     _check_scope(request.scope, checks)
+    runtimes = _runtimes(request.runtimes, checks)
     checks.raise_if_bad()
     return Failure(
         command=command,
@@ -87,6 +75,9 @@ def failure_from_request(request: pb.DiagnoseRequest) -> Failure:
         paths=paths,
         scope=tuple(request.scope),
         out_of_scope_paths=outside,
+        head=request.head,
+        first_line=request.first_line,
+        runtimes=runtimes,
     )
 
 
@@ -184,78 +175,14 @@ def _check_scope(scope: Sequence[str], checks: _Checks) -> None:
         checks.add(f"scope[{error.index}]", str(error))
 
 
-def result_to_response(result: DiagnosisResult) -> pb.DiagnoseResponse:
-    """The answer of ``Diagnose``."""
-    return pb.DiagnoseResponse(
-        outcome=pb.DiagnoseResponse.Outcome.Value(f"OUTCOME_{result.outcome.value}"),
-        diagnoses=[_diagnosis(diagnosis) for diagnosis in result.diagnoses],
-    )
-
-
-def _diagnosis(diagnosis: Diagnosis) -> pb.Diagnosis:
-    return pb.Diagnosis(
-        pattern_id=diagnosis.pattern_id,
-        title=diagnosis.title,
-        priority=diagnosis.priority,
-        confidence=diagnosis.confidence,
-        excerpt=diagnosis.excerpt,
-        line=diagnosis.line,
-        captures=diagnosis.captures,
-        mitigation=_mitigation(diagnosis.mitigation),
-    )
-
-
-def _mitigation(mitigation: Mitigation) -> pb.Mitigation:
-    return pb.Mitigation(
-        actions=[_action(action) for action in mitigation.actions],
-        suggestions=[pb.Suggestion(text=one.text, risk=one.risk) for one in mitigation.suggestions],
-        risk=pb.Risk.Value(f"RISK_{mitigation.risk.value}"),
-        automatic=mitigation.automatic,
-        consent_reason=mitigation.consent_reason,
-        verify=mitigation.verify,
-    )
-
-
-def _action(action: Action) -> pb.Action:
-    preconditions = [_precondition(one) for one in action.preconditions]
-    match action.kind:
-        case InstallDeclared(commands, distributions, declared_in):
-            install = pb.InstallDeclared(
-                commands=[command_to_proto(command) for command in commands],
-                distributions=distributions,
-                declared_in=declared_in,
-            )
-            return pb.Action(install_declared=install, preconditions=preconditions)
-        case ChangeCwd(cwd):
-            return pb.Action(change_cwd=pb.ChangeCwd(cwd=cwd), preconditions=preconditions)
-        case SetEnv(env):
-            return pb.Action(set_env=pb.SetEnv(env=env), preconditions=preconditions)
-        case RestoreOutOfScope(paths):
-            return pb.Action(restore_out_of_scope=pb.RestoreOutOfScope(paths=paths), preconditions=preconditions)
-
-
-def _precondition(precondition: Precondition) -> pb.Precondition:
-    match precondition:
-        case FileExists(path):
-            return pb.Precondition(file_exists=path)
-        case DirectoryExists(path):
-            return pb.Precondition(directory_exists=path)
-        case PathAbsent(path):
-            return pb.Precondition(path_absent=path)
-        case DeclaredAtBase(name, path):
-            return pb.Precondition(declared_at_base=pb.DeclaredIn(name=name, path=path))
-
-
-def pattern_to_proto(pattern: Pattern) -> pb.Pattern:
-    """A pattern as ``ListPatterns`` shows it."""
-    return pb.Pattern(
-        pattern_id=pattern.id,
-        title=pattern.title,
-        description=pattern.description,
-        priority=pattern.priority,
-        any=[expression.regex for expression in pattern.any],
-        none=pattern.none,
-        risk=pb.Risk.Value(f"RISK_{pattern.risk.value}"),
-        examples=[sample.output for sample in pattern.examples],
-        near_misses=[sample.output for sample in pattern.near_misses],
-    )
+def _runtimes(runtimes: Sequence[pb.InstalledRuntime], checks: _Checks) -> tuple[Runtime, ...]:
+    checks.count("runtimes", runtimes, MAX_RUNTIMES)
+    found = []
+    for index, one in enumerate(runtimes[:MAX_RUNTIMES]):
+        checks.name(f"runtimes[{index}].name", one.name)
+        checks.name(f"runtimes[{index}].version", one.version)
+        parts = one.directory.split("/")
+        if not one.directory.startswith("/") or ".." in parts or "\0" in one.directory or ":" in one.directory:
+            checks.add(f"runtimes[{index}].directory", "must be absolute, without '..' and ':'")
+        found.append(Runtime(one.name, one.version, one.directory))
+    return tuple(found)

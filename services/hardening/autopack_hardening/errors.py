@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from autopack_kit.errors import InvalidArgument, NotFound, ResourceExhausted
 
 __all__ = ["output_too_large", "unknown_disabled_pattern", "unknown_pattern"]
@@ -29,11 +27,11 @@ def output_too_large(size: int, limit: int) -> ResourceExhausted:
     )
 
 
-def unknown_disabled_pattern(pattern_id: str, known: Sequence[str]) -> InvalidArgument:
+def unknown_disabled_pattern(pattern_id: str) -> InvalidArgument:
     """``PATTERN_NOT_FOUND``, about the setting."""
     return InvalidArgument(
         f"AUTOPACK_HARDENING_DISABLED_PATTERNS names {pattern_id!r}, which is no pattern.",
         reason="PATTERN_NOT_FOUND",
-        remedy=f"Patterns are {', '.join(known)}.",
+        remedy="ListPatterns names those there are; an alias stands for all that have it.",
         metadata={"pattern_id": pattern_id},
     )

@@ -11,7 +11,7 @@ from autopack_api.hardening.v1 import hardening_pb2_grpc
 from autopack_kit.paging import decode_token, encode_token, page_size
 from autopack_kit.server import ServiceContext
 
-from autopack_hardening import convert
+from autopack_hardening import convert, convert_answers
 from autopack_hardening.adapters.registry import diagnostician
 from autopack_hardening.errors import unknown_pattern
 from autopack_hardening.settings import HardeningSettings
@@ -58,7 +58,7 @@ class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
         return await asyncio.to_thread(self._diagnose, request)
 
     def _diagnose(self, request: pb.DiagnoseRequest) -> pb.DiagnoseResponse:
-        return convert.result_to_response(self._core.diagnose(convert.failure_from_request(request)))
+        return convert_answers.result_to_response(self._core.diagnose(convert.failure_from_request(request)))
 
     async def ListPatterns(self, request: pb.ListPatternsRequest, context: Context) -> pb.ListPatternsResponse:
         """The patterns by priority, then by id."""
@@ -66,11 +66,13 @@ class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
         after = decode_token(request.page_token, {}, int, str)
         rest = [one for one in self._core.patterns if after is None or (one.priority, one.id) > after]
         more = encode_token((rest[size - 1].priority, rest[size - 1].id), {}) if len(rest) > size else ""
-        return pb.ListPatternsResponse(patterns=map(convert.pattern_to_proto, rest[:size]), next_page_token=more)
+        return pb.ListPatternsResponse(
+            patterns=map(convert_answers.pattern_to_proto, rest[:size]), next_page_token=more
+        )
 
     async def GetPattern(self, request: pb.GetPatternRequest, context: Context) -> pb.GetPatternResponse:
-        """One pattern."""
+        """One pattern, by its id or by an earlier name."""
         for pattern in self._core.patterns:
-            if pattern.id == request.pattern_id:
-                return pb.GetPatternResponse(pattern=convert.pattern_to_proto(pattern))
+            if request.pattern_id in (pattern.id, *pattern.aliases):
+                return pb.GetPatternResponse(pattern=convert_answers.pattern_to_proto(pattern))
         raise unknown_pattern(request.pattern_id)

@@ -6,6 +6,7 @@ Why did this command fail, and what is the safe deterministic fix?"""
 from autopack_api.common.v1 import common_pb2 as _common_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -19,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Approval:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Approval.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_UNSPECIFIED: _Approval.ValueType  # 0
+    """Not set; never sent."""
+    APPROVAL_AUTOMATIC: _Approval.ValueType  # 1
+    """Without asking, if every precondition holds."""
+    APPROVAL_CONSENT: _Approval.ValueType  # 2
+    """Only if a person or a policy agreed."""
+    APPROVAL_NEVER: _Approval.ValueType  # 3
+    """There is only advice."""
+
+class Approval(_Approval, metaclass=_ApprovalEnumTypeWrapper):
+    """How freely a mitigation may be applied."""
+
+APPROVAL_UNSPECIFIED: Approval.ValueType  # 0
+"""Not set; never sent."""
+APPROVAL_AUTOMATIC: Approval.ValueType  # 1
+"""Without asking, if every precondition holds."""
+APPROVAL_CONSENT: Approval.ValueType  # 2
+"""Only if a person or a policy agreed."""
+APPROVAL_NEVER: Approval.ValueType  # 3
+"""There is only advice."""
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
 
 class _Risk:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -67,6 +96,9 @@ class DiagnoseRequest(_message.Message):
     PATHS_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     OUT_OF_SCOPE_PATHS_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    FIRST_LINE_FIELD_NUMBER: _builtins.int
+    RUNTIMES_FIELD_NUMBER: _builtins.int
     exit_code: _builtins.int
     """Its exit code."""
     signal: _builtins.int
@@ -74,7 +106,11 @@ class DiagnoseRequest(_message.Message):
     timed_out: _builtins.bool
     """It was killed because its time was over."""
     output: _builtins.bytes
-    """The tail of stdout and stderr as they came. Need not be UTF-8. At most 1 MiB; send the tail of a longer one."""
+    """Stdout and stderr as they came. Need not be UTF-8. At most 1 MiB; send the tail of a longer one."""
+    head: _builtins.bytes
+    """The beginning of a longer output, of which `output` is the tail. At most 8 KiB."""
+    first_line: _builtins.int
+    """Number, in the whole output, of the first line of `output`, counted from 1; 0 = it follows `head`."""
     @_builtins.property
     def command(self) -> _common_pb2.Command:
         """The command that ran, with its cwd relative to the workspace."""
@@ -95,6 +131,10 @@ class DiagnoseRequest(_message.Message):
     def out_of_scope_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Paths that the run changed outside its scope, if that is known. At most 50,000."""
 
+    @_builtins.property
+    def runtimes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InstalledRuntime]:
+        """Runtimes that are installed where the command ran. At most 100. Only these may be switched to."""
+
     def __init__(
         self,
         *,
@@ -107,16 +147,49 @@ class DiagnoseRequest(_message.Message):
         paths: _abc.Iterable[_builtins.str] | None = ...,
         scope: _abc.Iterable[_builtins.str] | None = ...,
         out_of_scope_paths: _abc.Iterable[_builtins.str] | None = ...,
+        head: _builtins.bytes = ...,
+        first_line: _builtins.int = ...,
+        runtimes: _abc.Iterable[Global___InstalledRuntime] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "ending", b"ending", "exit_code", b"exit_code", "signal", b"signal", "timed_out", b"timed_out"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "ending", b"ending", "exit_code", b"exit_code", "out_of_scope_paths", b"out_of_scope_paths", "output", b"output", "paths", b"paths", "projects", b"projects", "scope", b"scope", "signal", b"signal", "timed_out", b"timed_out"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "ending", b"ending", "exit_code", b"exit_code", "first_line", b"first_line", "head", b"head", "out_of_scope_paths", b"out_of_scope_paths", "output", b"output", "paths", b"paths", "projects", b"projects", "runtimes", b"runtimes", "scope", b"scope", "signal", b"signal", "timed_out", b"timed_out"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_ending: _TypeAlias = _typing.Literal["exit_code", "signal", "timed_out"]  # noqa: Y015
     _WhichOneofArgType_ending: _TypeAlias = _typing.Literal["ending", b"ending"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_ending) -> _WhichOneofReturnType_ending | None: ...
 
 Global___DiagnoseRequest: _TypeAlias = DiagnoseRequest  # noqa: Y015
+
+@_typing.final
+class InstalledRuntime(_message.Message):
+    """A runtime that is installed where the command ran."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"python", "node", "java", "go", "rust", "cmake", ..."""
+    version: _builtins.str
+    """Its version, for example "3.12.4"."""
+    directory: _builtins.str
+    """Absolute directory of its programs."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        directory: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstalledRuntime: _TypeAlias = InstalledRuntime  # noqa: Y015
 
 @_typing.final
 class ProjectFacts(_message.Message):
@@ -212,6 +285,8 @@ class DiagnoseResponse(_message.Message):
         """The command failed without output, and its ending alone explains nothing."""
         OUTCOME_SUCCEEDED: DiagnoseResponse._Outcome.ValueType  # 4
         """The command succeeded: there is nothing to diagnose."""
+        OUTCOME_AMBIGUOUS: DiagnoseResponse._Outcome.ValueType  # 5
+        """The line that decides can be read in two ways, the first two diagnoses; neither is applied without asking."""
 
     class Outcome(_Outcome, metaclass=_OutcomeEnumTypeWrapper):
         """Results of a diagnosis as a whole."""
@@ -226,6 +301,8 @@ class DiagnoseResponse(_message.Message):
     """The command failed without output, and its ending alone explains nothing."""
     OUTCOME_SUCCEEDED: DiagnoseResponse.Outcome.ValueType  # 4
     """The command succeeded: there is nothing to diagnose."""
+    OUTCOME_AMBIGUOUS: DiagnoseResponse.Outcome.ValueType  # 5
+    """The line that decides can be read in two ways, the first two diagnoses; neither is applied without asking."""
 
     OUTCOME_FIELD_NUMBER: _builtins.int
     DIAGNOSES_FIELD_NUMBER: _builtins.int
@@ -233,7 +310,7 @@ class DiagnoseResponse(_message.Message):
     """The result as a whole."""
     @_builtins.property
     def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnosis]:
-        """The diagnoses, best first. Empty unless MATCHED."""
+        """The diagnoses, best first. Empty unless MATCHED or AMBIGUOUS."""
 
     def __init__(
         self,
@@ -283,6 +360,7 @@ class Diagnosis(_message.Message):
     LINE_FIELD_NUMBER: _builtins.int
     CAPTURES_FIELD_NUMBER: _builtins.int
     MITIGATION_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
     """The pattern that matched."""
     title: _builtins.str
@@ -305,6 +383,10 @@ class Diagnosis(_message.Message):
     def mitigation(self) -> Global___Mitigation:
         """What to do."""
 
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Earlier names of the pattern."""
+
     def __init__(
         self,
         *,
@@ -316,10 +398,11 @@ class Diagnosis(_message.Message):
         line: _builtins.int = ...,
         captures: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         mitigation: Global___Mitigation | None = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["mitigation", b"mitigation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["captures", b"captures", "confidence", b"confidence", "excerpt", b"excerpt", "line", b"line", "mitigation", b"mitigation", "pattern_id", b"pattern_id", "priority", b"priority", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "captures", b"captures", "confidence", b"confidence", "excerpt", b"excerpt", "line", b"line", "mitigation", b"mitigation", "pattern_id", b"pattern_id", "priority", b"priority", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -337,6 +420,7 @@ class Mitigation(_message.Message):
     AUTOMATIC_FIELD_NUMBER: _builtins.int
     CONSENT_REASON_FIELD_NUMBER: _builtins.int
     VERIFY_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     risk: Global___Risk.ValueType
     """What could go wrong."""
     automatic: _builtins.bool
@@ -345,6 +429,8 @@ class Mitigation(_message.Message):
     """Why it is not automatic, where it is not."""
     verify: _builtins.str
     """How to prove that it helped, for example "re-run the same command; exit code 0"."""
+    approval: Global___Approval.ValueType
+    """How freely the actions may be applied."""
     @_builtins.property
     def actions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Action]:
         """To be applied in order, all or none. May be empty: then there is only advice."""
@@ -362,10 +448,11 @@ class Mitigation(_message.Message):
         automatic: _builtins.bool = ...,
         consent_reason: _builtins.str = ...,
         verify: _builtins.str = ...,
+        approval: Global___Approval.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "automatic", b"automatic", "consent_reason", b"consent_reason", "risk", b"risk", "suggestions", b"suggestions", "verify", b"verify"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "approval", b"approval", "automatic", b"automatic", "consent_reason", b"consent_reason", "risk", b"risk", "suggestions", b"suggestions", "verify", b"verify"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -407,6 +494,13 @@ class Action(_message.Message):
     CHANGE_CWD_FIELD_NUMBER: _builtins.int
     SET_ENV_FIELD_NUMBER: _builtins.int
     RESTORE_OUT_OF_SCOPE_FIELD_NUMBER: _builtins.int
+    RUN_COMMAND_FIELD_NUMBER: _builtins.int
+    RUN_FORMATTER_FIELD_NUMBER: _builtins.int
+    REGENERATE_LOCKFILE_FIELD_NUMBER: _builtins.int
+    SWITCH_RUNTIME_FIELD_NUMBER: _builtins.int
+    REMOVE_STALE_LOCK_FIELD_NUMBER: _builtins.int
+    RETRY_WITH_BACKOFF_FIELD_NUMBER: _builtins.int
+    EDIT_COMMAND_FIELD_NUMBER: _builtins.int
     PRECONDITIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def install_declared(self) -> Global___InstallDeclared:
@@ -425,6 +519,34 @@ class Action(_message.Message):
         """Revert changes outside the scope."""
 
     @_builtins.property
+    def run_command(self) -> Global___RunCommand:
+        """Run one command of the pattern's own words first."""
+
+    @_builtins.property
+    def run_formatter(self) -> Global___RunFormatter:
+        """Let a formatter rewrite files."""
+
+    @_builtins.property
+    def regenerate_lockfile(self) -> Global___RegenerateLockfile:
+        """Resolve again what the manifest declares."""
+
+    @_builtins.property
+    def switch_runtime(self) -> Global___SwitchRuntime:
+        """Use another runtime that is installed already."""
+
+    @_builtins.property
+    def remove_stale_lock(self) -> Global___RemoveStaleLock:
+        """Remove a lock that its owner left behind."""
+
+    @_builtins.property
+    def retry_with_backoff(self) -> Global___RetryWithBackoff:
+        """Run the same command again after a pause."""
+
+    @_builtins.property
+    def edit_command(self) -> Global___EditCommand:
+        """Run the same command with other words."""
+
+    @_builtins.property
     def preconditions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Precondition]:
         """All must hold in the workspace just before the action, else it is refused."""
 
@@ -435,13 +557,20 @@ class Action(_message.Message):
         change_cwd: Global___ChangeCwd | None = ...,
         set_env: Global___SetEnv | None = ...,
         restore_out_of_scope: Global___RestoreOutOfScope | None = ...,
+        run_command: Global___RunCommand | None = ...,
+        run_formatter: Global___RunFormatter | None = ...,
+        regenerate_lockfile: Global___RegenerateLockfile | None = ...,
+        switch_runtime: Global___SwitchRuntime | None = ...,
+        remove_stale_lock: Global___RemoveStaleLock | None = ...,
+        retry_with_backoff: Global___RetryWithBackoff | None = ...,
+        edit_command: Global___EditCommand | None = ...,
         preconditions: _abc.Iterable[Global___Precondition] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["change_cwd", b"change_cwd", "install_declared", b"install_declared", "kind", b"kind", "restore_out_of_scope", b"restore_out_of_scope", "set_env", b"set_env"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change_cwd", b"change_cwd", "edit_command", b"edit_command", "install_declared", b"install_declared", "kind", b"kind", "regenerate_lockfile", b"regenerate_lockfile", "remove_stale_lock", b"remove_stale_lock", "restore_out_of_scope", b"restore_out_of_scope", "retry_with_backoff", b"retry_with_backoff", "run_command", b"run_command", "run_formatter", b"run_formatter", "set_env", b"set_env", "switch_runtime", b"switch_runtime"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_cwd", b"change_cwd", "install_declared", b"install_declared", "kind", b"kind", "preconditions", b"preconditions", "restore_out_of_scope", b"restore_out_of_scope", "set_env", b"set_env"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change_cwd", b"change_cwd", "edit_command", b"edit_command", "install_declared", b"install_declared", "kind", b"kind", "preconditions", b"preconditions", "regenerate_lockfile", b"regenerate_lockfile", "remove_stale_lock", b"remove_stale_lock", "restore_out_of_scope", b"restore_out_of_scope", "retry_with_backoff", b"retry_with_backoff", "run_command", b"run_command", "run_formatter", b"run_formatter", "set_env", b"set_env", "switch_runtime", b"switch_runtime"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["install_declared", "change_cwd", "set_env", "restore_out_of_scope"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["install_declared", "change_cwd", "set_env", "restore_out_of_scope", "run_command", "run_formatter", "regenerate_lockfile", "switch_runtime", "remove_stale_lock", "retry_with_backoff", "edit_command"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -572,6 +701,206 @@ class RestoreOutOfScope(_message.Message):
 Global___RestoreOutOfScope: _TypeAlias = RestoreOutOfScope  # noqa: Y015
 
 @_typing.final
+class RunCommand(_message.Message):
+    """Runs one command of the pattern's own words, then the same command again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _common_pb2.Command:
+        """The command. None of its words comes from the output."""
+
+    def __init__(
+        self,
+        *,
+        command: _common_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunCommand: _TypeAlias = RunCommand  # noqa: Y015
+
+@_typing.final
+class RunFormatter(_message.Message):
+    """Lets a formatter rewrite files, then runs the same command again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    PATHS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _common_pb2.Command:
+        """The formatter, with the files as its last words."""
+
+    @_builtins.property
+    def paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What it may rewrite, relative to the workspace. At most 100."""
+
+    def __init__(
+        self,
+        *,
+        command: _common_pb2.Command | None = ...,
+        paths: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "paths", b"paths"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunFormatter: _TypeAlias = RunFormatter  # noqa: Y015
+
+@_typing.final
+class RegenerateLockfile(_message.Message):
+    """Resolves again what the manifest declares, then runs the same command again. The difference of the files is shown."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _common_pb2.Command:
+        """The package manager's own command for it."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The lock files that may change; nothing else may."""
+
+    def __init__(
+        self,
+        *,
+        command: _common_pb2.Command | None = ...,
+        files: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command", "files", b"files"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegenerateLockfile: _TypeAlias = RegenerateLockfile  # noqa: Y015
+
+@_typing.final
+class SwitchRuntime(_message.Message):
+    """Runs the same command again with another runtime, one of those of the request."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    DIRECTORY_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """"python", "node", ..."""
+    version: _builtins.str
+    """Its version."""
+    directory: _builtins.str
+    """Absolute directory of its programs, which comes first on the search path."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        version: _builtins.str = ...,
+        directory: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["directory", b"directory", "name", b"name", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwitchRuntime: _TypeAlias = SwitchRuntime  # noqa: Y015
+
+@_typing.final
+class RemoveStaleLock(_message.Message):
+    """Removes a lock that nobody holds any more, then runs the same command again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    MIN_AGE_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """The lock, relative to the workspace."""
+    @_builtins.property
+    def min_age(self) -> _duration_pb2.Duration:
+        """For so long it must not have been touched, and no process may have it open."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        min_age: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["min_age", b"min_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_age", b"min_age", "path", b"path"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveStaleLock: _TypeAlias = RemoveStaleLock  # noqa: Y015
+
+@_typing.final
+class RetryWithBackoff(_message.Message):
+    """Runs the same command again after a pause that doubles, with jitter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTEMPTS_FIELD_NUMBER: _builtins.int
+    INITIAL_FIELD_NUMBER: _builtins.int
+    LONGEST_FIELD_NUMBER: _builtins.int
+    attempts: _builtins.int
+    """How often at most, 1 to 3."""
+    @_builtins.property
+    def initial(self) -> _duration_pb2.Duration:
+        """The first pause."""
+
+    @_builtins.property
+    def longest(self) -> _duration_pb2.Duration:
+        """The longest pause, at most a minute."""
+
+    def __init__(
+        self,
+        *,
+        attempts: _builtins.int = ...,
+        initial: _duration_pb2.Duration | None = ...,
+        longest: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["initial", b"initial", "longest", b"longest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "initial", b"initial", "longest", b"longest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetryWithBackoff: _TypeAlias = RetryWithBackoff  # noqa: Y015
+
+@_typing.final
+class EditCommand(_message.Message):
+    """Runs another command instead of the failed one: the same with words put in or left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMMAND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def command(self) -> _common_pb2.Command:
+        """The whole new command."""
+
+    def __init__(
+        self,
+        *,
+        command: _common_pb2.Command | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["command", b"command"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditCommand: _TypeAlias = EditCommand  # noqa: Y015
+
+@_typing.final
 class Precondition(_message.Message):
     """A condition on the workspace that a program can check."""
 
@@ -697,7 +1026,7 @@ class GetPatternRequest(_message.Message):
 
     PATTERN_ID_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
-    """Its id. Required."""
+    """Its id, or an earlier name: then the first pattern that has it. Required."""
     def __init__(
         self,
         *,
@@ -750,8 +1079,19 @@ class Pattern(_message.Message):
     RISK_FIELD_NUMBER: _builtins.int
     EXAMPLES_FIELD_NUMBER: _builtins.int
     NEAR_MISSES_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    ALL_FIELD_NUMBER: _builtins.int
+    COMMANDS_FIELD_NUMBER: _builtins.int
+    EXIT_CODES_FIELD_NUMBER: _builtins.int
+    WRAPS_FIELD_NUMBER: _builtins.int
+    ACTIONS_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    SUGGESTIONS_FIELD_NUMBER: _builtins.int
+    VERIFY_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
-    """Stable id, for example "python_missing_dep"."""
+    """Stable id, for example "py.module_not_found"."""
     title: _builtins.str
     """A few words."""
     description: _builtins.str
@@ -760,6 +1100,14 @@ class Pattern(_message.Message):
     """1 comes first."""
     risk: Global___Risk.ValueType
     """What could go wrong with its mitigation."""
+    family: _builtins.str
+    """The family of failures, for example "python-runtime"."""
+    tier: _builtins.int
+    """1 for what is seen daily, 2 for the rest."""
+    approval: Global___Approval.ValueType
+    """How freely its actions may be applied at most."""
+    verify: _builtins.str
+    """How to prove that it helped."""
     @_builtins.property
     def any(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """RE2 expressions of which any must match."""
@@ -776,6 +1124,34 @@ class Pattern(_message.Message):
     def near_misses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Outputs that look alike and that it must not match."""
 
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Earlier names."""
+
+    @_builtins.property
+    def all(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """RE2 expressions which must all match as well."""
+
+    @_builtins.property
+    def commands(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Globs of command lines for which alone it counts; empty = for all."""
+
+    @_builtins.property
+    def exit_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Exit codes for which alone it counts; empty = for all."""
+
+    @_builtins.property
+    def wraps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Globs of the patterns that name the cause of what this one only reports."""
+
+    @_builtins.property
+    def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The types of its actions, for example "install_declared"."""
+
+    @_builtins.property
+    def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suggestion]:
+        """Advice; "{name}" stands for a capture."""
+
     def __init__(
         self,
         *,
@@ -788,10 +1164,21 @@ class Pattern(_message.Message):
         risk: Global___Risk.ValueType = ...,
         examples: _abc.Iterable[_builtins.str] | None = ...,
         near_misses: _abc.Iterable[_builtins.str] | None = ...,
+        family: _builtins.str = ...,
+        tier: _builtins.int = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        all: _abc.Iterable[_builtins.str] | None = ...,
+        commands: _abc.Iterable[_builtins.str] | None = ...,
+        exit_codes: _abc.Iterable[_builtins.int] | None = ...,
+        wraps: _abc.Iterable[_builtins.str] | None = ...,
+        actions: _abc.Iterable[_builtins.str] | None = ...,
+        approval: Global___Approval.ValueType = ...,
+        suggestions: _abc.Iterable[Global___Suggestion] | None = ...,
+        verify: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["any", b"any", "description", b"description", "examples", b"examples", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "risk", b"risk", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "description", b"description", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "risk", b"risk", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,55 +1,98 @@
-"""Reads the packaged data: one pattern a file, and the maps of names."""
+"""Reads the packaged data: a file of patterns for each family, the noise, and the maps of names."""
 
 from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from autopack_hardening.core.diagnosing import Diagnostician
+from autopack_hardening.core.matching import Noise
 from autopack_hardening.core.names import Names, parse_names
-from autopack_hardening.core.patterns import Pattern, PatternError, parse_pattern
-from autopack_hardening.core.rules import RULES
+from autopack_hardening.core.patternfile import parse_file
+from autopack_hardening.core.patterns import ALIASES, Pattern, PatternError
+from autopack_hardening.core.proving import duplicates, prove
+from autopack_hardening.core.rules import check_step
 from autopack_hardening.errors import unknown_disabled_pattern
 
-__all__ = ["diagnostician", "load_names", "load_patterns"]
+__all__ = ["built_in", "diagnostician", "load_names", "load_noise", "read_patterns"]
 
 
-def load_patterns(directory: Traversable | None = None) -> list[Pattern]:
-    """The patterns in ``directory`` (default: the packaged ones), one ``.toml`` file each, by file name.
-
-    Raises:
-        PatternError: naming the file and the pattern's id.
-    """
-    directory = directory if directory is not None else files("autopack_hardening") / "data" / "patterns"
-    names = sorted(
-        (entry for entry in directory.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name
-    )
-    return [parse_pattern(_read(entry), entry.name, tuple(RULES)) for entry in names]
+def read_patterns(directory: Traversable | None = None) -> tuple[list[Pattern], list[PatternError]]:
+    """The patterns in ``directory`` (default: the packaged ones), one ``.toml`` file a family; and the bad ones."""
+    directory = directory if directory is not None else _data() / "patterns"
+    good: list[Pattern] = []
+    bad: list[PatternError] = []
+    for entry in sorted(directory.iterdir(), key=lambda entry: entry.name):
+        if not entry.name.endswith(".toml"):
+            continue
+        try:
+            found, errors = parse_file(_read(entry), entry.name, check_step)
+        except PatternError as error:
+            found, errors = [], [error]
+        good += found
+        bad += errors
+    repeated = list(duplicates(good))
+    return good, bad + repeated
 
 
 def load_names() -> Names:
     """The packaged maps of names."""
-    data = files("autopack_hardening") / "data"
-    return parse_names(_read(data / "python_names.toml"), _read(data / "node_names.toml"))
+    return parse_names(_read(_data() / "python_names.toml"), _read(_data() / "node_names.toml"))
+
+
+def load_noise() -> Noise:
+    """What is no failure although it reads like one."""
+    data = _read(_data() / "noise.toml")
+    return Noise(tuple(data["lines"]), tuple(data["recovered"]))
+
+
+def built_in(patterns: Sequence[Pattern]) -> Diagnostician:
+    """``patterns`` compiled, with the packaged maps and noise; not proven."""
+    return Diagnostician(patterns, load_names(), load_noise())
 
 
 @functools.lru_cache(maxsize=8)
 def diagnostician(disabled: tuple[str, ...] = ()) -> Diagnostician:
     """The packaged patterns without the ``disabled`` ones, compiled and proven once per process.
 
+    Args:
+        disabled: ids, or aliases, which stand for all patterns that have them.
+
     Raises:
         PatternError: a packaged pattern is broken.
         InvalidArgument: ``disabled`` names a pattern that does not exist.
     """
-    patterns = load_patterns()
-    known = [pattern.id for pattern in patterns]
+    core = _proven()
+    if not disabled:
+        return core
+    known = {pattern.id for pattern in core.patterns} | set(ALIASES)
     for pattern_id in disabled:
         if pattern_id not in known:
-            raise unknown_disabled_pattern(pattern_id, known)
-    return Diagnostician([pattern for pattern in patterns if pattern.id not in disabled], load_names())
+            raise unknown_disabled_pattern(pattern_id)
+    return built_in([one for one in core.patterns if not _is_named(one, disabled)])
+
+
+@functools.cache
+def _proven() -> Diagnostician:
+    good, bad = read_patterns()
+    if bad:
+        raise bad[0]
+    core = built_in(good)
+    for error in prove(core):
+        raise error
+    return core
+
+
+def _is_named(pattern: Pattern, names: Collection[str]) -> bool:
+    return pattern.id in names or any(alias in names for alias in pattern.aliases)
+
+
+def _data() -> Traversable:
+    return files("autopack_hardening") / "data"
 
 
 def _read(entry: Traversable) -> dict[str, Any]:

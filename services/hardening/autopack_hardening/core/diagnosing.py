@@ -1,79 +1,149 @@
-"""From a failure to its explanations: normalise, scan, let each rule read its hits, rank."""
+"""From a failure to its explanations: normalise, scan, resolve what each hit pattern would do, rank."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from autopack_hardening.core.matching import Hit, Matcher
-from autopack_hardening.core.model import Diagnosis, DiagnosisResult, Failure, Outcome
+from autopack_hardening.core.actions import Action
+from autopack_hardening.core.matching import Hit, Matcher, Noise
+from autopack_hardening.core.model import (
+    Approval,
+    Diagnosis,
+    DiagnosisResult,
+    Failure,
+    Mitigation,
+    Outcome,
+    Suggestion,
+)
 from autopack_hardening.core.names import Names
-from autopack_hardening.core.normalise import normalise
-from autopack_hardening.core.patterns import Pattern, PatternError
-from autopack_hardening.core.rules import RULES
-from autopack_hardening.core.rules.context import Context, Finding
+from autopack_hardening.core.normalise import Text, read
+from autopack_hardening.core.patterns import Pattern
+from autopack_hardening.core.ranking import Candidate, is_ambiguous, ranked
+from autopack_hardening.core.rules import RESOLVERS
+from autopack_hardening.core.rules.context import Context, Finding, printable
+from autopack_hardening.core.safety import CONSENT_ONLY, refusal
 from autopack_hardening.core.workspace import Workspace
 
 __all__ = ["Diagnostician"]
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_CONSENT = "what it does is for a person or a policy to decide"
+_AMBIGUITY = "the same line can be read in another way: {other}"
 
 
 class Diagnostician:
     """The patterns, ready to diagnose. Immutable and safe to share between threads."""
 
-    def __init__(self, patterns: Sequence[Pattern], names: Names) -> None:
-        """Compiles ``patterns`` and proves each on its own samples.
-
-        Raises:
-            PatternError: an example is not matched, a near miss is, or two patterns share an id.
-        """
+    def __init__(self, patterns: Iterable[Pattern], names: Names, noise: Noise = Noise()) -> None:  # noqa: B008 - frozen
+        """Compiles ``patterns``; ``prove`` in ``proving.py`` checks them on their samples."""
         self.patterns = tuple(sorted(patterns, key=lambda pattern: (pattern.priority, pattern.id)))
+        self.matcher = Matcher(self.patterns, noise)
         self._names = names
-        self._matcher = Matcher(self.patterns)
-        self._check()
 
     def diagnose(self, failure: Failure) -> DiagnosisResult:
-        """Explains ``failure``: the diagnoses by priority, then by confidence, then by the later line."""
+        """Explains ``failure``: the diagnoses, best first."""
         if failure.ending.succeeded:
             return DiagnosisResult(Outcome.SUCCEEDED)
-        text = normalise(failure.output)
-        if not text.strip():
-            return DiagnosisResult(Outcome.NO_OUTPUT)
+        text = read(failure.output, failure.head, failure.first_line)
         context = Context(failure, Workspace(failure.paths), self._names)
-        found = []
-        for pattern, hits in self._matcher.hits(failure, text):
-            finding = RULES[pattern.rule](hits, context)
+        candidates = []
+        for pattern, hits in self.matcher.hits(failure, text):
+            finding = _finding(pattern, hits, context)
             if finding is not None:
-                found.append(_diagnosis(pattern, hits, finding))
-        found.sort(key=lambda one: (one.priority, -one.confidence, -one.line))
-        return DiagnosisResult(Outcome.MATCHED if found else Outcome.NO_MATCH, tuple(found))
-
-    def _check(self) -> None:
-        seen: set[str] = set()
-        for pattern in self.patterns:
-            if pattern.id in seen:
-                raise PatternError(pattern.source, pattern.id, "another pattern has the same id")
-            seen.add(pattern.id)
-            for number, sample in enumerate(pattern.examples, 1):
-                if pattern.id not in self._matched(sample.failure()):
-                    raise PatternError(pattern.source, pattern.id, f"example {number} is not matched")
-            for number, sample in enumerate(pattern.near_misses, 1):
-                if pattern.id in self._matched(sample.failure()):
-                    raise PatternError(pattern.source, pattern.id, f"near miss {number} is matched")
-
-    def _matched(self, failure: Failure) -> set[str]:
-        return {diagnosis.pattern_id for diagnosis in self.diagnose(failure).diagnoses}
+                candidates.append(Candidate(pattern, hits, finding))
+        if not candidates:
+            return DiagnosisResult(Outcome.NO_MATCH if text.bytes.strip() else Outcome.NO_OUTPUT)
+        found = ranked(candidates)
+        ambiguous = is_ambiguous(found)
+        diagnoses = [_diagnosis(one, text) for one in found]
+        if ambiguous:
+            diagnoses[:2] = _held_back(*diagnoses[:2])
+        return DiagnosisResult(Outcome.AMBIGUOUS if ambiguous else Outcome.MATCHED, tuple(diagnoses))
 
 
-def _diagnosis(pattern: Pattern, hits: Sequence[Hit], finding: Finding) -> Diagnosis:
+def _finding(pattern: Pattern, hits: Sequence[Hit], context: Context) -> Finding | None:
+    """The findings of all steps as one; None if one of them contradicts the pattern."""
+    if not pattern.steps:
+        return Finding(hits[-1])
+    findings = []
+    for step in pattern.steps:
+        finding = RESOLVERS[step.action].resolve(step.parameters, hits, context)
+        if finding is None:
+            return None
+        findings.append(finding)
+    first = findings[0]
+    parts = [one.mitigation for one in findings]
+    # All or none: half a mitigation is none.
+    actions = tuple(action for one in parts for action in one.actions) if all(one.actions for one in parts) else ()
+    actions = actions if _allowed(actions, context.failure) else ()
+    is_automatic = (
+        bool(actions)
+        and all(one.automatic for one in parts)
+        and pattern.approval is Approval.AUTOMATIC
+        and not pattern.is_custom
+        and not any(step.action in CONSENT_ONLY for step in pattern.steps)
+    )
+    reason = next((one.consent_reason for one in parts if one.consent_reason), _CONSENT)
+    mitigation = Mitigation(
+        actions=actions,
+        suggestions=tuple(one for part in parts for one in part.suggestions),
+        risk=max((one.risk for one in parts), key=lambda risk: risk.degree),
+        automatic=is_automatic,
+        consent_reason="" if is_automatic or not actions else reason,
+    )
+    return replace(first, mitigation=mitigation)
+
+
+def _allowed(actions: Sequence[Action], failure: Failure) -> bool:
+    return not any(refusal(action, failure.command) for action in actions)
+
+
+def _diagnosis(candidate: Candidate, text: Text) -> Diagnosis:
+    pattern, finding = candidate.pattern, candidate.finding
     hit = finding.hit
+    captures = {**hit.captures, **finding.captures}
+    mitigation = finding.mitigation
+    advice = (*mitigation.suggestions, *_advice(pattern, captures))
     return Diagnosis(
         pattern_id=pattern.id,
         title=pattern.title,
         priority=pattern.priority,
-        confidence=round(hit.expression.confidence * finding.certainty, 3),
+        confidence=candidate.confidence,
         excerpt=hit.excerpt,
-        line=hit.line,
-        captures=MappingProxyType({**hit.captures, **finding.captures}),
-        mitigation=replace(finding.mitigation, verify=pattern.verify),
+        line=text.line_number(hit.position) if hit.position >= 0 else 0,
+        captures=MappingProxyType(captures),
+        mitigation=replace(mitigation, suggestions=advice, verify=pattern.verify),
+        aliases=pattern.aliases,
     )
+
+
+def _advice(pattern: Pattern, captures: Mapping[str, str]) -> list[Suggestion]:
+    """The pattern's suggestions with the captures put in; one whose captures took no part is left out."""
+    found = []
+    for one in pattern.suggestions:
+        used = _PLACEHOLDER.findall(one.text + one.risk)
+        if all(captures.get(name) for name in used):
+            found.append(Suggestion(_filled(one.text, captures), _filled(one.risk, captures)))
+    return found
+
+
+def _filled(text: str, captures: Mapping[str, str]) -> str:
+    return _PLACEHOLDER.sub(lambda match: printable(captures[match.group(1)]), text)
+
+
+def _held_back(first: Diagnosis, second: Diagnosis) -> list[Diagnosis]:
+    """Two readings of one line, neither of them automatic."""
+    return [
+        replace(
+            one,
+            mitigation=replace(
+                one.mitigation,
+                automatic=False,
+                consent_reason=_AMBIGUITY.format(other=other.title) if one.mitigation.actions else "",
+            ),
+        )
+        for one, other in ((first, second), (second, first))
+    ]

@@ -9,7 +9,7 @@ import fnmatch
 import posixpath
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from types import MappingProxyType
 from typing import Any
@@ -18,17 +18,20 @@ import re2
 from autopack_kit.commands import Command
 
 from autopack_hardening.core.model import Failure
+from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
 
-__all__ = ["Hit", "Matcher", "command_line"]
+__all__ = ["Hit", "Matcher", "Noise", "command_line"]
 
 # The last occurrences decide; a log with more hits of one expression repeats itself.
 MAX_HITS_KEPT = 64
 # Past this many hits of one expression the text is no log of one failing command; the scan stops.
 MAX_HITS_SEEN = 20_000
+# Captures are first looked for in the end of a long text, where the occurrences stand that decide.
+END_BYTES = 128 << 10
 EXCERPT_BYTES = 400
 # RE2 gives up on a text (and reports no hit) when its automaton outgrows this; the default of 8 MiB is tight for a Set.
-SET_MEMORY = 128 << 20
+SET_MEMORY = 256 << 20
 # Captured text goes into messages and map fields; a path is at most 4,096 bytes on Linux, names are far shorter.
 MAX_CAPTURE = 1024
 # Long enough for any real line; keeps fnmatch, which may be quadratic, trivial.
@@ -36,63 +39,140 @@ MAX_COMMAND_LINE = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
-    """One occurrence of an expression.
+class Noise:
+    """What is no failure although it reads like one.
 
     Attributes:
-        expression: the expression.
-        line: number of the line, from 1.
+        lines: RE2; a hit on a line that one of these matches does not count: warnings, retries, names of tests.
+        recovered: RE2; what stands before the last of these was overcome, and does not count.
+    """
+
+    lines: tuple[str, ...] = ()
+    recovered: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One occurrence of an expression, or an ending that suffices alone.
+
+    Attributes:
+        confidence: that of the expression.
+        position: byte in the normalised text, at which the match ends; -1 for an ending.
         excerpt: the line, at most 400 bytes around the occurrence.
         captures: named groups that took part, and the expression's fixed values.
     """
 
-    expression: Expression
-    line: int
-    excerpt: bytes
-    captures: Mapping[str, str]
+    confidence: float
+    position: int
+    excerpt: bytes = b""
+    captures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Whose expression it is: a pattern's, in one of its lists, or (no pattern) a sign of recovery."""
+
+    pattern: int = -1
+    expression: Expression | None = None
+    required: int = -1
 
 
 class Matcher:
     """Compiled patterns. Immutable and safe to share between threads."""
 
-    def __init__(self, patterns: Sequence[Pattern]) -> None:
+    def __init__(self, patterns: Sequence[Pattern], noise: Noise = Noise()) -> None:
         self._patterns = tuple(patterns)
         options = re2.Options()
         options.max_mem = SET_MEMORY
         self._set = re2.Set.SearchSet(options)
-        self._owners: list[tuple[int, Expression | None]] = []
+        self._owners: list[_Owner] = []
+        self._compiled: dict[int, Any] = {}
+        self._unless = {
+            one.unless: re2.compile(one.unless) for pattern in patterns for one in pattern.any if one.unless
+        }
         for index, pattern in enumerate(self._patterns):
             for expression in pattern.any:
-                self._add(expression.regex, (index, expression))
+                self._add(expression.regex, _Owner(index, expression), is_read=True)
+            for number, regex in enumerate(pattern.all):
+                self._add(regex, _Owner(index, required=number))
             for regex in pattern.none:
-                self._add(regex, (index, None))
-        self._set.Compile()
-        self._compiled: list[Any] = [
-            None if expression is None else re2.compile(expression.regex) for _, expression in self._owners
-        ]
+                self._add(regex, _Owner(index))
+        for regex in noise.recovered:
+            self._add(regex, _Owner(), is_read=True)
+        if self._owners:
+            self._set.Compile()
+        self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
 
-    def _add(self, regex: str, owner: tuple[int, Expression | None]) -> None:
+    def _add(self, regex: str, owner: _Owner, *, is_read: bool = False) -> None:
         self._set.Add(regex)
+        if is_read:
+            self._compiled[len(self._owners)] = re2.compile(regex)
         self._owners.append(owner)
 
-    def hits(self, failure: Failure, text: bytes) -> list[tuple[Pattern, list[Hit]]]:
-        """Patterns that occur in ``text`` (normalised) with their hits in the order of the text.
+    def scan(self, text: bytes) -> list[int]:
+        """Numbers of the expressions that occur; for measuring the scan alone."""
+        return list(self._set.Match(text) or []) if self._owners else []
 
-        Of each expression the last 64 hits are kept. Conditions on command and exit code are applied here.
+    def hits(self, failure: Failure, text: Text) -> list[tuple[Pattern, list[Hit]]]:
+        """Patterns that occur in ``text`` with their hits in the order of the text; then those whose ending suffices.
+
+        Of each expression the last 64 hits are kept. Conditions on command and exit code, noise and recovery are
+        applied here.
         """
-        found = self._set.Match(text) or []
-        silenced = {self._owners[number][0] for number in found if self._owners[number][1] is None}
+        found = sorted(self.scan(text.bytes))
+        owners = [(number, self._owners[number]) for number in found]
+        silenced = {one.pattern for _, one in owners if one.expression is None and one.required < 0}
+        fulfilled: dict[int, int] = {}
+        for _, one in owners:
+            if one.required >= 0:
+                fulfilled[one.pattern] = fulfilled.get(one.pattern, 0) + 1
+        after = self._recovered([number for number, one in owners if one.pattern < 0], text.bytes)
         line = command_line(failure.command)
-        hits: dict[int, list[tuple[int, Hit]]] = {}
-        for number in sorted(found):
-            index, expression = self._owners[number]
-            if expression is None or index in silenced or not _applies(expression, line, failure):
+        hits: dict[int, list[Hit]] = {}
+        for number, one in owners:
+            if one.expression is None or one.pattern in silenced:
                 continue
-            hits.setdefault(index, []).extend(_occurrences(self._compiled[number], expression, text))
+            pattern = self._patterns[one.pattern]
+            if fulfilled.get(one.pattern, 0) < len(pattern.all) or not _applies(pattern, one.expression, line, failure):
+                continue
+            places = self._occurrences(self._compiled[number], one.expression, text, after)
+            if places:
+                hits.setdefault(one.pattern, []).extend(places)
+        result = [(self._patterns[index], sorted(all_, key=lambda hit: hit.position)) for index, all_ in hits.items()]
+        return result + self._by_ending(failure, line, set(hits) | silenced)
+
+    def _by_ending(self, failure: Failure, line: str, others: set[int]) -> list[tuple[Pattern, list[Hit]]]:
+        """Patterns whose ending suffices alone. What they need of the output (``all``) would not be there."""
         return [
-            (self._patterns[index], [hit for _, hit in sorted(places, key=lambda place: place[0])])
-            for index, places in hits.items()
+            (pattern, [Hit(pattern.ending.confidence, -1)])
+            for index, pattern in enumerate(self._patterns)
+            if pattern.ending is not None
+            and index not in others
+            and pattern.ending.fits(failure.ending)
+            and _fits(pattern.commands, line)
         ]
+
+    def _recovered(self, numbers: Sequence[int], text: bytes) -> int:
+        """The byte before which everything was overcome."""
+        ends = [0]
+        for number in numbers:
+            ends += [match.end() for match in _last(self._compiled[number], text, 1)]
+        return max(ends)
+
+    def _occurrences(self, compiled: Any, expression: Expression, text: Text, after: int) -> list[Hit]:
+        found = []
+        for match in _last(compiled, text.bytes, MAX_HITS_KEPT):
+            # An expression may begin with the line end before the line that matters; the line is where the match ends.
+            position = max(match.start(), match.end() - 1)
+            if position < after:
+                continue
+            line = text.line_at(position)
+            if expression.unless and self._unless[expression.unless].search(line):
+                continue
+            if self._noise is not None and not expression.noisy and self._noise.search(line):
+                continue
+            found.append(_hit(match, expression, text, position, line))
+        return found
 
 
 def command_line(command: Command | None) -> str:
@@ -104,33 +184,38 @@ def command_line(command: Command | None) -> str:
     return " ".join([posixpath.basename(command.argv[0]), *command.argv[1:]])[:MAX_COMMAND_LINE]
 
 
-def _applies(expression: Expression, line: str, failure: Failure) -> bool:
+def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failure) -> bool:
     code = failure.ending.exit_code
-    if expression.exit_codes and code is not None and code not in expression.exit_codes:
-        return False
-    if not expression.commands or not line:
-        return True
-    return any(fnmatch.fnmatchcase(line, glob) for glob in expression.commands)
+    for codes in (pattern.exit_codes, expression.exit_codes):
+        if codes and code is not None and code not in codes:
+            return False
+    return _fits(pattern.commands, line) and _fits(expression.commands, line)
 
 
-def _occurrences(compiled: Any, expression: Expression, text: bytes) -> list[tuple[int, Hit]]:
-    last = deque(islice(compiled.finditer(text), MAX_HITS_SEEN), maxlen=MAX_HITS_KEPT)
-    return [(match.start(), _hit(match, expression, text)) for match in last]
+def _fits(globs: Sequence[str], line: str) -> bool:
+    return not globs or not line or any(fnmatch.fnmatchcase(line, glob) for glob in globs)
 
 
-def _hit(match: Any, expression: Expression, text: bytes) -> Hit:
+def _last(compiled: Any, text: bytes, count: int) -> list[Any]:
+    """The last ``count`` matches, of the end of the text if there are any, else of all."""
+    if len(text) > 2 * END_BYTES:
+        start = text.rfind(b"\n", 0, len(text) - END_BYTES)
+        if start >= 0:
+            found = list(deque(islice(compiled.finditer(text, start), MAX_HITS_SEEN), maxlen=count))
+            if found:
+                return found
+    return list(deque(islice(compiled.finditer(text), MAX_HITS_SEEN), maxlen=count))
+
+
+def _hit(match: Any, expression: Expression, text: Text, position: int, line: bytes) -> Hit:
     groups = {
         name: value[:MAX_CAPTURE].decode("utf-8", "replace")
         for name, value in match.groupdict().items()
         if value is not None
     }
-    # An expression may begin with the line end before the line that matters; the line is where the match ends.
-    position = max(match.start(), match.end() - 1)
-    start = text.rfind(b"\n", 0, position) + 1
-    end = text.find(b"\n", position)
-    line = text[start : len(text) if end < 0 else end]
     if len(line) > EXCERPT_BYTES:
+        start = text.bytes.rfind(b"\n", 0, position) + 1
         offset = max(0, min(match.start() - start, len(line) - EXCERPT_BYTES))
         line = line[offset : offset + EXCERPT_BYTES]
-    number = text.count(b"\n", 0, position) + 1
-    return Hit(expression, number, line.strip(), MappingProxyType({**expression.values, **groups}))
+    captures = MappingProxyType({**expression.values, **groups})
+    return Hit(expression.confidence, position, line.strip(), captures)

@@ -13,15 +13,38 @@ from types import MappingProxyType
 
 from autopack_kit.commands import Command
 
+from autopack_hardening.core.actions import (
+    Action,
+    ActionKind,
+    ChangeCwd,
+    DeclaredAtBase,
+    DirectoryExists,
+    EditCommand,
+    FileExists,
+    InstallDeclared,
+    PathAbsent,
+    Precondition,
+    RegenerateLockfile,
+    RemoveStaleLock,
+    RestoreOutOfScope,
+    RetryWithBackoff,
+    RunCommand,
+    RunFormatter,
+    SetEnv,
+    SwitchRuntime,
+)
+
 __all__ = [
     "Action",
     "ActionKind",
+    "Approval",
     "ChangeCwd",
     "DeclaredAtBase",
     "DeclaredDependency",
     "Diagnosis",
     "DiagnosisResult",
     "DirectoryExists",
+    "EditCommand",
     "Ending",
     "Failure",
     "FileExists",
@@ -31,10 +54,17 @@ __all__ = [
     "PathAbsent",
     "Precondition",
     "ProjectFacts",
+    "RegenerateLockfile",
+    "RemoveStaleLock",
     "RestoreOutOfScope",
+    "RetryWithBackoff",
     "Risk",
+    "RunCommand",
+    "RunFormatter",
+    "Runtime",
     "SetEnv",
     "Suggestion",
+    "SwitchRuntime",
 ]
 
 
@@ -42,6 +72,7 @@ class Outcome(enum.Enum):
     """The result of a diagnosis as a whole."""
 
     MATCHED = "MATCHED"
+    AMBIGUOUS = "AMBIGUOUS"
     NO_MATCH = "NO_MATCH"
     NO_OUTPUT = "NO_OUTPUT"
     SUCCEEDED = "SUCCEEDED"
@@ -54,6 +85,22 @@ class Risk(enum.Enum):
     LOW = "LOW"
     MEDIUM = "MEDIUM"
     HIGH = "HIGH"
+
+    @property
+    def degree(self) -> int:
+        """0 for the least."""
+        return list(Risk).index(self)
+
+
+class Approval(enum.Enum):
+    """How freely a mitigation may be applied."""
+
+    AUTOMATIC = "AUTOMATIC"
+    """Without asking, if what it needs holds."""
+    CONSENT = "CONSENT"
+    """Only if a person or a policy agreed."""
+    NEVER = "NEVER"
+    """There is only advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,17 +163,35 @@ class ProjectFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class Runtime:
+    """A runtime that is installed on the host of the command.
+
+    Attributes:
+        name: ``python``, ``node``, ``java``, ...
+        version: ``3.12.4``.
+        directory: absolute directory of its programs.
+    """
+
+    name: str
+    version: str
+    directory: str
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """One command that ended, and what is known of its workspace.
 
     Attributes:
         command: what ran; None if unknown, and then no action is proposed, only advice.
         ending: how it ended.
-        output: tail of stdout and stderr, any bytes.
+        output: stdout and stderr as they came, any bytes; of a long one the tail.
         projects: the projects of the workspace.
         paths: files and directories of the workspace, relative; directories end in ``/``.
         scope: globs (gitwildmatch) in which the run may change files; empty = everywhere.
         out_of_scope_paths: what the run changed outside, as far as the caller knows.
+        head: the beginning of the output, where ``output`` is its tail.
+        first_line: number of the first line of ``output`` in the whole, from 1; 0 = it follows ``head``.
+        runtimes: what is installed beside the runtime in use.
     """
 
     command: Command | None
@@ -136,85 +201,9 @@ class Failure:
     paths: tuple[str, ...] = ()
     scope: tuple[str, ...] = ()
     out_of_scope_paths: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class FileExists:
-    """A regular file exists at ``path``."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class DirectoryExists:
-    """A directory exists at ``path``."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class PathAbsent:
-    """Nothing exists at ``path``."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeclaredAtBase:
-    """The file at ``path`` declares ``name`` at the base commit."""
-
-    name: str
-    path: str
-
-
-Precondition = FileExists | DirectoryExists | PathAbsent | DeclaredAtBase
-
-
-@dataclass(frozen=True, slots=True)
-class InstallDeclared:
-    """Install what the project declares with the project's own commands.
-
-    Attributes:
-        commands: the project's install commands, in order; never built from the output.
-        distributions: what this should make present.
-        declared_in: the file that declares the first of them.
-    """
-
-    commands: tuple[Command, ...]
-    distributions: tuple[str, ...]
-    declared_in: str
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeCwd:
-    """Run the same command again in ``cwd``, relative to the workspace."""
-
-    cwd: str
-
-
-@dataclass(frozen=True, slots=True)
-class SetEnv:
-    """Run the same command again with variables set, for that command alone."""
-
-    env: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RestoreOutOfScope:
-    """Bring files back to the base commit."""
-
-    paths: tuple[str, ...]
-
-
-ActionKind = InstallDeclared | ChangeCwd | SetEnv | RestoreOutOfScope
-
-
-@dataclass(frozen=True, slots=True)
-class Action:
-    """One change, and what must hold in the workspace just before it."""
-
-    kind: ActionKind
-    preconditions: tuple[Precondition, ...] = ()
+    head: bytes = b""
+    first_line: int = 0
+    runtimes: tuple[Runtime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +239,13 @@ class Mitigation:
     consent_reason: str = ""
     verify: str = ""
 
+    @property
+    def approval(self) -> Approval:
+        """How freely it may be applied."""
+        if not self.actions:
+            return Approval.NEVER
+        return Approval.AUTOMATIC if self.automatic else Approval.CONSENT
+
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
@@ -261,9 +257,10 @@ class Diagnosis:
         priority: 1 comes first.
         confidence: 0 to 1: a judgement per expression, lowered where the facts do not confirm it.
         excerpt: the line that decided, at most 400 bytes.
-        line: its number in the output as sent, from 1.
+        line: its number in the output as sent, from 1; 0 if the ending alone decided.
         captures: what was read from the output.
         mitigation: what to do.
+        aliases: earlier names of the pattern.
     """
 
     pattern_id: str
@@ -274,11 +271,12 @@ class Diagnosis:
     line: int
     captures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     mitigation: Mitigation = field(default_factory=Mitigation)
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class DiagnosisResult:
-    """The outcome, and the diagnoses, best first; empty unless MATCHED."""
+    """The outcome, and the diagnoses, best first; empty unless MATCHED or AMBIGUOUS."""
 
     outcome: Outcome
     diagnoses: tuple[Diagnosis, ...] = ()

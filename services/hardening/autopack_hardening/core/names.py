@@ -24,6 +24,7 @@ class Names:
     Attributes:
         modules: Python module, possibly dotted, to distributions.
         pytest_options: option to plugins.
+        pytest_fixtures: fixture to plugins.
         python_programs: program to distributions.
         standard_library: modules of Python, including those that were removed.
         node_programs: program to packages.
@@ -32,6 +33,7 @@ class Names:
 
     modules: Mapping[str, tuple[str, ...]]
     pytest_options: Mapping[str, tuple[str, ...]]
+    pytest_fixtures: Mapping[str, tuple[str, ...]]
     python_programs: Mapping[str, tuple[str, ...]]
     standard_library: frozenset[str]
     node_programs: Mapping[str, tuple[str, ...]]
@@ -61,6 +63,7 @@ def parse_names(python: Mapping[str, Any], node: Mapping[str, Any]) -> Names:
     return Names(
         modules=_table(python["modules"]),
         pytest_options=_table(python["pytest_options"]),
+        pytest_fixtures=_table(python["pytest_fixtures"]),
         python_programs=_table(python["programs"]),
         standard_library=frozenset(sys.stdlib_module_names) | frozenset(python["standard_library"]["removed"]),
         node_programs=_table(node["programs"]),

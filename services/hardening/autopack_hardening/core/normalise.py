@@ -1,44 +1,146 @@
 """Makes the output of terminals and CI systems readable for patterns, in linear time, line for line.
 
-Every line of the input stays one line of the result, so a line number is the same in both. All expressions consist of
-bounded repetitions or of single classes that their own terminator ends; none can backtrack over more than it consumed.
+Every line of the input stays one line of the result, so a line of the result is traced back to the output by
+counting. All
+expressions consist of bounded repetitions or of single classes that their own terminator ends; none can backtrack over
+more than it consumed.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections.abc import Sequence
+from functools import cached_property
 
-__all__ = ["normalise"]
+__all__ = ["Text", "normalise", "read"]
 
 # ECMA-48: control sequences (CSI), operating system commands (OSC), and the two-character escapes.
-_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[()][0-9A-Za-z]|[@-Z\\^_])")
 
-# What CI systems and build tools put before a line: timestamps, docker build steps, docker compose services, markers.
+_STAMP = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
+# What CI systems and build tools put before a line.
 _PREFIX = re.compile(
-    rb"^(?:"
-    rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:\d\d)? (?:\d\d[OE] ?)?"
+    rb"(?:"
+    # GitHub and GitLab (with the number of the stream); `gh run view --log`: job, step, timestamp.
+    rb"(?:[^\t\n]{1,80}\t[^\t\n]{1,80}\t)?\xef?\xbb?\xbf?" + _STAMP + rb" (?:\d\d[OE][ +]?)?"
+    # Jenkins and others.
+    rb"|\[(?:" + _STAMP + rb"|\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\] "
+    # docker build: the step and the seconds.
     rb"|#\d{1,4} \d{1,6}\.\d{1,3} "
-    rb"|[\w.]{1,40}-\d{1,3} {1,40}\| "
-    rb"|\[\d\d:\d\d:\d\d\] "
-    rb"|##\[error\]"
-    rb")",
-    re.MULTILINE,
+    # docker compose: the service.
+    rb"|[\w.-]{1,60}[-_]\d{1,3} {1,40}\| "
+    # pnpm with workspaces: the package and the script.
+    rb"|(?:\.|[\w@.-]{1,60}/[\w@./-]{1,80}) "
+    rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
+    # Azure, GitHub.
+    rb"|##\[(?:error|command|debug)\]|::error(?: [^:\n]{1,200})?::"
+    rb")"
 )
+# Lines that may begin so: the expression is tried on no other, which is what keeps a plain log cheap.
+_FIRST = frozenset(b"0123456789[#.:\xef")
+_NEAR = 160
+
+_MAX_PREFIXES = 3
+
+
+class Text:
+    """A normalised output: what patterns are matched against, and where its lines stood.
+
+    Attributes:
+        bytes: valid UTF-8.
+        head_lines: how many of its lines come from the head; the others are the tail's.
+        first_line: number of the tail's first line in the whole output, from 1.
+    """
+
+    def __init__(self, content: bytes, head_lines: int = 0, first_line: int = 1) -> None:
+        self.bytes = content
+        self.head_lines = head_lines
+        self.first_line = first_line
+
+    @cached_property
+    def _starts(self) -> Sequence[int]:
+        starts = [0]
+        position = self.bytes.find(b"\n")
+        while position >= 0:
+            starts.append(position + 1)
+            position = self.bytes.find(b"\n", position + 1)
+        return starts
+
+    def line_number(self, position: int) -> int:
+        """The number, in the output as it was sent, of the line around the byte at ``position``; from 1."""
+        index = bisect_right(self._starts, position) - 1
+        return index + 1 if index < self.head_lines else index - self.head_lines + self.first_line
+
+    def line_at(self, position: int) -> bytes:
+        """The line around the byte at ``position``, without its end."""
+        start = self.bytes.rfind(b"\n", 0, position) + 1
+        end = self.bytes.find(b"\n", position)
+        return self.bytes[start : len(self.bytes) if end < 0 else end]
+
+    def lines_before(self, position: int, count: int) -> bytes:
+        """The line around ``position`` and up to ``count`` lines before it."""
+        start = position
+        for _ in range(count + 1):
+            start = self.bytes.rfind(b"\n", 0, max(start, 0))
+            if start < 0:
+                break
+        end = self.bytes.find(b"\n", position)
+        return self.bytes[start + 1 : len(self.bytes) if end < 0 else end]
+
+
+def read(tail: bytes, head: bytes = b"", first_line: int = 0) -> Text:
+    """The output of a command, of which the middle may be missing.
+
+    Args:
+        tail: the end of it, or all.
+        head: the beginning, if the middle was dropped.
+        first_line: number of the tail's first line in the whole, from 1; 0 = it follows the head.
+    """
+    clean_head = normalise(head)
+    if clean_head and not clean_head.endswith(b"\n"):
+        clean_head += b"\n"
+    lines = clean_head.count(b"\n")
+    return Text(clean_head + normalise(tail), lines, first_line or lines + 1)
 
 
 def normalise(output: bytes) -> bytes:
-    """``output`` as valid UTF-8 without colours, progress and prefixes; undecodable bytes become U+FFFD.
+    """``output`` as valid UTF-8 without colours, progress, prefixes and NUL; undecodable bytes become U+FFFD.
 
     >>> normalise(b"\\x1b[31mError\\x1b[0m: x\\n10%\\r100%\\r\\ndone")
     b'Error: x\\n100%\\ndone'
+    >>> normalise(b"build\\tTest\\t2024-05-01T10:00:00.0000000Z #12 3.141 no space")
+    b'no space'
     """
     text = output
+    if b"\0" in text:
+        # Binary noise, or UTF-16, of which this leaves the ASCII and every line end.
+        text = text.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
     if b"\x1b" in text:
         text = _ANSI.sub(b"", text)
-    if b"\r" in text:
-        text = b"\n".join(_last_drawn(line) if b"\r" in line else line for line in text.split(b"\n"))
-    text = _PREFIX.sub(b"", text)
-    return text.decode("utf-8", "replace").encode("utf-8")
+    lines = text.split(b"\n")
+    has_returns, has_bars = b"\r" in text, b" | " in text or b": " in text or b"\t" in text
+    for index, line in enumerate(lines):
+        if has_returns and b"\r" in line:
+            line = lines[index] = _last_drawn(line)
+        if line and (line[0] in _FIRST or (has_bars and _may_be_prefixed(line))):
+            lines[index] = _without_prefixes(line)
+    text = b"\n".join(lines)
+    return text if text.isascii() else text.decode("utf-8", "replace").encode("utf-8")
+
+
+def _may_be_prefixed(line: bytes) -> bool:
+    near = line[:_NEAR]
+    return b" | " in near or (b"/" in near and b": " in near) or near.count(b"\t") > 1
+
+
+def _without_prefixes(line: bytes) -> bytes:
+    for _ in range(_MAX_PREFIXES):
+        found = _PREFIX.match(line)
+        if found is None:
+            break
+        line = line[found.end() :]
+    return line
 
 
 def _last_drawn(line: bytes) -> bytes:

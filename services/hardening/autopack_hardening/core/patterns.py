@@ -1,201 +1,211 @@
-"""Patterns as data: what a failure looks like, which rule explains it, and the samples that prove both.
+"""Patterns as data: what a failure looks like, what is done about it, and the samples that prove both.
 
-A pattern file is TOML, one pattern a file::
-
-    id = "wrong_working_dir"
-    title = "..."
-    description = "..."
-    priority = 2                 # 1 comes first
-    rule = "wrong_working_dir"   # the code that resolves what was read against the facts (core/rules)
-    risk = "LOW"                 # what its strongest action may touch
-    verify = "..."
-    none = ['(?m)^...']          # RE2; if any matches anywhere, the pattern is silent
-
-    [[any]]                      # RE2, at least one; named groups are what the rule reads
-    re = '(?m)^No (?P<manifest>[\\w.]+) found$'
-    confidence = 0.9
-    values = { kind = "..." }    # optional: fixed values beside the groups
-    commands = ["npm *"]         # optional: only for such command lines (fnmatch; program without its directory)
-    exit_codes = [4]             # optional: only for these
-
-    [[examples]]                 # at least two; output, exit_code, and optionally command and paths
-    [[near_misses]]              # at least one: looks alike and must not match
+A file holds one family: ``data/patterns/<family>.toml``. Its format is described, with a full example, in
+``docs/patterns.md``; reading it is in ``patternfile.py``.
 """
 
 from __future__ import annotations
 
+import enum
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from types import MappingProxyType
 from typing import Any
 
-import re2
-from autopack_kit.commands import Command
+from autopack_kit.commands import Command, Script
 
-from autopack_hardening.core.model import Ending, Failure, Risk
+from autopack_hardening.core.model import Approval, Ending, Failure, Risk, Suggestion
 
-__all__ = ["Expression", "Pattern", "PatternError", "Sample", "parse_pattern"]
+__all__ = ["ALIASES", "EndingAlone", "Expression", "Pattern", "PatternError", "Sample", "Step", "Tier", "parse_line"]
 
-# A pattern proves itself on at least this many different outputs, so that it is not written after a single one.
-MIN_EXAMPLES = 2
-MIN_NEAR_MISSES = 1
 
-_REQUIRED = ("id", "title", "description", "priority", "rule", "risk", "verify", "any", "examples", "near_misses")
-_OPTIONAL = ("none",)
-_EXPRESSION_KEYS = ("re", "confidence", "values", "commands", "exit_codes")
-_SAMPLE_KEYS = ("output", "exit_code", "command", "paths")
+ALIASES: Mapping[str, int] = MappingProxyType(
+    {
+        "python_missing_dep": 1,
+        "node_missing_dep": 1,
+        "wrong_working_dir": 2,
+        "scope_mismatch": 2,
+        "missing_test_discovery": 3,
+        "permission_error": 4,
+    }
+)
+"""The names of the six kinds of failure that the original Autopack knew, with their priorities."""
 
 
 class PatternError(ValueError):
-    """A pattern that cannot be used; the message names the file, the id and what is wrong."""
+    """A pattern that cannot be used; the message names the file, the id and what is wrong.
+
+    Attributes:
+        source: the file.
+        pattern_id: the pattern; empty if the file as a whole is bad.
+        problem: what is wrong.
+    """
 
     def __init__(self, source: str, pattern_id: str, problem: str) -> None:
         super().__init__(f"{source}: pattern {pattern_id or '(without id)'}: {problem}")
+        self.source = source
+        self.pattern_id = pattern_id
+        self.problem = problem
+
+
+class Tier(enum.IntEnum):
+    """How common a failure is: what is seen daily has tier 1 and the fuller treatment."""
+
+    COMMON = 1
+    RARE = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """One RE2 expression of a pattern, with the conditions under which it counts."""
+    """One RE2 expression of a pattern, with the conditions under which an occurrence counts.
+
+    Attributes:
+        regex: the expression.
+        confidence: 0 to 1, how sure the reading is where it occurs.
+        values: fixed values beside the named groups.
+        commands: globs of command lines, of which one must fit; empty = any.
+        exit_codes: of which one must be the command's; empty = any.
+        unless: RE2; an occurrence on a line that this matches does not count.
+        noisy: it counts on lines that are noise elsewhere, such as warnings.
+    """
 
     regex: str
     confidence: float
     values: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     commands: tuple[str, ...] = ()
     exit_codes: tuple[int, ...] = ()
+    unless: str = ""
+    noisy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndingAlone:
+    """The ways to end that explain a failure without a word of output; the weakest of all evidence.
+
+    Attributes:
+        exit_codes: exit codes.
+        signals: numbers of signals.
+        timed_out: a command that was killed because its time was over.
+        confidence: 0 to 1.
+    """
+
+    exit_codes: tuple[int, ...] = ()
+    signals: tuple[int, ...] = ()
+    timed_out: bool = False
+    confidence: float = 0.5
+
+    def fits(self, ending: Ending) -> bool:
+        """Whether a command that ended so is meant."""
+        if ending.timed_out:
+            return self.timed_out
+        return ending.exit_code in self.exit_codes if ending.signal is None else ending.signal in self.signals
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One action of a pattern's mitigation: the resolver that makes it from the facts, and what it is told."""
+
+    action: str
+    parameters: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """An output with what is known beside it."""
+    """An output with what is known beside it.
+
+    Attributes:
+        output: what the command printed.
+        exit_code: its exit code.
+        command: its command line; empty = unknown.
+        paths: the workspace; empty = unknown.
+        best: patterns that may be the best diagnosis of it, beside the own one (of an example), or that may match at
+            all
+            (of a near miss).
+    """
 
     output: str
     exit_code: int
     command: str = ""
     paths: tuple[str, ...] = ()
+    best: tuple[str, ...] = ()
 
     def failure(self) -> Failure:
         """The sample as the input of a diagnosis."""
-        command = Command.of(*shlex.split(self.command)) if self.command else None
-        return Failure(command, Ending(self.exit_code), self.output.encode(), paths=self.paths)
+        return Failure(parse_line(self.command), Ending(self.exit_code), self.output.encode(), paths=self.paths)
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """How one kind of failure is recognised. The fields are described at the head of this module."""
+    """How one kind of failure is recognised and met.
+
+    Attributes:
+        id: ``tool.what_happened``, stable.
+        family: the file it stands in.
+        title: a few words.
+        description: a sentence or two; may be empty.
+        tier: how common it is.
+        priority: 1 comes first, 9 last.
+        aliases: earlier names.
+        commands: globs of command lines for all its expressions; empty = any.
+        exit_codes: exit codes for all its expressions; empty = any.
+        any: of which one must occur.
+        all: RE2 expressions which must all occur as well.
+        none: RE2 expressions of which none may occur.
+        ending: the endings that suffice alone; None = none do.
+        wraps: globs of pattern ids that name the cause of what this one only reports: those come before it.
+        steps: the mitigation's actions, in order.
+        approval: how freely the actions may be applied at most.
+        suggestions: advice; ``{name}`` stands for a capture.
+        risk: what the actions may touch.
+        verify: how to prove that it helped.
+        examples: outputs that it must match.
+        near_misses: outputs that look alike and that it must not match.
+        source: the file, for messages.
+        is_custom: written by a user: never automatic.
+    """
 
     id: str
+    family: str
     title: str
     description: str
+    tier: Tier
     priority: int
-    rule: str
+    aliases: tuple[str, ...]
+    commands: tuple[str, ...]
+    exit_codes: tuple[int, ...]
+    any: tuple[Expression, ...]
+    all: tuple[str, ...]
+    none: tuple[str, ...]
+    ending: EndingAlone | None
+    wraps: tuple[str, ...]
+    steps: tuple[Step, ...]
+    approval: Approval
+    suggestions: tuple[Suggestion, ...]
     risk: Risk
     verify: str
-    any: tuple[Expression, ...]
-    none: tuple[str, ...]
     examples: tuple[Sample, ...]
     near_misses: tuple[Sample, ...]
     source: str
+    is_custom: bool = False
+
+    def is_wrapper_of(self, pattern_id: str) -> bool:
+        """Whether ``pattern_id`` names the cause of what this pattern reports."""
+        return pattern_id != self.id and any(fnmatchcase(pattern_id, glob) for glob in self.wraps)
 
 
-def parse_pattern(data: Mapping[str, Any], source: str, rules: Sequence[str]) -> Pattern:
-    """The pattern in ``data``.
-
-    Args:
-        data: the parsed TOML file.
-        source: its name, for messages.
-        rules: the rules that exist.
-
-    Raises:
-        PatternError: for an unknown or missing key, a wrong value, an expression that RE2 refuses, or too few samples.
-    """
-    pattern_id = str(data.get("id", ""))
+def parse_line(line: str) -> Command | None:
+    """A command line as a person types it. One that needs a shell becomes a script; an empty one is unknown."""
+    if not line.strip():
+        return None
     try:
-        pattern = _pattern(data, source)
-    except (KeyError, TypeError, ValueError) as error:
-        raise PatternError(source, pattern_id, str(error)) from error
-    problem = _problem(pattern, rules)
-    if problem:
-        raise PatternError(source, pattern_id, problem)
-    return pattern
+        words = shlex.split(line)
+    except ValueError:
+        words = []
+    if not words or any(word in _SHELL_WORDS or word.endswith(";") for word in words):
+        return Command(script=Script(("bash", "-e"), line))
+    return Command.of(*words)
 
 
-def _pattern(data: Mapping[str, Any], source: str) -> Pattern:
-    _check_keys(data, (*_REQUIRED, *_OPTIONAL), "the pattern")
-    missing = [key for key in _REQUIRED if key not in data]
-    if missing:
-        raise ValueError(f"lacks {', '.join(missing)}")
-    return Pattern(
-        id=str(data["id"]),
-        title=str(data["title"]),
-        description=" ".join(str(data["description"]).split()),
-        priority=int(data["priority"]),
-        rule=str(data["rule"]),
-        risk=Risk(data["risk"]),
-        verify=str(data["verify"]),
-        any=tuple(_expression(item) for item in data["any"]),
-        none=tuple(str(regex) for regex in data.get("none", ())),
-        examples=tuple(_sample(item) for item in data["examples"]),
-        near_misses=tuple(_sample(item) for item in data["near_misses"]),
-        source=source,
-    )
-
-
-def _expression(data: Mapping[str, Any]) -> Expression:
-    _check_keys(data, _EXPRESSION_KEYS, "an expression")
-    return Expression(
-        regex=str(data["re"]),
-        confidence=float(data["confidence"]),
-        values=MappingProxyType({str(key): str(value) for key, value in data.get("values", {}).items()}),
-        commands=tuple(str(glob) for glob in data.get("commands", ())),
-        exit_codes=tuple(int(code) for code in data.get("exit_codes", ())),
-    )
-
-
-def _sample(data: Mapping[str, Any]) -> Sample:
-    _check_keys(data, _SAMPLE_KEYS, "a sample")
-    return Sample(
-        output=str(data["output"]),
-        exit_code=int(data.get("exit_code", 1)),
-        command=str(data.get("command", "")),
-        paths=tuple(str(path) for path in data.get("paths", ())),
-    )
-
-
-def _check_keys(data: Mapping[str, Any], known: Sequence[str], what: str) -> None:
-    unknown = sorted(set(data) - set(known))
-    if unknown:
-        raise ValueError(f"{what} has the unknown key {unknown[0]!r}; known are {', '.join(known)}")
-
-
-def _problem(pattern: Pattern, rules: Sequence[str]) -> str:
-    if not pattern.id.replace("_", "").isalnum() or not pattern.id.islower():
-        return "the id must be lower_snake_case"
-    if not 1 <= pattern.priority <= 10:
-        return f"priority {pattern.priority} is not between 1 and 10"
-    if pattern.rule not in rules:
-        return f"rule {pattern.rule!r} does not exist; known are {', '.join(sorted(rules))}"
-    if not pattern.any:
-        return "has no expression"
-    if len(pattern.examples) < MIN_EXAMPLES or len(pattern.near_misses) < MIN_NEAR_MISSES:
-        return f"needs at least {MIN_EXAMPLES} examples and {MIN_NEAR_MISSES} near miss"
-    for sample in (*pattern.examples, *pattern.near_misses):
-        if sample.exit_code == 0:
-            return "a sample with exit code 0 proves nothing: success never matches"
-    for expression in pattern.any:
-        if not 0 < expression.confidence <= 1:
-            return f"confidence {expression.confidence} is not above 0 and at most 1"
-    return _regex_problem([expression.regex for expression in pattern.any] + list(pattern.none))
-
-
-def _regex_problem(regexes: Sequence[str]) -> str:
-    options = re2.Options()
-    options.log_errors = False
-    for regex in regexes:
-        try:
-            compiled = re2.compile(regex, options)
-        except re2.error as error:
-            return f"RE2 refuses {regex!r}: {error}"
-        if compiled.search("") is not None:
-            return f"{regex!r} matches the empty text and so everything"
-    return ""
+_SHELL_WORDS = frozenset(["&&", "||", "|", ";", ">", "<", ">>", "2>&1", "&"])

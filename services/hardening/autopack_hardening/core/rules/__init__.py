@@ -1,27 +1,46 @@
-"""The code behind the patterns: each rule reads the hits of its pattern against the facts, or declines."""
+"""The code behind the actions that patterns name: each resolves one action from the hits and the caller's facts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from autopack_hardening.core.rules.context import Rule
-from autopack_hardening.core.rules.directory import wrong_working_dir
-from autopack_hardening.core.rules.discovery import missing_test_discovery
-from autopack_hardening.core.rules.missing_node import node_missing_dep
-from autopack_hardening.core.rules.missing_python import python_missing_dep
-from autopack_hardening.core.rules.permission import permission_error
-from autopack_hardening.core.rules.scope import scope_mismatch
+from autopack_hardening.core.patterns import Step
+from autopack_hardening.core.rules import commands, directory, discovery, formatting, lockfile, missing, runtime, scope
+from autopack_hardening.core.rules.context import Resolver
 
-__all__ = ["RULES"]
+__all__ = ["RESOLVERS", "check_step"]
 
-RULES: Mapping[str, Rule] = MappingProxyType(
+RESOLVERS: Mapping[str, Resolver] = MappingProxyType(
     {
-        "missing_test_discovery": missing_test_discovery,
-        "node_missing_dep": node_missing_dep,
-        "permission_error": permission_error,
-        "python_missing_dep": python_missing_dep,
-        "scope_mismatch": scope_mismatch,
-        "wrong_working_dir": wrong_working_dir,
+        "change_cwd": directory.CHANGE_CWD,
+        "change_cwd_to_tests": discovery.CHANGE_CWD_TO_TESTS,
+        "edit_command": commands.EDIT_COMMAND,
+        "install_declared": missing.INSTALL_DECLARED,
+        "regenerate_lockfile": lockfile.REGENERATE_LOCKFILE,
+        "remove_stale_lock": commands.REMOVE_STALE_LOCK,
+        "restore_out_of_scope": scope.RESTORE_OUT_OF_SCOPE,
+        "retry_with_backoff": commands.RETRY_WITH_BACKOFF,
+        "run_command": commands.RUN_COMMAND,
+        "run_formatter": formatting.RUN_FORMATTER,
+        "set_env": commands.SET_ENV,
+        "set_python_path": directory.SET_PYTHON_PATH,
+        "switch_runtime": runtime.SWITCH_RUNTIME,
     }
 )
+
+
+def check_step(step: Step) -> str:
+    """What is wrong with a step of a mitigation; empty = nothing."""
+    resolver = RESOLVERS.get(step.action)
+    if resolver is None:
+        return f"there is no action {step.action!r}; there are {', '.join(RESOLVERS)}"
+    unknown = sorted(set(step.parameters) - {*resolver.required, *resolver.optional})
+    if unknown:
+        known = ", ".join((*resolver.required, *resolver.optional)) or "none"
+        return f"{step.action} has the unknown key {unknown[0]!r}; known are {known}"
+    missing_keys = [key for key in resolver.required if key not in step.parameters]
+    if missing_keys:
+        return f"{step.action} lacks {', '.join(missing_keys)}"
+    problem = resolver.check(step.parameters)
+    return f"{step.action}: {problem}" if problem else ""

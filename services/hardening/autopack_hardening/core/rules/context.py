@@ -1,22 +1,26 @@
-"""What every rule gets and returns."""
+"""What every resolver gets and returns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Failure, Mitigation
 from autopack_hardening.core.names import Names
 from autopack_hardening.core.workspace import Workspace
 
-__all__ = ["Context", "Finding", "Rule", "distinct", "printable"]
+__all__ = ["Context", "Finding", "Parameters", "Resolver", "distinct", "printable"]
 
 # Names are shown in messages; more than this is no name.
 _MAX_SHOWN = 100
 # Distinct names that one diagnosis looks at; an output that lacks more lacks its whole environment.
 MAX_DISTINCT = 20
+
+Parameters = Mapping[str, Any]
+"""What a pattern tells a resolver: the keys beside ``action`` in its mitigation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +44,38 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a rule makes of the hits of its pattern.
+    """What a resolver makes of the hits of its pattern.
 
     Attributes:
         hit: the occurrence that decides.
-        mitigation: what to do; the pattern adds how to verify it.
+        mitigation: what to do; the pattern adds its advice and how to verify it.
         certainty: factor from 0 to 1 on the expression's confidence: 1 where the facts confirm the reading.
-        captures: what the rule understood, beside the hit's own captures.
+        captures: what the resolver understood, beside the hit's own captures.
     """
 
     hit: Hit
-    mitigation: Mitigation
+    mitigation: Mitigation = field(default_factory=Mitigation)
     certainty: float = 1.0
     captures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
 
-Rule = Callable[[Sequence[Hit], Context], Finding | None]
+@dataclass(frozen=True, slots=True)
+class Resolver:
+    """The code behind one action of a pattern's mitigation.
+
+    Attributes:
+        resolve: makes a finding of the parameters, the hits and the facts, or None: the facts contradict the
+            pattern, which
+            then did not match.
+        required: parameters that must be there.
+        optional: parameters that may be there.
+        check: says what is wrong with the parameters; empty = nothing.
+    """
+
+    resolve: Callable[[Parameters, Sequence[Hit], Context], Finding | None]
+    required: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    check: Callable[[Parameters], str] = lambda _: ""
 
 
 def distinct(hits: Sequence[Hit], key: str) -> dict[str, Hit]:

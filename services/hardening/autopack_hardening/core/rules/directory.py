@@ -1,4 +1,4 @@
-"""wrong_working_dir: the command runs where the files it needs are not."""
+"""change_cwd, set_python_path: the command runs where the files it needs are not."""
 
 from __future__ import annotations
 
@@ -19,31 +19,38 @@ from autopack_hardening.core.model import (
     SetEnv,
     Suggestion,
 )
-from autopack_hardening.core.rules.context import Context, Finding, distinct, printable
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, distinct, printable
 from autopack_hardening.core.rules.local import is_own, likely_roots, python_roots
 from autopack_hardening.core.workspace import join, relative_to
 
-__all__ = ["wrong_working_dir"]
+__all__ = ["CHANGE_CWD", "SET_PYTHON_PATH"]
 
 # Several directories qualify: the reading stands, the choice is not ours.
-_AMBIGUOUS = 0.8
+_AMBIGUOUS = 0.9
 # No file list, or no such file anywhere: then it may as well be a file that was never written.
-_UNCONFIRMED = 0.6
+_UNCONFIRMED = 0.9
 _MAX_SHOWN = 5
 
 
-def wrong_working_dir(hits: Sequence[Hit], context: Context) -> Finding | None:
-    """Finds the one directory in which everything that was missing exists.
+def _change_cwd(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding | None:
+    """``manifest``: file names, ``|`` between alternatives, of which the directory must have one. Without it the
+    captures are read: ``manifest`` (the same), ``path`` (as the command was given it).
 
-    Captures read: ``manifest`` (file names, ``|`` between alternatives: any will do), ``path`` (as the command was
-    given it), ``module`` (the project's own, that could not be imported).
+    Finds the one directory in which everything that was missing exists. If it is in the cwd, the pattern did not match.
     """
+    if "manifest" in parameters:
+        return _missing_manifest(parameters["manifest"].split("|"), hits[-1], context)
     manifests, paths = distinct(hits, "manifest"), distinct(hits, "path")
     if paths:
         return _missing_paths({_as_given(path, context): hit for path, hit in paths.items()}, context)
     if manifests:
         name, hit = next(iter(manifests.items()))
         return _missing_manifest(name.split("|"), hit, context)
+    return Finding(hits[-1])
+
+
+def _set_python_path(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding | None:
+    """Reads the capture ``module``. If that is not a module of the project, the pattern did not match."""
     return _own_module(distinct(hits, "module"), context)
 
 
@@ -59,13 +66,11 @@ def _missing_manifest(names: Sequence[str], hit: Hit, context: Context) -> Findi
 def _missing_paths(paths: dict[str, Hit], context: Context) -> Finding | None:
     hit = next(iter(paths.values()))
     wanted = [path for path in paths if path and not path.startswith(("/", ".."))]
-    if len(wanted) < len(paths) or any(context.workspace.exists(join(context.cwd, path)) for path in wanted):
+    if any(context.workspace.exists(join(context.cwd, path)) for path in wanted):
         return None
+    if len(wanted) < len(paths):
+        return Finding(hit, certainty=_UNCONFIRMED)
     common = set.intersection(*(set(context.workspace.directories_with(path)) for path in wanted))
-    if not common and context.workspace.known:
-        return (
-            None  # It exists nowhere: a typing error or a file that was never written, not a matter of the directory.
-        )
     return _finding(dict.fromkeys(common, wanted[0]), ", ".join(wanted), hit, context)
 
 
@@ -170,3 +175,7 @@ def _as_given(path: str, context: Context) -> str:
     given = [word.partition("::")[0] for word in context.words]
     fitting = [posixpath.normpath(word) for word in given if word and path.endswith("/" + posixpath.normpath(word))]
     return max(fitting, key=len, default=path)
+
+
+CHANGE_CWD = Resolver(_change_cwd, optional=("manifest",))
+SET_PYTHON_PATH = Resolver(_set_python_path)

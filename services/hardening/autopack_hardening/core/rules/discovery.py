@@ -1,4 +1,4 @@
-"""missing_test_discovery: the test runner worked and found no test."""
+"""change_cwd_to_tests: the test runner worked and found no test."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Action, ChangeCwd, DirectoryExists, Mitigation, Risk, Suggestion
-from autopack_hardening.core.rules.context import Context, Finding
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
 from autopack_hardening.core.workspace import is_inside
 
-__all__ = ["missing_test_discovery"]
+__all__ = ["CHANGE_CWD_TO_TESTS"]
 
 # How pytest, unittest, jest, vitest, mocha, JUnit and go name test files by default.
 _TEST_FILE = re.compile(
@@ -24,7 +24,7 @@ _GREEN_RISK = (
 )
 
 
-def missing_test_discovery(hits: Sequence[Hit], context: Context) -> Finding | None:
+def _change_cwd_to_tests(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """Says where tests are; offers the one other project that has them, with consent: they may prove other things."""
     hit = hits[-1]
     tests = sorted(path for path in context.workspace.files if _TEST_FILE.fullmatch(posixpath.basename(path)))
@@ -53,3 +53,6 @@ def _advice(tests: Sequence[str], context: Context) -> Suggestion:
     else:
         text = "The runner found no test. Check the paths, the selection (-k, -m, -t) and how test files must be named."
     return Suggestion(text, _GREEN_RISK)
+
+
+CHANGE_CWD_TO_TESTS = Resolver(_change_cwd_to_tests)

@@ -30,11 +30,11 @@ from autopack_hardening.core.names import canonical, matches
 from autopack_hardening.core.rules.context import Context, Finding, printable
 from autopack_hardening.core.workspace import is_inside
 
-__all__ = ["Wanted", "install"]
+__all__ = ["Wanted", "install", "install_all"]
 
 # With the facts at hand and the name not among them the reading is less sure; without facts, less still.
 _UNDECLARED = 0.9
-_NO_FACTS = 0.8
+_NO_FACTS = 0.9
 
 _NODE_FILES = frozenset(
     {
@@ -77,16 +77,14 @@ class _Found:
     dependency: DeclaredDependency
 
 
-def install(context: Context, ecosystem: str, wanted: Sequence[Wanted]) -> Finding | None:
+def install(context: Context, ecosystem: str, wanted: Sequence[Wanted]) -> Finding:
     """What to do about missing names: the install of the project that declares the first declared one, else advice.
 
     Args:
         context: the failure and its facts.
         ecosystem: whose projects to look at.
-        wanted: what is missing, the deciding one first; None is returned if there is nothing.
+        wanted: what is missing, the deciding one first; not empty.
     """
-    if not wanted:
-        return None
     found = [one for one in (_declaration(context, ecosystem, item) for item in wanted) if one is not None]
     declared_names = {one.wanted.name for one in found}
     undeclared = [_undeclared(context, ecosystem, one) for one in wanted if one.name not in declared_names]
@@ -98,6 +96,17 @@ def install(context: Context, ecosystem: str, wanted: Sequence[Wanted]) -> Findi
     same = [one for one in found if one.project is first.project]
     captures = {"name": first.wanted.name, "distribution": first.dependency.name}
     return Finding(first.wanted.hit, _mitigation(context, same, undeclared), 1.0, captures)
+
+
+def install_all(context: Context, ecosystem: str, hit: Hit) -> Finding:
+    """The install of the nearest project: its environment is not what the lock file says, whatever is missing."""
+    places = [one for one in _projects(context, ecosystem) if is_inside(context.cwd, one.workdir) and one.dependencies]
+    if not places:
+        return Finding(hit)
+    project = max(places, key=lambda one: 0 if one.workdir == "." else len(one.workdir))
+    first = min(project.dependencies, key=lambda one: not one.declared_at_base)
+    found = _Found(Wanted(first.name, (first.name,), hit), project, first)
+    return Finding(hit, _mitigation(context, [found], ()))
 
 
 def _mitigation(context: Context, found: Sequence[_Found], others: Sequence[Suggestion]) -> Mitigation:

@@ -1,4 +1,4 @@
-"""node_missing_dep: a package, or a program of a package, that package.json declares is not installed."""
+"""What is missing in Node: a package, or a program of one."""
 
 from __future__ import annotations
 
@@ -7,24 +7,23 @@ from collections.abc import Sequence
 
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.names import is_node_package, node_package
-from autopack_hardening.core.rules.context import Context, Finding, distinct
-from autopack_hardening.core.rules.installing import Wanted, install
+from autopack_hardening.core.rules.context import Context, distinct
+from autopack_hardening.core.rules.installing import Wanted
 
-__all__ = ["node_missing_dep"]
+__all__ = ["node_wanted"]
 
 
-def node_missing_dep(hits: Sequence[Hit], context: Context) -> Finding | None:
-    """Explains an import or a program that no installed package provides.
+def node_wanted(hits: Sequence[Hit], context: Context) -> list[Wanted]:
+    """What the captures ask for, the deciding one first.
 
-    Relative and absolute paths, ``node:`` modules, aliases and the project's own workspaces are no packages. Captures
-    read: ``specifier`` (of an import), ``program``.
+    Relative and absolute paths, ``node:`` modules, aliases and the project's own workspaces are no packages.
     """
     wanted = [
-        *_packages(distinct(hits, "specifier"), context),
+        *_packages(distinct(hits, "specifier") | distinct(hits, "distribution"), context),
         *_programs(distinct(hits, "program"), context),
     ]
-    wanted.sort(key=lambda one: one.hit.line, reverse=True)
-    return install(context, "node", wanted)
+    wanted.sort(key=lambda one: one.hit.position, reverse=True)
+    return wanted
 
 
 def _packages(specifiers: dict[str, Hit], context: Context) -> list[Wanted]:

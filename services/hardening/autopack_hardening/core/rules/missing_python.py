@@ -1,4 +1,4 @@
-"""python_missing_dep: a module, plugin or program of a declared distribution is not installed."""
+"""What is missing in Python: a module, a plugin, a program of a distribution."""
 
 from __future__ import annotations
 
@@ -7,26 +7,24 @@ from collections.abc import Sequence
 
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.names import canonical
-from autopack_hardening.core.rules.context import Context, Finding, distinct
-from autopack_hardening.core.rules.installing import Wanted, install
+from autopack_hardening.core.rules.context import Context, distinct
+from autopack_hardening.core.rules.installing import Wanted
 from autopack_hardening.core.rules.local import is_declared, is_own
 
-__all__ = ["python_missing_dep"]
+__all__ = ["python_wanted"]
 
 
-def python_missing_dep(hits: Sequence[Hit], context: Context) -> Finding | None:
-    """Explains a missing module, unless it is the project's own or (once) the standard library's.
-
-    Captures read: ``module`` (dotted), ``distribution``, ``option`` (of pytest), ``program``.
-    """
+def python_wanted(hits: Sequence[Hit], context: Context) -> list[Wanted]:
+    """What the captures ask for, the deciding one first; not the project's own, nor (once) the standard library's."""
     wanted = [
         *_modules(distinct(hits, "module"), context),
         *(Wanted(name, (canonical(name),), hit) for name, hit in distinct(hits, "distribution").items()),
         *_options(distinct(hits, "option"), context),
+        *_fixtures(distinct(hits, "fixture"), context),
         *_programs(distinct(hits, "program"), context),
     ]
-    wanted.sort(key=lambda one: one.hit.line, reverse=True)
-    return install(context, "python", wanted)
+    wanted.sort(key=lambda one: one.hit.position, reverse=True)
+    return wanted
 
 
 def _modules(modules: dict[str, Hit], context: Context) -> list[Wanted]:
@@ -57,6 +55,12 @@ def _options(options: dict[str, Hit], context: Context) -> list[Wanted]:
             if plugins:
                 found.append(Wanted(option, plugins, hit))
     return found
+
+
+def _fixtures(fixtures: dict[str, Hit], context: Context) -> list[Wanted]:
+    """Plugins of the fixtures that were not found; any other is one that the project forgot to write."""
+    known = context.names.pytest_fixtures
+    return [Wanted(name, known[name], hit) for name, hit in fixtures.items() if name in known]
 
 
 def _programs(programs: dict[str, Hit], context: Context) -> list[Wanted]:

@@ -1,4 +1,4 @@
-"""scope_mismatch: something wrote, or wanted to write, outside the paths the run may change."""
+"""restore_out_of_scope: something wrote outside the paths the run may change."""
 
 from __future__ import annotations
 
@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 from autopack_kit.globs import out_of_scope
 
+from autopack_hardening.core.actions import Action, RestoreOutOfScope
 from autopack_hardening.core.matching import Hit
-from autopack_hardening.core.model import Action, Mitigation, RestoreOutOfScope, Risk, Suggestion
-from autopack_hardening.core.rules.context import Context, Finding, printable
+from autopack_hardening.core.model import Mitigation, Risk, Suggestion
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, printable
 
-__all__ = ["scope_mismatch"]
+__all__ = ["RESTORE_OUT_OF_SCOPE"]
 
 _MAX_SHOWN = 5
 
 
-def scope_mismatch(hits: Sequence[Hit], context: Context) -> Finding | None:
+def _restore(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """Restores what the caller knows to be changed outside; a path that only the output names is advice."""
     failure = context.failure
     allowed = ", ".join(failure.scope[:_MAX_SHOWN]) or "everything in the workspace"
@@ -34,3 +35,6 @@ def scope_mismatch(hits: Sequence[Hit], context: Context) -> Finding | None:
         automatic=True,
     )
     return Finding(hits[-1], mitigation)
+
+
+RESTORE_OUT_OF_SCOPE = Resolver(_restore)
