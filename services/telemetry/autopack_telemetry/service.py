@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 import grpc.aio
-from autopack_api.telemetry.v1 import agents_pb2
+from autopack_api.telemetry.v1 import agents_pb2, compare_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.auth import ensure_signing_key, mint_run_token
@@ -18,7 +18,7 @@ from autopack_kit.kit_settings import KitSettings
 from autopack_kit.offload import compute
 from autopack_kit.server import MAX_TELEMETRY_REQUEST_BYTES, ServiceContext
 
-from autopack_telemetry import convert, convert_agents, convert_runs
+from autopack_telemetry import convert, convert_agents, convert_compare, convert_runs
 from autopack_telemetry.adapters.agents import known_agents
 from autopack_telemetry.adapters.store import SqlStore
 from autopack_telemetry.core.estimate import choose
@@ -173,6 +173,27 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             return convert_agents.switched_off()
         token = await self._run_token(request.run_id, tenant) if agent.sends else ""
         return convert_agents.agent_environment(request, agent, protocol, self._endpoints, token)
+
+    async def CompareRuns(
+        self, request: compare_pb2.CompareRunsRequest, context: Context
+    ) -> compare_pb2.CompareRunsResponse:
+        """Runs with a change beside runs without it."""
+        tenant = require(Scope.READ).tenant
+        design = await compute(request, convert_compare.design_of, request)
+        runs, unattributed = await self._store.measures(tenant, design.run_ids)
+        unknown = sorted(set(design.run_ids) - {run.record.run_id for run in runs})
+        if unknown:
+            raise run_not_found(unknown[0])
+        return await asyncio.to_thread(
+            convert_compare.compare_response, request, design, runs, unattributed, self._now()
+        )
+
+    async def PlanComparison(
+        self, request: compare_pb2.PlanComparisonRequest, context: Context
+    ) -> compare_pb2.PlanComparisonResponse:
+        """How many pairs a comparison needs."""
+        require(Scope.READ)
+        return await asyncio.to_thread(convert_compare.plan_response, request)
 
     async def GetRunSummary(self, request: pb.GetRunSummaryRequest, context: Context) -> pb.GetRunSummaryResponse:
         """The sums of a run."""
