@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from urllib.parse import unquote
 
 from autopack_api.common.v1.common_pb2 import TokenUsage, WorkspaceSnapshot
 from autopack_api.hardening.v1.hardening_pb2 import (
@@ -18,12 +20,13 @@ from autopack_api.hardening.v1.hardening_pb2 import (
 )
 from autopack_api.intention.v1 import intention_pb2
 from autopack_api.intention.v1.intention_pb2 import BuildContextRequest, CheckDriftRequest, PutProfileRequest
-from autopack_api.telemetry.v1 import telemetry_pb2
+from autopack_api.telemetry.v1 import agents_pb2, telemetry_pb2
 from autopack_api.telemetry.v1.telemetry_pb2 import (
     EstimateAvoidedTokensRequest,
     GetRunSummaryRequest,
     Phase,
     RecordPhasesRequest,
+    RecordRunsRequest,
 )
 from autopack_api.toolchain.v1.toolchain_pb2 import (
     DetectRequest,
@@ -41,7 +44,7 @@ from autopack_kit.convert import command_from_proto, command_to_proto, duration_
 
 from autopack_orchestrator.core.model import Intention, StepKind
 from autopack_orchestrator.core.plan import DetectedProject, DetectedStep
-from autopack_orchestrator.core.records import Estimate, PhaseRecord
+from autopack_orchestrator.core.records import Estimate, PhaseRecord, Reporting, RunRecord
 
 __all__ = [
     "DetectResponse",
@@ -52,6 +55,7 @@ __all__ = [
     "ProjectFacts",
     "SnapshotSpec",
     "action_words",
+    "agent_environment_request",
     "context_request",
     "detect_request",
     "diagnose_request",
@@ -59,15 +63,21 @@ __all__ = [
     "estimate",
     "estimate_request",
     "finite",
+    "import_request",
     "phase_request",
     "profile_request",
     "projects",
+    "reporting",
+    "run_request",
     "snapshot_spec_request",
     "summary_request",
     "total_tokens",
     "verdict_name",
     "with_own_install",
 ]
+
+
+_BEARER = re.compile(r"Bearer ([^,\s]+)")
 
 
 def snapshot_spec_request() -> GetSnapshotSpecRequest:
@@ -229,6 +239,9 @@ def phase_request(record: PhaseRecord) -> RecordPhasesRequest:
         drift_verdict=record.drift_verdict,
         retries=record.retries,
         errors=record.errors,
+        context_source=record.context_source,
+        scope_size=record.scope_size,
+        warnings=record.warnings,
     )
     if record.start_time is not None:
         phase.start_time.FromDatetime(record.start_time)
@@ -237,6 +250,51 @@ def phase_request(record: PhaseRecord) -> RecordPhasesRequest:
         phase.avoided.n = record.avoided.n
         phase.avoided.source = telemetry_pb2.EstimateSource.Value(f"ESTIMATE_SOURCE_{record.avoided.source.upper()}")
     return RecordPhasesRequest(phases=[phase])
+
+
+def run_request(record: RunRecord) -> RecordRunsRequest:
+    """Recording what is known of a run; what is not known stays absent."""
+    run = telemetry_pb2.RunRecord(
+        run_id=record.run_id,
+        task=record.task[:256],
+        batch_id=record.batch_id,
+        base_commit=record.base_commit,
+        spec_hash=record.spec_hash,
+        agent=record.agent,
+        outcome=telemetry_pb2.PhaseOutcome.Value(f"PHASE_OUTCOME_{record.outcome.upper() or 'UNSPECIFIED'}"),
+        retries=record.attempt - 1,
+        token_limit=record.token_limit,
+        time_limit=duration_to_proto(record.time_limit),
+    )
+    if record.start_time is not None:
+        run.start_time.FromDatetime(record.start_time)
+    if record.duration is not None:
+        run.duration.CopyFrom(duration_to_proto(record.duration))
+    return RecordRunsRequest(runs=[run])
+
+
+def agent_environment_request(run_id: str, phase_id: str, agent: str) -> agents_pb2.GetAgentEnvironmentRequest:
+    """What makes an agent report."""
+    return agents_pb2.GetAgentEnvironmentRequest(run_id=run_id, phase_id=phase_id, agent=agent)
+
+
+def reporting(agent: str, response: agents_pb2.GetAgentEnvironmentResponse) -> Reporting:
+    """What makes ``agent`` report."""
+    found = {match[1] for value in response.env.values() for match in _BEARER.finditer(unquote(value))}
+    return Reporting(
+        agent=agent,
+        env=dict(response.env),
+        arguments=tuple(response.arguments),
+        file_format=response.usage_file_format,
+        secrets=tuple(sorted(found)),
+        sends=any(signal != agents_pb2.USAGE_SIGNAL_FILE for signal in response.signals),
+    )
+
+
+def import_request(run_id: str, phase_id: str, file_format: int, content: bytes) -> agents_pb2.ImportUsageRequest:
+    """Handing in a file of an agent."""
+    known = agents_pb2.UsageFileFormat.ValueType(file_format)
+    return agents_pb2.ImportUsageRequest(run_id=run_id, phase_id=phase_id, format=known, content=content)
 
 
 def summary_request(run_id: str) -> GetRunSummaryRequest:

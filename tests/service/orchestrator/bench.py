@@ -23,6 +23,7 @@ from autopack_api.orchestrator.v1.batch_pb2 import PREPARE_NONE, BatchSpec, RunS
 from autopack_client import AsyncClient, connect, get_patch, read_log, watch_batch
 from autopack_intention.settings import IntentionSettings
 from autopack_kit.auth import LOCAL_PRINCIPAL, Authenticator, ensure_signing_key
+from autopack_kit.bind import Bind
 from autopack_kit.identity import Principal
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.server import ServerOptions
@@ -150,15 +151,21 @@ class Bench:
         return [event for event in self.events[item.batch_id] if event.run_id == item.run_id and event.kind == kind]
 
 
-def options(data: Path, principal: Principal = LOCAL_PRINCIPAL) -> ServerOptions:
-    """A server that knows the tokens of runs."""
+def options(data: Path, principal: Principal = LOCAL_PRINCIPAL, *, http: bool = False) -> ServerOptions:
+    """A server that knows the tokens of runs; with ``http`` it has a port to which agents can send what they use."""
     key = ensure_signing_key(data / "signing.key")
-    return ServerOptions(authenticator=Authenticator(local=principal, signing_key=key))
+    authenticator = Authenticator(local=principal, signing_key=key)
+    return ServerOptions(authenticator=authenticator, http_bind=Bind.parse("127.0.0.1:0") if http else None)
 
 
 @asynccontextmanager
 async def bench(
-    directory: Path, *, without: Iterable[str] = (), principal: Principal = LOCAL_PRINCIPAL, **settings: Any
+    directory: Path,
+    *,
+    without: Iterable[str] = (),
+    principal: Principal = LOCAL_PRINCIPAL,
+    http: bool = False,
+    **settings: Any,
 ) -> AsyncIterator[Bench]:
     """A server with all five services, and a client.
 
@@ -166,6 +173,7 @@ async def bench(
         directory: repositories are below it, and the data directory ``data``.
         without: services that are down: nothing listens at their address.
         principal: who the client is.
+        http: whether agents can send there what they use.
         settings: of the orchestrator; without them runs are in no sandbox: many tests watch from outside what an agent
             does there.
     """
@@ -187,13 +195,13 @@ async def bench(
             IntentionSettings(database_url=f"sqlite:///{data}/intention.sqlite3")
         ),
         "telemetry": lambda: autopack_telemetry.create(
-            TelemetrySettings(database_url=f"sqlite:///{data}/telemetry.sqlite3")
+            TelemetrySettings(database_url=f"sqlite:///{data}/telemetry.sqlite3"), kit
         ),
     }
     services = [advisers[name]() for name in ADVISERS if name not in without]
     orchestrator = autopack_orchestrator.create(OrchestratorSettings(**chosen), kit)
     async with (
-        running(*services, orchestrator, options=options(data, principal)) as target,
+        running(*services, orchestrator, options=options(data, principal, http=http)) as target,
         connect(target.address) as client,
     ):
         yield Bench(target, client, data)

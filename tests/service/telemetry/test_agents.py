@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -14,11 +15,12 @@ from autopack_api.telemetry.v1.telemetry_pb2_grpc import TelemetryServiceStub
 from autopack_kit.auth import Authenticator, ensure_signing_key, mint_run_token, mint_service_token, verify_signed_token
 from autopack_kit.bind import Bind
 from autopack_kit.channel import open_channel
-from autopack_kit.errors import AutopackError
+from autopack_kit.errors import AutopackError, InvalidArgument, NotFound
 from autopack_kit.identity import Principal, Scope
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.server import ServerOptions
 from autopack_kit.settings import load
+from autopack_kit.status import from_rpc_error
 from autopack_kit.testing import Running, running
 from autopack_telemetry import create
 from autopack_telemetry.adapters.agents import known_agents
@@ -55,7 +57,10 @@ async def served(
 async def ask(target: Running, agent: str, **fields: object) -> pb.GetAgentEnvironmentResponse:
     """What makes ``agent`` report."""
     request = pb.GetAgentEnvironmentRequest(**{"run_id": "b1.one", "agent": agent, **fields})  # type: ignore[arg-type]
-    return await TelemetryServiceStub(target.channel).GetAgentEnvironment(request)
+    try:
+        return await TelemetryServiceStub(target.channel).GetAgentEnvironment(request)
+    except grpc.aio.AioRpcError as error:
+        raise from_rpc_error(error) from error
 
 
 @pytest.mark.parametrize("agent", SENDERS)
@@ -128,7 +133,7 @@ async def test_an_agent_that_is_not_known_is_told_which_are(tmp_path: Path) -> N
     async with served(tmp_path) as target:
         with pytest.raises(AutopackError) as caught:
             await ask(target, "nobody")
-    assert caught.value.code == grpc.StatusCode.NOT_FOUND
+    assert isinstance(caught.value, NotFound)
     assert caught.value.reason == "AGENT_NOT_KNOWN"
     assert "claude" in caught.value.remedy
 
@@ -148,7 +153,7 @@ async def test_bad_input_names_its_field(tmp_path: Path, fields: dict[str, objec
     async with served(tmp_path) as target:
         with pytest.raises(AutopackError) as caught:
             await ask(target, **{"agent": "claude", **fields})  # type: ignore[arg-type]
-    assert caught.value.code == grpc.StatusCode.INVALID_ARGUMENT
+    assert isinstance(caught.value, InvalidArgument)
     assert field in str(caught.value)
 
 
@@ -162,8 +167,7 @@ async def test_who_may_only_read_or_is_an_agent_gets_no_token(tmp_path: Path) ->
         own = mint_run_token(key, "b1.one", "default", 2**40)
         async with open_channel(target.address, token=own) as channel:
             with pytest.raises(AutopackError) as caught:
-                request = pb.GetAgentEnvironmentRequest(run_id="b1.one", agent="claude")
-                await TelemetryServiceStub(channel).GetAgentEnvironment(request)
+                await ask(replace(target, channel=channel), "claude")
         assert caught.value.reason == "SCOPE_MISSING"
 
 

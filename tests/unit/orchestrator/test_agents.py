@@ -70,7 +70,6 @@ def test_what_is_said_of_an_agent_is_complete(name: str) -> None:
     assert agent.version or name == GENERIC
     placeholders = " ".join(agent.command)
     assert name == GENERIC or "{context" in placeholders
-    assert "{endpoint}" in "".join([*agent.telemetry_env.values(), *agent.telemetry_arguments, "{endpoint}"])
 
 
 def test_the_generic_agent_needs_words() -> None:

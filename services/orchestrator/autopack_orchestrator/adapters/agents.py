@@ -13,7 +13,7 @@ from autopack_orchestrator.core.agents import Agent
 
 __all__ = ["Agent", "known_agents"]
 
-_LISTS = ("command", "pass_env", "own_files", "overload_exit_codes", "overload_patterns", "telemetry_arguments")
+_LISTS = ("command", "pass_env", "own_files", "overload_exit_codes", "overload_patterns")
 
 
 @cache

@@ -25,7 +25,7 @@ from autopack_orchestrator import convert_peers as convert
 from autopack_orchestrator.core.judge import Usage
 from autopack_orchestrator.core.model import Intention
 from autopack_orchestrator.core.plan import DetectedProject
-from autopack_orchestrator.core.records import Estimate, PhaseRecord
+from autopack_orchestrator.core.records import Estimate, PhaseRecord, Reporting, RunRecord
 
 __all__ = ["Context", "Detection", "DriftJudgement", "PeerAddresses", "Peers", "client_tls"]
 
@@ -185,6 +185,23 @@ class Peers:
         """Record one phase; recording it again replaces it."""
         service = self._client("telemetry").telemetry
         await service.RecordPhases(convert.phase_request(record), timeout=CALL_TIMEOUT_S)
+
+    async def record_run(self, record: RunRecord) -> None:
+        """Record what is known of a run."""
+        service = self._client("telemetry").telemetry
+        await service.RecordRuns(convert.run_request(record), timeout=CALL_TIMEOUT_S)
+
+    async def reporting(self, run_id: str, phase_id: str, agent: str) -> Reporting:
+        """What makes ``agent`` report what it uses, for this run and phase."""
+        service = self._client("telemetry").telemetry
+        request = convert.agent_environment_request(run_id, phase_id, agent)
+        return convert.reporting(agent, await service.GetAgentEnvironment(request, timeout=CALL_TIMEOUT_S))
+
+    async def import_usage(self, run_id: str, phase_id: str, file_format: int, content: bytes) -> tuple[str, ...]:
+        """Record what the file of an agent says; returns the warnings."""
+        service = self._client("telemetry").telemetry
+        request = convert.import_request(run_id, phase_id, file_format, content)
+        return tuple((await service.ImportUsage(request, timeout=CALL_TIMEOUT_S)).warnings)
 
     async def usage(self, run_id: str) -> Usage:
         """What a run has used so far. Nothing recorded yet is nothing used."""

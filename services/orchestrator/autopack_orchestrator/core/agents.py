@@ -30,8 +30,6 @@ class Agent:
         exit_codes: what they mean.
         overload_exit_codes: those with which it ends when its provider is overloaded; empty = any but 0.
         overload_patterns: RE2 on lines of the end of its log, any of which says so.
-        telemetry_env: variables that make it report; ``{endpoint}`` stands for where to.
-        telemetry_arguments: words that do, for agents without such variables.
         version: the one that it was tried with.
         verified: it was carried through a whole run with that version.
         reason: why it was not.
@@ -45,8 +43,6 @@ class Agent:
     exit_codes: Mapping[int, str] = field(default_factory=dict)
     overload_exit_codes: tuple[int, ...] = ()
     overload_patterns: tuple[str, ...] = ()
-    telemetry_env: Mapping[str, str] = field(default_factory=dict)
-    telemetry_arguments: tuple[str, ...] = ()
     prompt: str = ""
     headless: str = ""
     source: str = ""

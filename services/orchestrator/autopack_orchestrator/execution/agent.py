@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
@@ -32,6 +31,7 @@ from autopack_orchestrator.execution.commands import (
 )
 from autopack_orchestrator.execution.context import RunContext, make_event
 from autopack_orchestrator.execution.drift import DriftWatch
+from autopack_orchestrator.execution.reporting import hand_in, made_to_report, prepare_reporting
 
 __all__ = ["agent_command", "attend", "start_agent"]
 
@@ -45,32 +45,42 @@ PLACEHOLDER = re.compile(r"\{(?:context|goal|context_file)\}")
 BatchUsage = Callable[[], Awaitable[Usage]]
 
 
-def agent_command(ctx: RunContext, context: str, context_file: Path) -> Command:
-    """The command of the run's agent, with its placeholders filled in; words stay words."""
+def agent_command(ctx: RunContext, more: Sequence[str] = ()) -> Command:
+    """The command of the run's agent, with its placeholders filled in; words stay words.
+
+    Args:
+        ctx: the run.
+        more: words behind those of the preset, before those of the batch, which so have the last say.
+    """
     spec = ctx.run.spec
     if spec.agent is not None:
         preset = known_agents()[spec.agent.name]
-        command = Command(argv=(*preset.command, *spec.agent.arguments), env=preset.env)
+        command = Command(argv=(*preset.command, *more, *spec.agent.arguments), env=preset.env)
     elif spec.command is not None:
         command = spec.command
     else:
         raise ctx.fail("NO_AGENT", "The run names neither a command nor an agent.")
     if command.script is not None:
         return command
-    values = {"{context}": context, "{goal}": spec.intention.title, "{context_file}": str(context_file)}
+    values = {
+        "{context}": ctx.variables["AUTOPACK_CONTEXT"],
+        "{goal}": spec.intention.title,
+        "{context_file}": ctx.variables["AUTOPACK_CONTEXT_FILE"],
+    }
     # In one pass: what a context says is not searched for placeholders again.
     words = tuple(PLACEHOLDER.sub(lambda match: values[match[0]], word) for word in command.argv)
     return replace(command, argv=words)
 
 
-async def start_agent(ctx: RunContext, command: Command, batch_start: datetime) -> Handle:
-    """Start the agent under its supervisor.
+async def start_agent(ctx: RunContext, batch_start: datetime) -> Handle:
+    """Start the agent under its supervisor, made to report what it uses.
 
     Args:
         ctx: the run.
-        command: from :func:`agent_command`.
         batch_start: when the first run of the batch began.
     """
+    reporting = await prepare_reporting(ctx, agent_command(ctx))
+    command = made_to_report(agent_command(ctx, reporting.arguments), reporting)
     await asyncio.to_thread(log_header, ctx, AGENT, command)
     seconds = time_left(ctx, command, batch_start)
     idle = ctx.run.spec.idle_timeout.total_seconds() if ctx.run.spec.idle_timeout is not None else 0.0
@@ -142,7 +152,8 @@ async def attend(ctx: RunContext, handle: AtWork, watch: DriftWatch, batch_usage
 
 
 async def report_agent(ctx: RunContext, outcome: Outcome) -> None:
-    """The agent's end as an event, and its exit code in the result."""
+    """The agent's end as an event, its exit code in the result, and the file about its usage to telemetry."""
+    await hand_in(ctx)
     words = Finished(Command.of(AGENT), outcome, 0).words()
     leftover = f"; {outcome.leftover} processes that it left behind were ended" if outcome.leftover else ""
     await ctx.write(

@@ -61,6 +61,7 @@ class RunContext:
         variables: the environment of everything that it starts.
         keeper: uploads what the attempt leaves for others to read; None where they read it here.
         secrets: of these; kept out of all that is stored.
+        phase_id: of the phase that began last.
     """
 
     run: Run
@@ -79,6 +80,7 @@ class RunContext:
     variables: dict[str, str] = field(default_factory=dict)
     keeper: Callable[[], Awaitable[None]] | None = None
     secrets: tuple[str, ...] = ()
+    phase_id: str = ""
     _phases: int = 0
     _interrupted: PhaseRecord | None = None
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -91,6 +93,10 @@ class RunContext:
     def know_secrets(self, token: str) -> None:
         """Keep what is secret in the variables of the run and of its commands, and its token, out of what is stored."""
         self.secrets = run_secrets(self.run.spec, self.variables, token)
+
+    def add_secrets(self, values: tuple[str, ...]) -> None:
+        """Further ones, such as a token that only the agent is given."""
+        self.secrets = (*self.secrets, *(value for value in values if value not in self.secrets))
 
     async def write(
         self,
@@ -166,7 +172,9 @@ class RunContext:
             phase_id=f"{self.run.attempt}.{self.run.lease_epoch}.{self._phases}.{kind}",
             kind=kind,
             attempt=self.run.attempt,
+            scope_size=len(self.run.spec.intention.scope),
         )
+        self.phase_id, warnings = record.phase_id, len(self.result.warnings)
         await self.write(activity=kind, events=(make_event(EventKind.PHASE_STARTED, f"{kind} started", phase=kind),))
         started = time.monotonic()
         try:
@@ -186,6 +194,7 @@ class RunContext:
             record.outcome = record.outcome or "succeeded"
         finally:
             record.seconds = time.monotonic() - started
+            record.warnings = len(self.result.warnings) - warnings
             if record.outcome != "cancelled":
                 await _unbroken(self._phase_ended(record))  # else its event would be there and its record not
 

@@ -24,6 +24,7 @@ from autopack_orchestrator.core.secrets import hide
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.commands import Finished, execute, log_path
 from autopack_orchestrator.execution.context import RunContext, make_event
+from autopack_orchestrator.execution.reporting import as_doctor
 
 __all__ = ["Healer", "Remedy"]
 
@@ -184,7 +185,8 @@ class Healer:
             "AUTOPACK_USAGE_ROLE": "doctor",
             "AUTOPACK_PHASE_ID": record.phase_id,
         }
-        call = replace(doctor.command, env={**doctor.command.env, **told})
+        call = await as_doctor(ctx, doctor.command)
+        call = replace(call, env={**call.env, **told})
         finished = await execute(ctx, "doctor", call, timeout_s=ctx.run.spec.timeout.total_seconds())
         return Remedy(command, "doctor", is_mitigation=False) if finished.ok else None
 

@@ -18,7 +18,7 @@ from autopack_orchestrator.execution.context import RunContext
 __all__ = ["Confined", "check_isolation", "clean_up", "confine", "confined_environment"]
 
 #: Files of an attempt that are ours alone; all others that lie directly in its directory are given to its commands.
-_OWN_FILES = frozenset({"log", "log.tail", "patch", "prepared.json"})
+_OWN_FILES = frozenset({"log", "log.tail", "patch", "prepared.json", "reporting.json"})
 #: Variables that lead out of what a command in the sandbox can write; without them programs use its home and /tmp.
 _LEAD_ELSEWHERE = ("TMPDIR", "TMP", "TEMP", "XDG_CACHE_HOME", "UV_CACHE_DIR", "CARGO_HOME")
 

@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -48,6 +47,7 @@ from autopack_orchestrator.execution.heal import Healer
 from autopack_orchestrator.execution.isolate import clean_up
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
+from autopack_orchestrator.execution.reporting import recall, record_run
 from autopack_orchestrator.execution.sources import Sources
 from autopack_orchestrator.execution.validate import Validation
 from autopack_orchestrator.settings import OrchestratorSettings
@@ -155,6 +155,7 @@ class Worker:
             prepared, handle = await self._take_up(ctx)
         else:
             await check_batch_budget(ctx, functools.partial(self._batch_usage, ctx))
+            await record_run(ctx)
             prepared = await self._prepare(ctx)
         if ctx.run.state is not RunState.VALIDATING:
             await self._work(ctx, handle)
@@ -239,6 +240,7 @@ class Worker:
             await ctx.write(to=RunState.RUNNING)
         async with ctx.phase("agent") as record:
             record.context_bytes = len(ctx.variables["AUTOPACK_CONTEXT"].encode())
+            record.context_source = "intention" if ctx.result.intention_sha256 else "goal"
             profile = await self.profiles.get(ctx, ctx.worktree.mirror)
             watch = DriftWatch(self.profiles, profile, ctx.result.drift_tree or ctx.run.base_commit)
             if ctx.run.spec.mock is not None:
@@ -269,10 +271,8 @@ class Worker:
         if ctx.run.spec.http is not None:
             return await self._remote(ctx, ctx.run.spec.http, watch)
         if found is None:
-            context_file = Path(ctx.variables["AUTOPACK_CONTEXT_FILE"])
-            command = agents.agent_command(ctx, ctx.variables["AUTOPACK_CONTEXT"], context_file)
             starts = await self.store.started(ctx.run.batch_id)
-            found = await agents.start_agent(ctx, command, min(starts.values(), default=ctx.batch.create_time))
+            found = await agents.start_agent(ctx, min(starts.values(), default=ctx.batch.create_time))
         return await agents.attend(ctx, found, watch, functools.partial(self._batch_usage, ctx))
 
     async def _remote(self, ctx: RunContext, http: HttpExecutor, watch: DriftWatch) -> Outcome:
@@ -368,6 +368,7 @@ class Worker:
 
     async def _finish(self, ctx: RunContext, state: RunState, **result: Any) -> None:
         await ctx.keep()
+        await record_run(ctx, state)
         await ctx.write(to=state, **result)
         await self._remove(ctx, keep_branch=state is RunState.SUCCEEDED or ctx.keep_branch)
 
@@ -393,6 +394,7 @@ class Worker:
         prepared = loads(await asyncio.to_thread(file.read_text), _Prepared)
         ctx.environment_paths = prepared.environment_paths
         await self._variables(ctx)
+        await recall(ctx)
         agent = None
         if ctx.run.state is RunState.RUNNING and ctx.run.spec.http is not None:
             await supervisor.end_all(ctx.directory)

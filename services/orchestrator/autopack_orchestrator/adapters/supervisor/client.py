@@ -22,6 +22,7 @@ from typing import Any
 from autopack_kit.errors import FailedPrecondition, Internal
 
 from . import runner
+from .control import Control, open_control
 from .values import ExecutionSpec, Finished, Gone, Outcome, Progress, Reason
 
 __all__ = ["Handle", "attach", "end_all", "execution_dir", "read_outcome", "start", "sweep"]
@@ -29,6 +30,7 @@ __all__ = ["Handle", "attach", "end_all", "execution_dir", "read_outcome", "star
 START_LIMIT_S = 60.0  # a new interpreter on an overloaded machine; more means that it hangs
 ADOPT_LIMIT_S = 10.0  # between the supervisor's lock and its socket lie milliseconds
 ADOPT_PAUSE_S = 0.02
+LOOK_S = 20.0  # between questions whether a supervisor that is waited for still moves
 MAX_RECORD_BYTES = 1 << 20  # status.json holds a dozen scalars and one message
 SUPERVISOR_ENV = (
     "PATH",
@@ -39,53 +41,10 @@ SUPERVISOR_ENV = (
 )  # what an interpreter may need to start; no secrets
 
 
-class _Control(asyncio.Protocol):
-    """One control connection: greets, answers in order, ends with the supervisor."""
-
-    def __init__(self) -> None:
-        loop = asyncio.get_running_loop()
-        self.greeting: asyncio.Future[Progress | None] = loop.create_future()
-        self.closed: asyncio.Future[None] = loop.create_future()
-        self.answers: list[asyncio.Future[Progress | None]] = [self.greeting]
-        self.transport: asyncio.Transport | None = None
-        self.buffer = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        *lines, self.buffer = (self.buffer + data).split(b"\n")
-        for line in lines:
-            if self.answers and not (answer := self.answers.pop(0)).done():
-                answer.set_result(Progress(**json.loads(line)))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        for future in self.answers:
-            if not future.done():
-                future.set_result(None)
-        self.answers.clear()
-        if not self.closed.done():
-            self.closed.set_result(None)
-
-    async def ask(self, word: str) -> Progress | None:
-        """Send one request; None when the supervisor has gone."""
-        if self.transport is None or self.transport.is_closing() or self.closed.done():
-            return None
-        answer: asyncio.Future[Progress | None] = asyncio.get_running_loop().create_future()
-        self.answers.append(answer)
-        self.transport.write(word.encode() + b"\n")
-        return await answer
-
-    def close(self) -> None:
-        if self.transport is not None:
-            self.transport.close()
-
-
 class Handle:
     """A running execution. While the handle is open it is the lease; close it only with :meth:`detach` or by ending."""
 
-    def __init__(self, exec_dir: Path, control: _Control, process: subprocess.Popen[bytes] | None) -> None:
+    def __init__(self, exec_dir: Path, control: Control, process: subprocess.Popen[bytes] | None) -> None:
         self.exec_dir = exec_dir
         self._control = control
         self._process = process
@@ -94,16 +53,18 @@ class Handle:
     async def wait(self) -> Outcome:
         """Until the whole tree is gone. May be cancelled and called again; the execution goes on meanwhile."""
         while True:
-            await asyncio.shield(self._control.closed)
+            while not (await asyncio.wait([self._control.closed], timeout=LOOK_S))[0]:
+                await self._control.ask("status")
             if self._detached:
                 raise RuntimeError("this handle gave its lease back; attach to the directory to get a new one")
+            killed = self._control.killed
             outcome = read_outcome(self.exec_dir)
             if outcome is None:  # the connection broke while the supervisor lives, or the supervisor was killed
                 again = await attach(self.exec_dir)
                 if isinstance(again, Handle):
                     self._control = again._control
                     continue
-                outcome = again.outcome if isinstance(again, Finished) else Outcome(Reason.LOST, error=_LOST)
+                outcome = again.outcome if isinstance(again, Finished) else Outcome(Reason.LOST, error=killed or _LOST)
             await self._reap()
             return outcome
 
@@ -154,12 +115,12 @@ async def start(exec_dir: Path, spec: ExecutionSpec) -> Handle:
     ours, theirs = socket.socketpair()
     spawning = asyncio.ensure_future(asyncio.to_thread(_spawn, exec_dir, spec, theirs))
     spawning.add_done_callback(lambda _: theirs.close())
-    control: _Control | None = None
+    control: Control | None = None
     try:
         process = await asyncio.shield(spawning)
-        control = await _control(ours)
+        control = await open_control(ours, process.pid)
         async with asyncio.timeout(START_LIMIT_S):
-            greeting = await asyncio.shield(control.greeting)
+            greeting = await control.answered(control.greeting)
     except BaseException:
         # A socket that the loop watches is closed by its transport alone: closed beneath it, its number soon belongs to
         # another pipe, which the loop then takes for this one and never hears of.
@@ -184,10 +145,10 @@ async def attach(exec_dir: Path) -> Handle | Finished | Gone:
             if (outcome := read_outcome(exec_dir)) is not None:
                 return Gone(0) if outcome.reason is Reason.LOST else Finished(outcome)
             if (connection := _connect(exec_dir)) is not None:
-                control = await _control(connection)
+                control = await open_control(connection)
                 greeting = None
                 try:
-                    greeting = await asyncio.shield(control.greeting)
+                    greeting = await control.answered(control.greeting)
                 finally:
                     if greeting is None:  # it ends just now, or we are interrupted: an open connection is a lease
                         control.close()
@@ -311,12 +272,6 @@ def _bury(process: subprocess.Popen[bytes], exec_dir: Path) -> None:
     process.wait()
     _forget_spec(exec_dir)
     runner.sweep(str(exec_dir))
-
-
-async def _control(connection: socket.socket) -> _Control:
-    connection.setblocking(False)
-    _, protocol = await asyncio.get_running_loop().create_connection(_Control, sock=connection)
-    return protocol
 
 
 def _connect(exec_dir: Path) -> socket.socket | None:

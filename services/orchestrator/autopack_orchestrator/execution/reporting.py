@@ -1,0 +1,152 @@
+"""What a run uses becomes known: its agent is made to report, and what it says in a file is handed in.
+
+Nothing of this ends a run: what cannot be told is a warning, or the budget that nobody can watch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path, PurePath
+
+from autopack_kit.commands import Command
+from autopack_kit.errors import AutopackError
+
+from autopack_orchestrator.adapters.agents import known_agents
+from autopack_orchestrator.core.agents import GENERIC
+from autopack_orchestrator.core.codec import dumps, loads
+from autopack_orchestrator.core.isolation import Network
+from autopack_orchestrator.core.model import RunState
+from autopack_orchestrator.core.records import Reporting, run_record
+from autopack_orchestrator.execution.context import RunContext
+from autopack_orchestrator.execution.isolate import sandboxed
+from autopack_orchestrator.execution.logs import open_plain
+
+__all__ = ["REPORTING", "as_doctor", "hand_in", "made_to_report", "prepare_reporting", "recall", "record_run"]
+
+REPORTING = "reporting.json"
+"""What an attempt's agent was told, for whoever takes it up; it holds a token."""
+USAGE_FILE = "autopack-usage"
+MAX_USAGE_BYTES = 60 << 20  # what ImportUsage takes
+NO_ENDPOINT = "OTLP_ENDPOINT_UNKNOWN"
+_SANDBOX_TMP = PurePath("/tmp")  # noqa: S108  # the run's own
+_RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What the agent of an attempt was told, and of which phase it is."""
+
+    phase_id: str
+    file_format: int
+    secrets: tuple[str, ...]
+
+
+async def prepare_reporting(ctx: RunContext, command: Command) -> Reporting:
+    """What makes the run's agent report; kept for :func:`hand_in` and :func:`recall`."""
+    preset = ctx.run.spec.agent
+    reporting = await _ask(ctx, preset.name if preset is not None else _agent_of(command))
+    if preset is None:  # words are its author's
+        reporting = replace(reporting, arguments=(), file_format=0)
+    ctx.add_secrets(reporting.secrets)
+    told = _Told(ctx.phase_id, reporting.file_format, reporting.secrets)
+    await asyncio.to_thread(_write, ctx.directory / REPORTING, dumps(told))
+    if reporting.file_format:
+        place = await _usage_file(ctx)
+        words = tuple(word.replace("{usage_file}", str(place)) for word in reporting.arguments)
+        reporting = replace(reporting, arguments=words)
+    return reporting
+
+
+def made_to_report(command: Command, reporting: Reporting) -> Command:
+    """The command with these variables; those that it names itself stay as they are."""
+    return replace(command, env={**reporting.env, **command.env})
+
+
+async def as_doctor(ctx: RunContext, command: Command) -> Command:
+    """A doctor's command, made to report: what it uses is the cost of a doctor, of this phase."""
+    reporting = await _ask(ctx, _agent_of(command))
+    ctx.add_secrets(reporting.secrets)
+    env = dict(reporting.env)
+    if _RESOURCE in env:
+        env[_RESOURCE] += ",autopack.role=doctor"
+    return made_to_report(command, replace(reporting, env=env))
+
+
+async def recall(ctx: RunContext) -> None:
+    """What the agent that is taken up was told stays secret."""
+    told = await asyncio.to_thread(_read, ctx.directory / REPORTING)
+    if told is not None:
+        ctx.add_secrets(told.secrets)
+
+
+async def hand_in(ctx: RunContext) -> None:
+    """Record the usage that the agent left in a file, if it was told to write one."""
+    told = await asyncio.to_thread(_read, ctx.directory / REPORTING)
+    if told is None or not told.file_format:
+        return
+    try:
+        content = await asyncio.to_thread(_content, ctx.directory / "tmp" / USAGE_FILE)
+        warnings = await ctx.peers.import_usage(ctx.run.run_id, told.phase_id, told.file_format, content)
+    except FileNotFoundError:
+        warnings = ("the agent wrote none",)
+    except (AutopackError, OSError) as error:
+        warnings = (str(error),)
+    for warning in warnings[:3]:
+        await ctx.warn("telemetry", f"The agent's own file about its usage: {warning}")
+
+
+async def record_run(ctx: RunContext, state: RunState | None = None) -> None:
+    """Tell telemetry about the run as a whole; at its end with the state in which it ends."""
+    try:
+        await ctx.peers.record_run(run_record(ctx.run, state, datetime.now(UTC) if state is not None else None))
+    except AutopackError as error:
+        await ctx.warn("telemetry", f"Telemetry could not be written: {error.message}")
+
+
+async def _ask(ctx: RunContext, agent: str) -> Reporting:
+    try:
+        reporting = await ctx.peers.reporting(ctx.run.run_id, ctx.phase_id, agent)
+    except AutopackError as error:
+        # A server without such a port is as its operator wants it; that matters to whom an agent or a budget is named.
+        budget = ctx.run.spec.budget.needs_telemetry or ctx.batch.budget.needs_telemetry
+        if error.reason != NO_ENDPOINT or ctx.run.spec.agent is not None or budget:
+            await ctx.warn("telemetry", f"What the agent uses will not be known: {error.message}")
+        return Reporting(agent)
+    if reporting.sends and ctx.run.spec.isolation.network is Network.OFF:
+        return Reporting(agent)  # it would only wait for an answer
+    return reporting
+
+
+def _agent_of(command: Command) -> str:
+    """Which known agent a command starts: then it is made to report as that one, else as any program."""
+    program = PurePath(command.argv[0]).name if command.argv else ""
+    programs = {agent.command[0]: name for name, agent in known_agents().items() if agent.command}
+    return programs.get(program, GENERIC)
+
+
+async def _usage_file(ctx: RunContext) -> PurePath:
+    """Where the agent writes, as it sees it: the run's own directory for temporary files."""
+    place = ctx.directory / "tmp"
+    await asyncio.to_thread(place.mkdir, mode=0o700, parents=True, exist_ok=True)
+    return (_SANDBOX_TMP if await sandboxed(ctx) else place) / USAGE_FILE
+
+
+def _content(path: Path) -> bytes:
+    with open_plain(path) as file:
+        return file.read(MAX_USAGE_BYTES + 1)
+
+
+def _write(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+
+
+def _read(path: Path) -> _Told | None:
+    try:
+        return loads(path.read_text(), _Told)
+    except (OSError, ValueError):
+        return None
