@@ -16,7 +16,7 @@ MAX_COST_MICROUSD = 10**12
 MAX_NAME = 128
 MAX_ID = 256
 
-_DIGITS = re.compile(r"[0-9]{1,15}")
+_DIGITS = re.compile(r"-?[0-9]{1,19}")
 _NOT_STORED = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 """What a terminal or a log would act on, and halves of surrogate pairs; databases take neither."""
 _RUN_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")

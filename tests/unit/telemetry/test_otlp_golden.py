@@ -1,0 +1,63 @@
+"""Each agent and signal as it is sent, and the rows that it must become; in JSON and in protobuf."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+from autopack_telemetry import Tokens
+from autopack_telemetry.core.otlp.batch import Batch
+
+from .otlp import GOLDEN, as_row, map_json, map_protobuf, mappings
+
+NAMES = sorted(path.name.removesuffix(".otlp.json") for path in GOLDEN.glob("*.otlp.json"))
+Mapper = Callable[[Mapping[str, Any]], Batch]
+
+
+def read(name: str) -> Any:
+    return json.loads((GOLDEN / name).read_text())
+
+
+@pytest.mark.parametrize("mapper", [map_json, map_protobuf])
+@pytest.mark.parametrize("name", NAMES)
+def test_rows_are_those_of_the_file(name: str, mapper: Mapper) -> None:
+    expected = read(f"{name}.rows.json")
+    batch = mapper(read(f"{name}.otlp.json"))
+    with_id = "usage_id" in expected[0]  # those of metrics are hashes
+    assert [as_row(record, usage_id=with_id) for record in batch.records] == expected
+    assert (batch.rejected, batch.message()) == (0, "")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_both_encodings_give_the_same_records(name: str) -> None:
+    document = read(f"{name}.otlp.json")
+    assert map_json(document).records == map_protobuf(document).records
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_that_is_not_listed_gets_into_a_record(name: str) -> None:
+    text = (GOLDEN / f"{name}.otlp.json").read_text()
+    assert "CANARY" not in repr(map_json(json.loads(text)).records)
+
+
+@pytest.mark.parametrize("agent", ["claude", "codex", "gemini"])
+def test_signals_of_one_session_agree(agent: str) -> None:
+    """What a call used is the same whichever signal tells it: else a comparison of signals would cry wolf."""
+    totals = set()
+    for signal in ("log", "metric"):
+        records = map_json(read(f"{agent}-{signal}.otlp.json")).records
+        if agent == "codex" and signal == "log":
+            records = records[:1]  # the metric tells of one turn
+        totals.add(sum((record.tokens for record in records), Tokens()))
+    assert len(totals) == 1
+
+
+def test_every_entry_has_a_golden_file() -> None:
+    used = set()
+    for name in NAMES:
+        text = (GOLDEN / f"{name}.otlp.json").read_text()
+        used |= {entry.id for entry in mappings().entries if entry.names and any(item in text for item in entry.names)}
+        used |= {entry.id for entry in mappings().entries if not entry.names and entry.id == name}
+    assert used == {entry.id for entry in mappings().entries}
