@@ -34,7 +34,9 @@ async def test_a_declared_dependency_is_answered_with_the_projects_own_install(c
     answer = await client.hardening.Diagnose(request)
     assert answer.outcome == pb.DiagnoseResponse.OUTCOME_MATCHED
     (diagnosis,) = answer.diagnoses
-    assert (diagnosis.pattern_id, diagnosis.priority, diagnosis.line) == ("python_missing_dep", 1, 2)
+    assert (diagnosis.pattern_id, diagnosis.priority, diagnosis.line) == ("py.module_not_found", 1, 2)
+    assert list(diagnosis.aliases) == ["python_missing_dep"]
+    assert diagnosis.mitigation.approval == pb.APPROVAL_AUTOMATIC
     assert diagnosis.excerpt == b"ModuleNotFoundError: No module named 'yaml'"
     assert dict(diagnosis.captures) == {"module": "yaml", "name": "yaml", "distribution": "PyYAML"}
     assert diagnosis.mitigation.automatic
@@ -57,8 +59,8 @@ async def test_a_declaration_of_the_run_itself_needs_consent(client: AsyncClient
     [
         (pb.DiagnoseRequest(exit_code=0, output=MISSING), "OUTCOME_SUCCEEDED"),
         (pb.DiagnoseRequest(exit_code=3, output=b"something"), "OUTCOME_NO_MATCH"),
-        (pb.DiagnoseRequest(signal=9), "OUTCOME_NO_OUTPUT"),
-        (pb.DiagnoseRequest(timed_out=True, output=b"\n"), "OUTCOME_NO_OUTPUT"),
+        (pb.DiagnoseRequest(signal=2), "OUTCOME_NO_OUTPUT"),
+        (pb.DiagnoseRequest(exit_code=1, output=b"\n"), "OUTCOME_NO_OUTPUT"),
     ],
 )
 async def test_every_outcome_is_explicit(client: AsyncClient, request_: pb.DiagnoseRequest, outcome: str) -> None:
@@ -106,14 +108,16 @@ async def test_patterns_are_listed_by_priority_in_pages(client: AsyncClient) -> 
     first = await client.hardening.ListPatterns(pb.ListPatternsRequest(page_size=4))
     rest = await client.hardening.ListPatterns(pb.ListPatternsRequest(page_size=4, page_token=first.next_page_token))
     ids = [pattern.pattern_id for pattern in (*first.patterns, *rest.patterns)]
-    assert ids[:2] == ["node_missing_dep", "python_missing_dep"]
-    assert len(set(ids)) == len(ids) == 6
-    assert not rest.next_page_token
+    assert len(set(ids)) == len(ids) == 8
+    order = [(pattern.priority, pattern.pattern_id) for pattern in (*first.patterns, *rest.patterns)]
+    assert order == sorted(order)
 
 
 async def test_one_pattern_is_shown_with_its_samples(client: AsyncClient) -> None:
     answer = await client.hardening.GetPattern(pb.GetPatternRequest(pattern_id="permission_error"))
-    assert answer.pattern.risk == pb.RISK_HIGH
+    assert answer.pattern.pattern_id.startswith("os.permission_")
+    assert "permission_error" in answer.pattern.aliases
+    assert answer.pattern.family == "os"
     assert len(answer.pattern.examples) >= 2
     assert answer.pattern.near_misses
 
@@ -131,8 +135,8 @@ async def test_a_disabled_pattern_does_not_match() -> None:
     assert answer.outcome == pb.DiagnoseResponse.OUTCOME_NO_MATCH
 
 
-def test_disabling_an_unknown_pattern_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(InvalidArgument, match="python_missing_dep"):
+def test_disabling_an_unknown_pattern_is_an_error_that_names_it() -> None:
+    with pytest.raises(InvalidArgument, match="python_missing'"):
         create(HardeningSettings(disabled_patterns=("python_missing",)))
 
 

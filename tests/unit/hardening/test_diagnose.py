@@ -26,14 +26,42 @@ def test_an_unknown_failure_is_no_match() -> None:
     assert diagnose(Failure(PYTHON, FAILED, b"AssertionError: 3 != 4\n")).outcome is Outcome.NO_MATCH
 
 
-@pytest.mark.parametrize("ending", [Ending(exit_code=137), Ending(signal=9), Ending(timed_out=True)])
+@pytest.mark.parametrize("ending", [Ending(exit_code=1), Ending(signal=2)])
 def test_a_failure_that_printed_nothing_is_no_output(ending: Ending) -> None:
     assert diagnose(Failure(PYTHON, ending, b" \n\x1b[0m\n")).outcome is Outcome.NO_OUTPUT
 
 
-@pytest.mark.parametrize("ending", [Ending(exit_code=2), Ending(signal=6), Ending(timed_out=True)])
-def test_any_failing_end_is_diagnosed(ending: Ending) -> None:
-    assert ids(MISSING, ending=ending) == ["python_missing_dep"]
+@pytest.mark.parametrize(
+    ("ending", "name"),
+    [
+        (Ending(exit_code=137), "os.killed_oom"),
+        (Ending(signal=9), "os.killed_oom"),
+        (Ending(exit_code=124), "os.timeout"),
+        (Ending(timed_out=True), "os.timeout"),
+        (Ending(exit_code=139), "os.segfault"),
+        (Ending(signal=11), "os.segfault"),
+    ],
+)
+def test_an_ending_that_says_enough_alone_needs_no_output(ending: Ending, name: str) -> None:
+    (found,) = diagnose(Failure(PYTHON, ending, b"")).diagnoses
+    assert (found.pattern_id, found.line, found.excerpt) == (name, 0, b"")
+
+
+@pytest.mark.parametrize("ending", [Ending(exit_code=2), Ending(signal=9), Ending(timed_out=True)])
+def test_what_the_output_says_comes_before_what_the_ending_says(ending: Ending) -> None:
+    assert ids(MISSING, ending=ending)[0] == "py.module_not_found"
+
+
+def test_the_lines_of_a_tail_are_numbered_as_in_the_whole() -> None:
+    failure = Failure(PYTHON, FAILED, b"...\n" + MISSING, head=b"$ python app.py\n", first_line=5001)
+    assert [one.line for one in diagnose(failure).diagnoses] == [5003]
+    whole = Failure(PYTHON, FAILED, b"...\n" + MISSING, head=b"$ python app.py\n")
+    assert [one.line for one in diagnose(whole).diagnoses] == [4]
+
+
+def test_a_cause_in_the_head_is_found() -> None:
+    failure = Failure(PYTHON, FAILED, b"and so on\n", head=MISSING, first_line=900)
+    assert [(one.pattern_id, one.line) for one in diagnose(failure).diagnoses] == [("py.module_not_found", 2)]
 
 
 @pytest.mark.parametrize("bad", [{}, {"exit_code": 1, "signal": 9}, {"exit_code": 0, "timed_out": True}])
@@ -45,15 +73,15 @@ def test_a_command_ends_in_exactly_one_way(bad: dict[str, int]) -> None:
 def test_diagnoses_come_by_priority_and_the_excerpt_is_the_line_as_sent() -> None:
     output = b"bash: line 1: ./run.sh: Permission denied\n\x1b[31mModuleNotFoundError: No module named 'yaml'\x1b[0m\n"
     first, second = diagnose(Failure(PYTHON, FAILED, output)).diagnoses
-    assert (first.pattern_id, first.priority, first.line) == ("python_missing_dep", 1, 2)
-    assert (second.pattern_id, second.priority, second.line) == ("permission_error", 4, 1)
+    assert (first.pattern_id, first.priority, first.line) == ("py.module_not_found", 1, 2)
+    assert (second.pattern_id, second.priority, second.line) == ("os.permission_denied", 4, 1)
     assert first.excerpt == b"ModuleNotFoundError: No module named 'yaml'"
     assert first.captures["module"] == "yaml"
 
 
 def test_a_failure_hidden_behind_an_optional_warning_is_found() -> None:
     output = b"npm warn optional Cannot find module 'fsevents'\nError: EACCES: permission denied, open '/var/x'\n"
-    assert ids(output, Command.of("npm", "run", "watch")) == ["permission_error"]
+    assert ids(output, Command.of("npm", "run", "watch")) == ["os.permission_denied"]
 
 
 def test_the_last_occurrence_decides() -> None:
@@ -64,7 +92,7 @@ def test_the_last_occurrence_decides() -> None:
 
 def test_a_script_is_diagnosed_like_any_command() -> None:
     script = Command(script=Script(("bash", "-e"), "python app.py"))
-    assert ids(MISSING, script) == ["python_missing_dep"]
+    assert ids(MISSING, script) == ["py.module_not_found"]
 
 
 def test_an_unknown_command_gets_advice_and_no_action() -> None:

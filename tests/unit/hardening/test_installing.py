@@ -106,13 +106,15 @@ def test_an_install_that_would_bring_another_added_name_needs_consent_too() -> N
 
 @pytest.mark.parametrize("module", ["distutils", "imp", "_sqlite3", "tomllib", "asyncore"])
 def test_a_module_of_the_standard_library_is_never_installed(module: str) -> None:
-    assert diagnose(missing(module, project("flask", module))).diagnoses == ()
+    for found in diagnose(missing(module, project("flask", module))).diagnoses:
+        assert found.pattern_id != "py.module_not_found"
+        assert found.mitigation.actions == ()
 
 
 @pytest.mark.parametrize("path", ["acme/__init__.py", "src/acme/__init__.py", "acme.py", "lib/python/acme/__init__.py"])
 def test_the_projects_own_module_is_never_installed(path: str) -> None:
     for found in diagnose(missing("acme", project("flask"), paths=(path, "app.py"))).diagnoses:
-        assert found.pattern_id != "python_missing_dep"
+        assert found.pattern_id != "py.module_not_found"
 
 
 def test_a_declared_module_is_installed_although_an_example_bears_its_name() -> None:
@@ -198,7 +200,7 @@ def test_a_declared_package_is_installed_by_its_whole_name(specifier: str, decla
 )
 def test_what_is_no_package_is_no_missing_dependency(specifier: str) -> None:
     found = diagnose(no_package(specifier, node("express"))).diagnoses
-    assert "node_missing_dep" not in [one.pattern_id for one in found]
+    assert not [one for one in found if "node_missing_dep" in one.aliases]
 
 
 @pytest.mark.parametrize("specifier", ["expres", "left-pad", "; rm -rf /", "--registry=http://x", "../../etc"])

@@ -7,113 +7,175 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import re2
 from autopack_hardening import Pattern, PatternError, patterns
-from autopack_hardening.adapters.registry import load_names, load_patterns
-from autopack_hardening.core.diagnosing import Diagnostician
+from autopack_hardening.adapters.registry import built_in, load_names, read_patterns
 from autopack_hardening.core.names import canonical
-from autopack_hardening.core.patterns import parse_pattern
+from autopack_hardening.core.patternfile import parse_file, parse_pattern
+from autopack_hardening.core.patterns import ALIASES
+from autopack_hardening.core.proving import duplicates, prove
+from autopack_hardening.core.rules import check_step
 
 GOOD: dict[str, Any] = {
-    "id": "disk_full",
+    "id": "disk.full",
     "title": "The disk is full",
-    "description": "No space is left.",
-    "priority": 5,
-    "rule": "permission_error",
-    "risk": "NONE",
-    "verify": "Re-run it.",
-    "any": [{"re": r"(?m)No space left on device\s*$", "confidence": 0.9}],
+    "tier": 1,
+    "any": [r"(?m)No space left on (?P<device>device)\s*$"],
+    "suggestions": ["Remove something from the {device}."],
     "examples": [{"output": "write: No space left on device"}, {"output": "cp: x: No space left on device\n"}],
     "near_misses": [{"output": "there is no space left in the house"}],
 }
+STEP = {"action": "retry_with_backoff"}
 
 
-def pattern(**changes: Any) -> Pattern:
-    return parse_pattern({**copy.deepcopy(GOOD), **changes}, "disk.toml", ["permission_error"])
+def pattern(*, is_custom: bool = False, **changes: Any) -> Pattern:
+    return parse_pattern({**copy.deepcopy(GOOD), **changes}, "os", "os.toml", check_step, is_custom=is_custom)
 
 
-def test_the_six_patterns_have_the_priorities_of_the_original() -> None:
-    assert [(one.id, one.priority) for one in patterns()] == [
-        ("node_missing_dep", 1),
-        ("python_missing_dep", 1),
-        ("scope_mismatch", 2),
-        ("wrong_working_dir", 2),
-        ("missing_test_discovery", 3),
-        ("permission_error", 4),
-    ]
+def problems(*found: Pattern) -> list[str]:
+    return [str(error) for error in prove(built_in(found))]
 
 
-@pytest.mark.parametrize("one", patterns(), ids=lambda one: one.id)
-def test_every_sample_is_judged_as_it_is_filed(one: Pattern) -> None:
-    alone = Diagnostician([one], load_names())
-    for sample in one.examples:
-        assert [found.pattern_id for found in alone.diagnose(sample.failure()).diagnoses] == [one.id], sample.output
-    for sample in one.near_misses:
-        assert alone.diagnose(sample.failure()).diagnoses == (), sample.output
+def test_the_packaged_patterns_are_sound_and_prove_themselves() -> None:
+    found, bad = read_patterns()
+    assert [str(error) for error in bad] == []
+    assert [str(error) for error in prove(built_in(found))] == []
 
 
-@pytest.mark.parametrize("one", patterns(), ids=lambda one: one.id)
-def test_every_expression_is_proven_by_its_own_text_or_by_an_example_of_its_pattern(one: Pattern) -> None:
-    texts = [sample.output for sample in one.examples]
-    assert any(re2.compile(expression.regex).search(text) for expression in one.any for text in texts)
+def test_the_six_names_of_the_original_are_aliases_with_its_priorities() -> None:
+    found = {(alias, one.priority) for one in patterns() for alias in one.aliases}
+    assert found == set(ALIASES.items())
 
 
 def test_names_in_the_map_are_canonical() -> None:
     names = load_names()
-    for candidates in (*names.modules.values(), *names.pytest_options.values()):
+    for candidates in (*names.modules.values(), *names.pytest_options.values(), *names.pytest_fixtures.values()):
         assert all(canonical(name.removesuffix("*")) == name.removesuffix("*") for name in candidates)
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"id": "Disk Full"}, "lower_snake_case"),
+        ({"id": "Disk Full"}, "lower case"),
+        ({"id": "custom.disk"}, "begins with custom."),
         ({"priority": 0}, "priority 0"),
-        ({"rule": "delete_everything"}, "'delete_everything' does not exist"),
-        ({"risk": "NICE"}, "NICE"),
-        ({"any": []}, "no expression"),
-        ({"any": [{"re": "(?=x)y", "confidence": 0.9}]}, "RE2 refuses '(?=x)y'"),
-        ({"any": [{"re": "x*", "confidence": 0.9}]}, "matches the empty text"),
+        ({"priority": 10}, "priority 10"),
+        ({"tier": 3}, "3 is not a valid Tier"),
+        ({"risk": "nice"}, "NICE"),
+        ({"any": []}, "at least one of any, codes and ending"),
+        ({"any": "x"}, "any must be a list"),
+        ({"any": [{"re": "(?=x)y"}]}, "RE2 refuses '(?=x)y'"),
+        ({"any": [{"re": "x*"}]}, "matches the empty text"),
+        ({"any": [r"(?:\w{1,900}x){3}"]}, "RE2"),
         ({"any": [{"re": "x", "confidence": 90}]}, "confidence 90"),
-        ({"any": [{"re": "x", "confidence": 1, "action": "rm"}]}, "unknown key 'action'"),
+        ({"any": [{"re": "x", "action": "rm"}]}, "unknown key 'action'"),
+        ({"all": ["("]}, "RE2 refuses '('"),
         ({"none": ["("]}, "RE2 refuses '('"),
+        ({"codes": ["E 404"]}, "codes has 'E 404'"),
+        ({"ending": {"exit_codes": [0]}}, "exit code 0"),
+        ({"ending": {"confidence": 0.5}}, "ending needs"),
         ({"examples": GOOD["examples"][:1]}, "at least 2 examples"),
         ({"near_misses": []}, "at least 2 examples and 1 near miss"),
         ({"near_misses": [{"output": "x", "exit_code": 0}]}, "exit code 0 proves nothing"),
+        ({"near_misses": [{"output": "x", "best": ["os.x"]}]}, "unknown key 'best'"),
         ({"run": "sudo rm"}, "unknown key 'run'"),
+        ({"suggestions": []}, "a mitigation, or at least one suggestion"),
+        ({"suggestions": ["{path} is full"]}, "{path}, which no expression captures"),
+        ({"aliases": ["permission_error"]}, "permission_error (priority 4)"),
+        ({"mitigation": STEP}, "approval is never"),
+        ({"approval": "automatic"}, "there is no mitigation"),
+        ({"mitigation": {"action": "rm"}, "approval": "consent"}, "no action 'rm'"),
+        ({"mitigation": {**STEP, "attempts": 9}, "approval": "consent"}, "attempts must be between 1 and 3"),
+        ({"mitigation": {**STEP, "often": 9}, "approval": "consent"}, "unknown key 'often'"),
+        ({"mitigation": {"action": "run_command"}, "approval": "consent"}, "lacks run"),
+        ({"mitigation": {"action": "run_command", "run": ["sudo", "uv"]}, "approval": "consent"}, "'sudo'"),
+        ({"mitigation": {"action": "run_command", "run": ["npm", "ci", "--force"]}, "approval": "consent"}, "--force"),
+        ({"mitigation": {"action": "edit_command", "add": ["--no-verify"]}, "approval": "consent"}, "--no-verify"),
+        ({"mitigation": {"action": "edit_command", "add": ["-u"]}, "approval": "consent"}, "'-u'"),
+        ({"mitigation": {"action": "set_env", "env": {"LD_PRELOAD": "x"}}, "approval": "consent"}, "LD_PRELOAD"),
+        ({"mitigation": {"action": "set_env", "env": {"NODE_OPTIONS": "-r x"}}, "approval": "consent"}, "may not be"),
+        ({"mitigation": {"action": "remove_stale_lock", "path": "../x"}, "approval": "consent"}, "without '..'"),
     ],
 )
 def test_a_bad_pattern_is_refused_with_file_and_id(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(PatternError) as caught:
         pattern(**changes)
     assert words in str(caught.value)
-    assert str(caught.value).startswith(f"disk.toml: pattern {changes.get('id', 'disk_full')}: ")
+    assert str(caught.value).startswith(f"os.toml: pattern {changes.get('id', 'disk.full')}: ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"id": "disk.full"}, "begins with custom."),
+        ({"mitigation": STEP, "approval": "automatic"}, "never automatic"),
+        (
+            {"mitigation": {"action": "run_command", "run": ["uv", "venv"]}, "approval": "consent"},
+            "may not run_command",
+        ),
+        ({"mitigation": {"action": "edit_command", "add": ["-q"]}, "approval": "consent"}, "may not edit_command"),
+        ({"mitigation": {"action": "set_env", "env": {"PORT": "0"}}, "approval": "consent"}, "may not set_env"),
+    ],
+)
+def test_a_custom_pattern_may_do_less(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(PatternError, match=words):
+        pattern(is_custom=True, **{"id": "custom.disk", **changes})
 
 
 def test_a_pattern_without_a_key_names_the_key() -> None:
-    data = {key: value for key, value in GOOD.items() if key != "verify"}
-    with pytest.raises(PatternError, match="lacks verify"):
-        parse_pattern(data, "disk.toml", ["permission_error"])
+    data = {key: value for key, value in GOOD.items() if key != "title"}
+    with pytest.raises(PatternError, match="lacks title"):
+        parse_pattern(data, "os", "os.toml", check_step)
+
+
+def test_a_bad_pattern_does_not_take_the_others_of_its_file_with_it() -> None:
+    data = {"family": "os", "pattern": [GOOD, {**GOOD, "id": "disk.gone", "priority": 99}]}
+    good, bad = parse_file(data, "os.toml", check_step)
+    assert ([one.id for one in good], [one.pattern_id for one in bad]) == (["disk.full"], ["disk.gone"])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"family": "net", "pattern": [GOOD]}, {"family": "os", "patterns": [GOOD]}, {"family": "os", "pattern": GOOD}],
+)
+def test_a_file_of_another_shape_is_refused(data: dict[str, Any]) -> None:
+    good, (bad,) = parse_file(data, "os.toml", check_step)
+    assert good == []
+    assert bad.source == "os.toml"
 
 
 def test_an_example_that_does_not_match_is_named() -> None:
     broken = pattern(examples=[GOOD["examples"][0], {"output": "the disk is full"}])
-    with pytest.raises(PatternError, match=r"disk\.toml: pattern disk_full: example 2 is not matched"):
-        Diagnostician([broken], load_names())
+    assert problems(broken) == ["os.toml: pattern disk.full: example 2 is not matched"]
+
+
+def test_an_example_that_another_pattern_takes_is_named_unless_it_says_so() -> None:
+    other = pattern(id="disk.any", priority=1, any=["(?m)No space left"], suggestions=["Ask."])
+    assert "disk.full: example 1 is diagnosed as disk.any before disk.full" in problems(pattern(), other)[0]
+    agreed = [{**one, "best": ["disk.*"]} for one in GOOD["examples"]]
+    assert problems(pattern(examples=agreed), other) == []
 
 
 def test_a_near_miss_that_matches_is_named() -> None:
     broken = pattern(near_misses=[{"output": "No space left on device"}])
-    with pytest.raises(PatternError, match=r"disk\.toml: pattern disk_full: near miss 1 is matched"):
-        Diagnostician([broken], load_names())
+    assert problems(broken) == ["os.toml: pattern disk.full: near miss 1 is matched"]
+
+
+def test_a_pattern_that_matches_the_near_miss_of_another_is_named_unless_that_says_so() -> None:
+    one = pattern(near_misses=[{"output": "quota exceeded"}])
+    samples = [{"output": "quota exceeded"}, {"output": "disk quota exceeded"}]
+    other = pattern(id="disk.quota", any=["(?m)quota exceeded"], suggestions=["Ask."], examples=samples)
+    (problem,) = problems(one, other)
+    assert problem.startswith("os.toml: pattern disk.quota: matches near miss 1 of disk.full")
+    assert problems(pattern(near_misses=[{"output": "quota exceeded", "is": ["disk.quota"]}]), other) == []
 
 
 def test_two_patterns_of_one_id_are_refused() -> None:
-    with pytest.raises(PatternError, match="same id"):
-        Diagnostician([pattern(), pattern()], load_names())
+    (error,) = duplicates([pattern(), pattern()])
+    assert "same id" in str(error)
 
 
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.toml").write_text("id = \n")
-    with pytest.raises(PatternError, match=r"broken\.toml: .* no valid TOML"):
-        load_patterns(tmp_path)
+    (error,) = read_patterns(tmp_path)[1]
+    assert "broken.toml" in str(error)
+    assert "no valid TOML" in str(error)

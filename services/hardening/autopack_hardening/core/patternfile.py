@@ -42,6 +42,8 @@ _ENDING_KEYS = ("exit_codes", "signals", "timed_out", "confidence")
 _SAMPLE_KEYS = ("output", "exit_code", "command", "paths", "best", "is")
 _ID = re.compile(r"[a-z][a-z0-9]*(?:[._-][a-z0-9]+)*")
 _CODE = re.compile(r"[A-Za-z0-9][\w:.-]*")
+# What the code behind an action may add to the captures.
+_RESOLVED = frozenset(["directory", "distribution", "name"])
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -249,7 +251,7 @@ def _problem(pattern: Pattern) -> str:
         if ALIASES.get(alias) != pattern.priority:
             known = ", ".join(f"{name} (priority {priority})" for name, priority in ALIASES.items())
             return f"alias {alias!r} with priority {pattern.priority}; aliases are {known}"
-    return _action_problem(pattern) or _regex_problems(pattern)
+    return _regex_problems(pattern) or _action_problem(pattern)
 
 
 def _action_problem(pattern: Pattern) -> str:
@@ -265,6 +267,7 @@ def _action_problem(pattern: Pattern) -> str:
     if pattern.is_custom and forbidden:
         return f"a custom pattern may not {forbidden[0]}"
     known = {name for expression in pattern.any for name in (*expression.values, *_groups(expression.regex))}
+    known |= _RESOLVED if pattern.steps else set()
     used = {name for one in pattern.suggestions for name in placeholders(one.text + one.risk)}
     if used - known:
         return f"a suggestion names {{{min(used - known)}}}, which no expression captures"

@@ -35,8 +35,12 @@ class Candidate:
 
 
 def ranked(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """By priority, confidence and the later occurrence; but no wrapper before a cause that it names."""
-    rest = sorted(candidates, key=lambda one: (one.pattern.priority, -one.confidence, -one.position, one.pattern.id))
+    """By priority, confidence and the later occurrence; but no wrapper before a cause that it names.
+
+    A wrapper that reads the very place that its cause reads says nothing more, and is left out.
+    """
+    telling = [one for one in candidates if not any(_repeats(one, other) for other in candidates)]
+    rest = sorted(telling, key=lambda one: (one.pattern.priority, -one.confidence, -one.position, one.pattern.id))
     result: list[Candidate] = []
     while rest:
         # Patterns that wrap each other in a circle are not told apart by it: then the first one is as good.
@@ -58,6 +62,10 @@ def is_ambiguous(found: Sequence[Candidate]) -> bool:
         and not first.pattern.is_wrapper_of(second.pattern.id)
         and not second.pattern.is_wrapper_of(first.pattern.id)
     )
+
+
+def _repeats(one: Candidate, other: Candidate) -> bool:
+    return one.position == other.position >= 0 and one.pattern.is_wrapper_of(other.pattern.id)
 
 
 def _wraps_any(one: Candidate, others: Sequence[Candidate]) -> bool:
