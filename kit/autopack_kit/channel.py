@@ -18,6 +18,7 @@ from autopack_kit.bind import is_loopback
 from autopack_kit.errors import FailedPrecondition, InvalidArgument
 from autopack_kit.status import from_rpc_error
 from autopack_kit.tls import ClientTls
+from autopack_kit.trace_context import outgoing
 
 __all__ = [
     "DEFAULT_DEADLINE",
@@ -172,7 +173,7 @@ class _Method:
         return self._method(
             request,
             timeout=self._timeout if timeout is None else timeout,
-            metadata=(*(metadata or ()), *_metadata(self._token)) if self._token else metadata,
+            metadata=(*(metadata or ()), *_metadata(self._token), *outgoing()),
             **rest,
         )
 
@@ -220,7 +221,7 @@ class _SyncDetails(grpc.ClientCallDetails):
     def __init__(self, details: Any, metadata: tuple[tuple[str, str], ...], timeout: float | None) -> None:
         self.method = details.method
         self.timeout = timeout if details.timeout is None else details.timeout
-        self.metadata = (*(details.metadata or ()), *metadata)
+        self.metadata = (*(details.metadata or ()), *metadata, *outgoing())
         self.credentials = details.credentials
         self.wait_for_ready = details.wait_for_ready
         self.compression = details.compression

@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, 
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import grpc.aio
@@ -31,6 +31,9 @@ from autopack_kit.errors import (
 )
 from autopack_kit.identity import Principal, Scope, as_principal, require
 from autopack_kit.status import DETAILS_KEY, STREAM_ENDED, to_status
+
+if TYPE_CHECKING:
+    from autopack_kit.tracing import CallSpan, Tracing
 
 __all__ = ["REQUEST_ID_KEY", "CallInterceptor", "CallLimits", "MethodRules", "request_id"]
 
@@ -94,6 +97,7 @@ class _Call:
     principal: Principal | None = None
     code: str = "OK"
     reason: str = ""
+    span: CallSpan | None = None
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):
@@ -105,6 +109,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         rules: what differs between methods.
         limits: deadlines.
         observe: told method, code and seconds of every call once its answer has gone out; for metrics.
+        tracing: makes spans; None = none are made.
     """
 
     def __init__(
@@ -114,12 +119,14 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         rules: MethodRules,
         limits: CallLimits | None = None,
         observe: Callable[[str, str, float], None] | None = None,
+        tracing: Tracing | None = None,
     ) -> None:
         self._authenticator = authenticator
         self._transport = transport
         self._rules = rules
         self._limits = limits or CallLimits()
         self._observe = observe
+        self._tracing = tracing
         self._log = structlog.get_logger("autopack.call").bind()
         self._wrapped: dict[str, tuple[Any, Any]] = {}
         self._streams: set[_Deadline] = set()
@@ -218,6 +225,9 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         metadata = context.invocation_metadata() or ()
         call = _Call(request_id(metadata), time.perf_counter())
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
+        if self._tracing is not None and (span := self._tracing.start(method, metadata)) is not None:
+            call.span = span
+            structlog.contextvars.bind_contextvars(trace_id=span.trace_id)
         context.set_trailing_metadata(((REQUEST_ID_KEY, call.request_id),))
         try:
             call.principal = self._authenticate(method, metadata)
@@ -272,6 +282,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         code = call.code
         if code == "OK" and (own := context.code()):
             code = own.name if isinstance(own, grpc.StatusCode) else _CODE_NAMES.get(own, str(own))
+        if call.span is not None:
+            call.span.end(code, call.reason)
         # A probe every few seconds would bury everything else.
         write = self._log.debug if method.startswith(HEALTH_PREFIX) and code == "OK" else self._log.info
         principal = call.principal

@@ -67,6 +67,12 @@ class KitSettings:
         "of 127.0.0.1 where runs are carried out beside the telemetry service, for what their agents report.",
     )
 
+    otlp_traces_endpoint: str = setting(
+        "",
+        help="URL of an OTLP collector over gRPC, such as http://127.0.0.1:4317, that is sent a span for each call; "
+        "default: none. Its headers and certificate: OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_CERTIFICATE.",
+    )
+
     @property
     def tokens_path(self) -> Path:
         """The tokens file, given or default."""

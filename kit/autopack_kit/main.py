@@ -83,6 +83,7 @@ def server_options(
         health_bind=health_bind,
         http_bind=http_bind,
         http_tls=tls,
+        traces_endpoint=settings.otlp_traces_endpoint,
     )
 
 

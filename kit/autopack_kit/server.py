@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from autopack_kit.auth import Authenticator, Transport
 from autopack_kit.bind import Bind, SocketLock, runs_path
 from autopack_kit.errors import FailedPrecondition
+from autopack_kit.extras import http_port, tracer
 from autopack_kit.interceptors import CallInterceptor, CallLimits, MethodRules
 from autopack_kit.process import protect_memory
 from autopack_kit.tls import ServerTls
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from autopack_kit.http_port import HttpPort
+    from autopack_kit.tracing import Tracing
 
 __all__ = [
     "MAX_REQUEST_BYTES",
@@ -117,6 +119,7 @@ class ServerOptions:
         health_bind: a second, plaintext address that serves health and nothing else, for probes.
         http_bind: an address for HTTP: probes, metrics, and what services offer, with the same tokens.
         http_tls: certificate files of that address; None = plaintext.
+        traces_endpoint: URL of a collector that is sent a span for each call; empty = no spans are made.
     """
 
     authenticator: Authenticator = field(default_factory=Authenticator)
@@ -129,6 +132,7 @@ class ServerOptions:
     health_bind: Bind | None = None
     http_bind: Bind | None = None
     http_tls: ServerTls | None = None
+    traces_endpoint: str = ""
 
 
 class Server:
@@ -152,6 +156,7 @@ class Server:
         self._answering: list[tuple[grpc.aio.Server, CallInterceptor]] = []
         self._health_server: grpc.aio.Server | None = None
         self._http: HttpPort | None = None
+        self._tracing: Tracing | None = None
         self._runs = _runs_bind(bind, self._options)
         sockets = [item.path for item in (bind, self._runs) if item is not None and item.path is not None]
         self._locks = [SocketLock(path) for path in sockets]
@@ -190,6 +195,9 @@ class Server:
             finally:
                 for lock in self._locks:
                     lock.release()
+                if self._tracing is not None:  # last: a collector that is away takes its time
+                    await asyncio.to_thread(self._tracing.close)
+                    self._tracing = None
                 self._stopped.set()
 
     async def stop_calls(self) -> None:
@@ -207,12 +215,16 @@ class Server:
         largest = max([MAX_REQUEST_BYTES, *rules.max_request_bytes.values()])
         options = self._options
         ready: list[tuple[grpc.aio.Server, CallInterceptor]] = []
-        http = self._http = _http_port(options)
+        http = self._http = http_port(
+            options.http_bind, options.http_tls, options.authenticator, options.limits.default_deadline
+        )
         observe = None if http is None else http.calls.call
+        own_name = f"autopack-{self._services[0].name}" if len(self._services) == 1 else "autopack"
+        tracing = self._tracing = tracer(options.traces_endpoint, own_name)
         # At the second socket everybody is treated as if the call had come over the network.
         binds = [(self._bind, self._bind.transport), *([(self._runs, Transport.TCP)] if self._runs else ())]
         for bind, transport in binds:
-            interceptor = CallInterceptor(options.authenticator, transport, rules, options.limits, observe)
+            interceptor = CallInterceptor(options.authenticator, transport, rules, options.limits, observe, tracing)
             server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(options, largest))
             for service in self._services:
                 service.add_to(server)
@@ -358,21 +370,6 @@ def _runs_bind(bind: Bind, options: ServerOptions) -> Bind | None:
     """The second socket, where there can be one and a token could open it."""
     path = runs_path(bind.path) if bind.path is not None and options.authenticator.accepts_tokens else None
     return None if path is None else Bind.unix(path)
-
-
-def _http_port(options: ServerOptions) -> HttpPort | None:
-    if options.http_bind is None:
-        return None
-    try:
-        from autopack_kit.http_port import HttpPort  # with packages that a server without this port does not need
-    except ModuleNotFoundError as error:
-        raise FailedPrecondition(
-            f"The HTTP port needs the package {error.name!r}, which is not installed.",
-            reason="HTTP_NOT_INSTALLED",
-            remedy="Install it: pip install 'autopack[telemetry]', or serve without --http-address.",
-            metadata={"package": error.name or ""},
-        ) from error
-    return HttpPort(options.http_bind, options.http_tls, options.authenticator, options.limits.default_deadline)
 
 
 def _channel_options(options: ServerOptions, largest: int) -> list[tuple[str, int]]:
