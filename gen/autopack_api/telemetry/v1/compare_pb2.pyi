@@ -896,7 +896,9 @@ class MetricComparison(_message.Message):
     hodges_lehmann: _builtins.float
     """Hodges-Lehmann estimate: the median of all pairwise means of log ratios (given as ratio) or of differences."""
     holm_p: _builtins.float
-    """t_p adjusted by Holm over the secondary metrics; absent for the primary one, which needs none."""
+    """t_p, or where there is none wilcoxon_p, adjusted by Holm over the secondary metrics; absent for the primary one, which needs
+    none.
+    """
     smallest_detectable: _builtins.float
     """The smallest effect that these pairs would show with a probability of 80 %: a ratio below 1, or a difference above 0."""
     effect_sd: _builtins.float

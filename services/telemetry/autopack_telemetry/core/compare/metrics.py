@@ -131,9 +131,12 @@ def measure(pairs: Sequence[Pair], metric: Metric, design: Design, *, tests: boo
 
 
 def adjusted(results: Sequence[MetricResult]) -> list[MetricResult]:
-    """Secondary metrics with their p adjusted by Holm for how many there are."""
-    p_values = iter(paired.holm([result.t_p for result in results if result.t_p is not None]))
-    return [result if result.t_p is None else replace(result, holm_p=next(p_values)) for result in results]
+    """Secondary metrics with their p (of t, or where there is none of Wilcoxon) adjusted for how many there are."""
+    p_values = [result.wilcoxon_p if result.t_p is None else result.t_p for result in results]
+    holm = iter(paired.holm([p for p in p_values if p is not None]))
+    return [
+        result if p is None else replace(result, holm_p=next(holm)) for result, p in zip(results, p_values, strict=True)
+    ]
 
 
 def effect_of(metric: Metric) -> Callable[[float], float]:

@@ -144,7 +144,7 @@ def _design(result: Comparison, version: str, now: int) -> Table:
     rows = [
         ("Hypothesis", design.hypothesis or "none was written down"),
         ("Primary metric", design.primary.words),
-        ("Level of intervals", f"{design.level:.4g}"),
+        ("Level of intervals", f"{100 * design.level:.4g} %"),
         ("Looked at", f"at any time, about {design.expected_pairs} pairs expected" if sequential else "once"),
         ("Guardrail", f"success must not fall by more than {100 * design.max_success_drop:.3g} percentage points"),
         ("Meant to differ in", ", ".join(sorted(item.value.replace("_", " ") for item in design.intended)) or "-"),
@@ -195,7 +195,15 @@ def _metrics(result: Comparison) -> Iterator[str | Table]:
 
 def _effects(items: Sequence[MetricResult], result: Comparison, caption: str) -> Table:
     fixed = result.design.mode is Mode.FIXED
-    head = ["Metric", "n", "left out", "effect", f"{result.design.level:.4g} interval", "Hodges-Lehmann", "p (t)"]
+    head = [
+        "Metric",
+        "n",
+        "left out",
+        "effect",
+        f"{100 * result.design.level:.4g} % interval",
+        "Hodges-Lehmann",
+        "p (t)",
+    ]
     head += ["p (Wilcoxon)", "p (Holm)", "detectable"]
     rows = []
     for item in items:

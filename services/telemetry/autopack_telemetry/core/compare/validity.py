@@ -152,7 +152,7 @@ def _same_task(evidence: Evidence, name: str, which: RunProperty, reason: Exclus
         return Check(name, Status.WARN, f"{excluded} pairs with different {words} were left out", data)
     if unknown:
         return Check(name, Status.WARN, f"of {unknown} runs the {words} are not recorded", data)
-    return Check(name, Status.PASS, f"both runs of every pair have the same {words}", data)
+    return Check(name, Status.PASS, f"the same {words} on both sides of every pair", data)
 
 
 def _properties(evidence: Evidence) -> Iterator[Check]:
@@ -175,12 +175,12 @@ def _properties(evidence: Evidence) -> Iterator[Check]:
             else:
                 yield Check(name, Status.PASS, f"the arms are meant to differ in {words}", data)
         elif differ:
-            message = f"{words} differ in {len(differ)} pairs ({_tasks(differ)}), so the effect may be due to that"
+            message = f"the {words} differ in {len(differ)} pairs ({_tasks(differ)}), so the effect may be due to that"
             yield Check(name, Status.FAIL, message + "; if that is the change, say so", data)
         elif unknown:
-            yield Check(name, Status.WARN, f"{words} of {unknown} runs are not recorded", data)
+            yield Check(name, Status.WARN, f"the {words} of {unknown} runs are not recorded", data)
         else:
-            yield Check(name, Status.PASS, f"{words} are the same on both sides of every pair", data)
+            yield Check(name, Status.PASS, f"the same {words} on both sides of every pair", data)
 
 
 def _time_drift(evidence: Evidence) -> Check:
@@ -305,16 +305,7 @@ def _arm(pairs: Sequence[Pair], arm: Arm) -> list[RunMeasures]:
 
 def _property(run: RunMeasures, which: RunProperty) -> str:
     """What was recorded, as a text to compare; empty if nothing was."""
-    record = run.record
-    texts: dict[RunProperty, Callable[[], str]] = {
-        RunProperty.COMMIT: lambda: record.base_commit,
-        RunProperty.SPEC: lambda: record.spec_hash,
-        RunProperty.MODELS: lambda: _models(run),
-        RunProperty.AGENT: lambda: record.agent,
-        RunProperty.AGENT_VERSION: lambda: record.agent_version,
-        RunProperty.LIMITS: lambda: _limits(run),
-    }
-    return texts[which]()
+    return _PROPERTIES[which](run)
 
 
 def _sides_differ(pair: Pair, which: RunProperty) -> bool:
@@ -337,3 +328,13 @@ def _some(texts: set[str]) -> tuple[str, ...]:
 
 def _tasks(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+_PROPERTIES: dict[RunProperty, Callable[[RunMeasures], str]] = {
+    RunProperty.COMMIT: lambda run: run.record.base_commit,
+    RunProperty.SPEC: lambda run: run.record.spec_hash,
+    RunProperty.MODELS: _models,
+    RunProperty.AGENT: lambda run: run.record.agent,
+    RunProperty.AGENT_VERSION: lambda run: run.record.agent_version,
+    RunProperty.LIMITS: _limits,
+}

@@ -35,7 +35,7 @@ def effect_words(metric: Metric, value: float) -> str:
     """``x0.82``, or ``-1.5 doctor calls``."""
     if metric.scale is Scale.RATIO:
         return f"x{value:.3g}"
-    return f"{value:+.3g}"
+    return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.3g}"
 
 
 def value_words(metric: Metric, value: float) -> str:
@@ -77,7 +77,8 @@ def _effect(design: Design, primary: MetricResult) -> str:
     if primary.interval is None:
         return f"{words} ({primary.n} pairs)"
     kind = "anytime-valid interval" if design.mode is Mode.ANYTIME_VALID else "interval"
-    return f"{words} ({design.level:.4g} {kind} {interval_words(primary.metric, primary.interval)}, {primary.n} pairs)"
+    ends = interval_words(primary.metric, primary.interval)
+    return f"{words} ({100 * design.level:.4g} % {kind} {ends}, {primary.n} pairs)"
 
 
 def _detectable(design: Design, primary: MetricResult) -> str:
@@ -87,7 +88,7 @@ def _detectable(design: Design, primary: MetricResult) -> str:
         return "; more pairs may decide it" if design.mode is Mode.ANYTIME_VALID else ""
     if primary.metric.scale is Scale.RATIO:
         return f"; x{primary.smallest_detectable:.3g} or less would have been seen with a probability of 80 %"
-    return f"; {primary.smallest_detectable:.3g} or more would have been seen with a probability of 80 %"
+    return f"; {number(primary.smallest_detectable)} or more would have been seen with a probability of 80 %"
 
 
 def _by(design: Design) -> str:
