@@ -68,9 +68,13 @@ async def compare(servers: set[int]) -> list[Row]:
                 server([sys.executable, "-m", "bench.echo", bare], bare, directory, servers)
             )
             await stack.enter_async_context(server(own, ours, directory, servers))
+            counted = f"unix:{directory}/counted"
+            counting = [*own[:-1], counted, "--http-address", "127.0.0.1:0"]
+            await stack.enter_async_context(server(counting, counted, directory, servers))
             calls = {
                 "bare grpc.aio echo": await stack.enter_async_context(echo_call(bare)),
                 "GetSnapshotSpec, bare client": await stack.enter_async_context(own_call(ours, own_channel=False)),
+                "GetSnapshotSpec, metrics on": await stack.enter_async_context(own_call(counted, own_channel=False)),
                 "GetSnapshotSpec, Autopack's client": await stack.enter_async_context(own_call(ours, own_channel=True)),
             }
             return rows(await rounds(calls))

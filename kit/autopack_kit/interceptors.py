@@ -14,7 +14,6 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
@@ -299,10 +298,12 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         if call.reason:
             fields["reason"] = call.reason
         # After the answer has gone out: rendering and writing a line takes 30 to 60 microseconds.
-        loop = asyncio.get_running_loop()
-        loop.call_soon(partial(write, "call", **fields))
+        asyncio.get_running_loop().call_soon(self._after, write, fields, seconds)
+
+    def _after(self, write: Callable[..., Any], fields: dict[str, Any], seconds: float) -> None:
+        write("call", **fields)
         if self._observe is not None:
-            loop.call_soon(self._observe, method, code, seconds)
+            self._observe(fields["method"], fields["code"], seconds)
 
 
 _PROBE = Principal("probe", "", frozenset())

@@ -36,7 +36,7 @@ def render(registry: CollectorRegistry) -> bytes:
 
 
 class CallMetrics:
-    """Counts calls and requests. One is counted in about 3 microseconds, after its answer has gone out."""
+    """Counts calls and requests. One is counted in some 6 microseconds, after its answer has gone out."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._calls = Counter("autopack_rpc_calls", "Calls answered.", ("service", "method", "code"), registry=registry)
