@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autopack_kit.errors import AlreadyExists, FailedPrecondition, NotFound
+from autopack_kit.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound
 
-__all__ = ["agent_not_known", "no_otlp_endpoint", "run_not_found", "session_of_another_run"]
+__all__ = [
+    "agent_not_known",
+    "no_otlp_endpoint",
+    "prices_refused",
+    "prices_unreadable",
+    "run_not_found",
+    "session_of_another_run",
+]
 
 
 def agent_not_known(name: str, known: Sequence[str]) -> NotFound:
@@ -28,6 +35,27 @@ def no_otlp_endpoint(protocol: str) -> FailedPrecondition:
         remedy="Give it an HTTP port (AUTOPACK_HTTP_ADDRESS=127.0.0.1:4318); where it listens on all addresses or "
         "stands behind a proxy, say where agents reach it (AUTOPACK_TELEMETRY_OTLP_ENDPOINT).",
         metadata={"protocol": protocol},
+    )
+
+
+def prices_refused(file: str, field: str, problem: str) -> InvalidArgument:
+    """``PRICES_INVALID``: a price that is not understood is not guessed."""
+    return InvalidArgument(
+        f"{file}: {field} {problem}.",
+        reason="PRICES_INVALID",
+        remedy="Correct the file that AUTOPACK_TELEMETRY_PRICES_FILE names.",
+        metadata={"file": file, "field": field},
+        violations=[FieldViolation(field, problem)],
+    )
+
+
+def prices_unreadable(file: str, problem: str) -> FailedPrecondition:
+    """``PRICES_UNREADABLE``: without its file a service would derive other costs than it was told to."""
+    return FailedPrecondition(
+        f"The prices in {file} cannot be read: {problem}.",
+        reason="PRICES_UNREADABLE",
+        remedy="Correct or unset AUTOPACK_TELEMETRY_PRICES_FILE.",
+        metadata={"file": file},
     )
 
 

@@ -18,14 +18,15 @@ from autopack_kit.kit_settings import KitSettings
 from autopack_kit.offload import compute
 from autopack_kit.server import MAX_TELEMETRY_REQUEST_BYTES, ServiceContext
 
-from autopack_telemetry import convert, convert_agents, convert_compare, convert_runs
+from autopack_telemetry import convert, convert_agents, convert_compare, convert_import, convert_runs
 from autopack_telemetry.adapters.agents import known_agents
+from autopack_telemetry.adapters.prices import price_list
 from autopack_telemetry.adapters.store import SqlStore
 from autopack_telemetry.core.estimate import choose
 from autopack_telemetry.core.store import DiscardingStore, Store
 from autopack_telemetry.errors import run_not_found
 from autopack_telemetry.service_otlp import FULL_NAMES, HTTP_PATHS, INGEST_METHODS, Receiver
-from autopack_telemetry.settings import TelemetrySettings
+from autopack_telemetry.settings import Prices, TelemetrySettings
 
 __all__ = ["TelemetryService"]
 
@@ -53,7 +54,8 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
     full_names = (_FULL_NAME, *FULL_NAMES)
     max_request_bytes = MAX_TELEMETRY_REQUEST_BYTES
     ingest_methods = frozenset(
-        f"/{_FULL_NAME}/{method}" for method in ("RecordPhases", "RecordUsage", "RecordRuns", "RegisterSession")
+        f"/{_FULL_NAME}/{method}"
+        for method in ("RecordPhases", "RecordUsage", "RecordRuns", "RegisterSession", "ImportUsage")
     ).union(INGEST_METHODS)
     ingest_paths = HTTP_PATHS
 
@@ -93,8 +95,11 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             self._otlp.observe = counts.records
             opening = partial(counting, counts)
         if self._settings.enabled:
+            price = await asyncio.to_thread(
+                price_list, self._settings.prices_file, derive=self._settings.prices is Prices.AUTO
+            )
             self._database = await asyncio.to_thread(
-                opening, self._settings.database_url, queue_rows=self._settings.queue_rows
+                opening, self._settings.database_url, queue_rows=self._settings.queue_rows, price=price
             )
             self._store = self._database
 
@@ -160,6 +165,20 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
             tenant, query.run_id, unattributed=query.unattributed, before=query.before, limit=query.size + 1
         )
         return query.page(found)
+
+    async def ImportUsage(
+        self, request: agents_pb2.ImportUsageRequest, context: Context
+    ) -> agents_pb2.ImportUsageResponse:
+        """Keeps the usage in a file of an agent, each id once."""
+        tenant, now = require(Scope.INGEST).tenant, self._now()
+        require_run(request.run_id)
+        told, found = await compute(request, convert_import.usage_in, request, now)
+        recorded = duplicates = 0
+        for start in range(0, len(found.records), convert.MAX_USAGE):  # no more at once than one request may record
+            part = found.records[start : start + convert.MAX_USAGE]
+            new, known = await self._store.record_usage(tenant, part, now)
+            recorded, duplicates = recorded + new, duplicates + known
+        return convert_import.import_response(told, found, recorded, duplicates)
 
     async def GetAgentEnvironment(
         self, request: agents_pb2.GetAgentEnvironmentRequest, context: Context

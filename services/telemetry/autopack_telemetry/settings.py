@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
 from typing import ClassVar
 
 from autopack_kit.errors import invalid_field
 from autopack_kit.kit_settings import KitSettings
 from autopack_kit.settings import load, setting
 
-__all__ = ["TelemetrySettings"]
+__all__ = ["Prices", "TelemetrySettings"]
 
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_/]*)?")
 
@@ -19,6 +21,13 @@ _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_/]*)?")
 def _database_url(environ: Mapping[str, str]) -> str:
     path = str(load(KitSettings, environ).data_dir / "telemetry.sqlite3")
     return "sqlite:///" + path.replace("%", "%25").replace("?", "%3F")  # what a URL would read as something else
+
+
+class Prices(Enum):
+    """Whether costs are derived from tokens."""
+
+    AUTO = "auto"
+    OFF = "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,14 @@ class TelemetrySettings:
     )
     queue_rows: int = setting(
         50_000, help="Records that may wait to be written before senders are told to come again; at least 1."
+    )
+    prices: Prices = setting(
+        Prices.AUTO,
+        help="auto: what a call cost is derived from its tokens, by prices_file and by the price list of the extra "
+        "`prices` if it is installed; off: only what agents report.",
+    )
+    prices_file: Path | None = setting(
+        None, help="TOML file of one's own prices by model, in US dollars per million tokens; wins over the price list."
     )
     otlp_endpoint: str = setting(
         "",

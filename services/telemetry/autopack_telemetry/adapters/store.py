@@ -70,7 +70,8 @@ class SqlStore:
 
     async def record_usage(self, tenant: str, records: Sequence[UsageRecord], now: int) -> tuple[int, int]:
         """Adds what is new, in one transaction; what else there is to do is done once for all records."""
-        if len(records) <= INLINE_ROWS:
+        # A list of prices that is not loaded yet takes its time for the first record.
+        if len(records) <= INLINE_ROWS and getattr(self._price, "ready", True):
             rows = self._usage_rows(tenant, records, now)
         else:
             rows = await asyncio.to_thread(self._usage_rows, tenant, records, now)
