@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "detect": ("cmd_detect", "Say how a repository is built and tested, and why."),
     "plan": ("cmd_plan", "Say what an issue or a specification means for a repository."),
     "diagnose": ("cmd_diagnose", "Explain a failed command; --fix repairs what is safe."),
+    "patterns": ("cmd_patterns", "Tools for those who write patterns of failures."),
     "context": ("cmd_intention", "Print the text that an agent is given."),
     "drift": ("cmd_intention", "Judge whether commits are about their goal."),
     "stats": ("cmd_stats", "Sum up one run: phases, tokens, cost, fixes."),
