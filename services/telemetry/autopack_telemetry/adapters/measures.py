@@ -41,6 +41,8 @@ def _measured(
 
     for row in connection.execute(_usage_query(tenant, part)):
         found[row.run_id] = _with_usage(of(row.run_id), row)
+    for row in connection.execute(_model_query(tenant, part)):  # the one with the most tokens comes last, and stays
+        found[row.run_id] = replace(of(row.run_id), used_models={**of(row.run_id).used_models, row.role: row.model})
     for row in connection.execute(_mismatch_query(tenant, part)):
         found[row.run_id] = replace(of(row.run_id), mismatched_sessions=row.sessions)
     for row in connection.execute(_phase_query(tenant, part)):
@@ -81,6 +83,16 @@ def _usage_query(tenant: str, runs: Sequence[str]) -> Any:
         )
         .where(*_of(USAGE, tenant, runs), ~USAGE.c.shadow)
         .group_by(USAGE.c.run_id)
+    )
+
+
+def _model_query(tenant: str, runs: Sequence[str]) -> Any:
+    tokens = func.sum(USAGE.c.total)
+    return (
+        select(USAGE.c.run_id, USAGE.c.role, USAGE.c.model)
+        .where(*_of(USAGE, tenant, runs), ~USAGE.c.shadow, USAGE.c.model != "")
+        .group_by(USAGE.c.run_id, USAGE.c.role, USAGE.c.model)
+        .order_by(USAGE.c.run_id, tokens, USAGE.c.model)
     )
 
 

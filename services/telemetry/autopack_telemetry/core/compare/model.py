@@ -154,6 +154,7 @@ class RunMeasures:
         retries: of the run, else of its phases.
         seconds: from begin to end.
         outcome: of the run, else of its last phase that has one.
+        used_models: of each role the model with the most tokens; stands in where the record names no models.
         mismatched_sessions: sessions of which two signals tell different totals.
         avoided: estimates, by source.
     """
@@ -171,6 +172,7 @@ class RunMeasures:
     retries: int | None = None
     seconds: float | None = None
     outcome: PhaseOutcome = PhaseOutcome.UNSPECIFIED
+    used_models: Mapping[str, str] = field(default_factory=dict)
     mismatched_sessions: int = 0
     avoided: tuple[Avoided, ...] = ()
 
@@ -180,6 +182,11 @@ class RunMeasures:
         if self.outcome in (PhaseOutcome.UNSPECIFIED, PhaseOutcome.SKIPPED):
             return None
         return self.outcome is PhaseOutcome.SUCCEEDED
+
+    @property
+    def models(self) -> Mapping[str, str]:
+        """As recorded, else as used."""
+        return self.record.models or self.used_models
 
     @property
     def cost_usd(self) -> float | None:

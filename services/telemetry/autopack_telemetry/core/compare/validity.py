@@ -102,7 +102,7 @@ def arm_runs(label: str, runs: Sequence[RunMeasures]) -> ArmRuns:
         len(runs),
         _some({record.base_commit for record in records}),
         _some({f"{record.agent} {record.agent_version}".strip() for record in records}),
-        _some({f"{role}={model}" for record in records for role, model in record.models.items()}),
+        _some({f"{role}={model}" for run in runs for role, model in run.models.items()}),
         hashlib.sha256(text.encode()).hexdigest(),
         min(starts, default=None),
         max(starts, default=None),
@@ -314,7 +314,7 @@ def _sides_differ(pair: Pair, which: RunProperty) -> bool:
 
 
 def _models(run: RunMeasures) -> str:
-    return json.dumps(dict(sorted(run.record.models.items()))) if run.record.models else ""
+    return json.dumps(dict(sorted(run.models.items()))) if run.models else ""
 
 
 def _limits(run: RunMeasures) -> str:
