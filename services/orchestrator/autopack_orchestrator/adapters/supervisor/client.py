@@ -128,7 +128,9 @@ async def start(exec_dir: Path, spec: ExecutionSpec) -> Handle:
         with contextlib.suppress(OSError, FailedPrecondition):  # what stopped us is what the caller hears about
             await asyncio.to_thread(_bury, await spawning, exec_dir)
         raise
-    if greeting is None:  # a supervisor that gets to its command always greets, even if the command cannot be started
+    # A supervisor that gets to its command always greets, even if the command cannot be started; unless the command was
+    # quick enough to kill it: then there is an execution, and waiting for it tells that it is lost.
+    if greeting is None and await asyncio.to_thread(process.wait) >= 0:
         raise await asyncio.to_thread(_start_error, process, exec_dir)
     return Handle(exec_dir, control, process)
 
