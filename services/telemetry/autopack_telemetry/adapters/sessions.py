@@ -14,8 +14,9 @@ from autopack_kit.db import insert
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    Row,
+    Executable,
     Update,
+    bindparam,
     case,
     delete,
     exists,
@@ -41,7 +42,15 @@ Key: TypeAlias = tuple[str, str, str]
 """Run, agent and session."""
 
 _KEY = (SESSIONS.c.run_id, SESSIONS.c.agent, SESSIONS.c.session_id)
+_STATES = select(*_KEY, SESSIONS.c.signals, SESSIONS.c.named_signals).where(
+    SESSIONS.c.tenant == bindparam("tenant"), sql_tuple(*_KEY).in_(bindparam("keys", expanding=True))
+)
 _REGISTERED = text("registered")  # in words, so that the partial index is seen to hold them all
+_PLACES = select(SESSIONS.c.agent, SESSIONS.c.session_id, SESSIONS.c.run_id, SESSIONS.c.phase_id).where(
+    SESSIONS.c.tenant == bindparam("tenant"),
+    _REGISTERED,
+    sql_tuple(SESSIONS.c.agent, SESSIONS.c.session_id).in_(bindparam("keys", expanding=True)),
+)
 
 
 _BITS = {signal.value: bit for signal, bit in BITS.items()}
@@ -65,25 +74,24 @@ _NOTHING = _State(0, 0)
 
 
 def attribute(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, those without a run with the run and phase for which their session is registered."""
-    stray = sorted({(row["agent"], row["session_id"]) for row in rows if not row["run_id"] and row["session_id"]})
-    if not stray:
+    """The rows, with the run and phase for which their session is registered where they name none."""
+    open_rows = (row for row in rows if row["session_id"] and not (row["run_id"] and row["phase_id"]))
+    keys = sorted({(row["agent"], row["session_id"]) for row in open_rows})
+    if not keys:
         return rows
     _lock(connection, tenant, shared=True)
-    found: dict[tuple[str, str], Row[Any]] = {}
-    for part in chunks(stray):
-        query = select(SESSIONS).where(
-            SESSIONS.c.tenant == tenant, _REGISTERED, sql_tuple(SESSIONS.c.agent, SESSIONS.c.session_id).in_(part)
-        )
-        found.update({(row.agent, row.session_id): row for row in connection.execute(query)})
-    return [_attributed(row, found) for row in rows]
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for part in chunks(keys):
+        for agent, session_id, *place in connection.execute(_PLACES, {"tenant": tenant, "keys": part}):
+            found[agent, session_id] = (place[0], place[1])
+    return [_attributed(row, found) for row in rows] if found else rows
 
 
-def _attributed(row: dict[str, Any], found: Mapping[tuple[str, str], Row[Any]]) -> dict[str, Any]:
-    session = None if row["run_id"] else found.get((row["agent"], row["session_id"]))
-    if session is None:
+def _attributed(row: dict[str, Any], found: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
+    run_id, phase_id = found.get((row["agent"], row["session_id"]), ("", ""))
+    if not run_id or row["run_id"] not in ("", run_id):
         return row
-    return {**row, "run_id": session.run_id, "phase_id": row["phase_id"] or session.phase_id}
+    return {**row, "run_id": run_id, "phase_id": row["phase_id"] or phase_id}
 
 
 def weigh(connection: Connection, tenant: str, rows: list[dict[str, Any]], now: int) -> None:
@@ -136,10 +144,15 @@ def register(
     standing, _ = _note(connection, tenant, {key: told}, now)[key]
     values = {"registered": True} | ({"phase_id": phase_id} if phase_id else {})
     connection.execute(update(SESSIONS).where(*mine, SESSIONS.c.run_id == run_id).values(values))
+    moved = 0
+    if stray is not None:
+        connection.execute(delete(SESSIONS).where(SESSIONS.c.id == stray.id))
+        moved = _move(connection, tenant, key)
+    if phase_id:
+        told_no_phase = (*_of_session(tenant, key), USAGE.c.phase_id == "")
+        connection.execute(update(USAGE).where(*told_no_phase).values(phase_id=phase_id))
     if stray is None:
         return 0
-    connection.execute(delete(SESSIONS).where(SESSIONS.c.id == stray.id))
-    moved = _move(connection, tenant, key, phase_id)
     connection.execute(_reshadow(tenant, run_id, agent, standing).where(USAGE.c.session_id == session_id))
     return moved
 
@@ -164,22 +177,30 @@ def _session_row(tenant: str, key: Key, told: _Told, now: int) -> dict[str, Any]
 def _states(connection: Connection, tenant: str, keys: list[Key]) -> dict[Key, _State]:
     found = {}
     for part in chunks(keys):
-        query = select(*_KEY, SESSIONS.c.signals, SESSIONS.c.named_signals).where(
-            SESSIONS.c.tenant == tenant, sql_tuple(*_KEY).in_(part)
-        )
-        found.update({(row[0], row[1], row[2]): _State(row[3], row[4]) for row in connection.execute(query)})
+        for row in connection.execute(_STATES, {"tenant": tenant, "keys": part}):
+            found[row[0], row[1], row[2]] = _State(row[3], row[4])
     return found
 
 
 def _upsert(connection: Connection, rows: list[dict[str, Any]]) -> dict[Key, _State]:
+    dialect = connection.dialect.name
+    if dialect not in _upserts:
+        _upserts[dialect] = _upsert_statement(connection)
+    return {(row[0], row[1], row[2]): _State(row[3], row[4]) for row in connection.execute(_upserts[dialect], rows)}
+
+
+_upserts: dict[str, Executable] = {}
+"""By database: made once, as every batch executes it."""
+
+
+def _upsert_statement(connection: Connection) -> Executable:
     statement = insert(connection, SESSIONS)
     old, new = SESSIONS.c, statement.excluded
     # Either may be NULL: a comparison with NULL is not true.
-    first = case(
-        (old.first_time <= func.coalesce(new.first_time, old.first_time), old.first_time), else_=new.first_time
-    )
-    last = case((old.last_time >= func.coalesce(new.last_time, old.last_time), old.last_time), else_=new.last_time)
-    merge = statement.on_conflict_do_update(
+    told_first, told_last = func.coalesce(new.first_time, old.first_time), func.coalesce(new.last_time, old.last_time)
+    first = case((old.first_time <= told_first, old.first_time), else_=new.first_time)
+    last = case((old.last_time >= told_last, old.last_time), else_=new.last_time)
+    return statement.on_conflict_do_update(
         index_elements=["tenant", "run_id", "agent", "session_id"],
         set_={
             "signals": old.signals.bitwise_or(new.signals),
@@ -188,12 +209,13 @@ def _upsert(connection: Connection, rows: list[dict[str, Any]]) -> dict[Key, _St
             "last_time": last,
             "recorded_at": new.recorded_at,
         },
-    ).returning(*_KEY, SESSIONS.c.signals, SESSIONS.c.named_signals)
-    return {(row[0], row[1], row[2]): _State(row[3], row[4]) for row in connection.execute(merge, rows)}
+    ).returning(*_KEY, old.signals, old.named_signals)
 
 
 def _standing(states: Mapping[Key, _State], key: Key) -> Standing:
-    run_id, agent, _ = key
+    run_id, agent, session_id = key
+    if session_id and not run_id:
+        return Standing()  # what belongs to no run may belong to many: there each session stands for itself
     state = states.get((run_id, agent, ""), _NOTHING)
     return Standing(state.signals, state.named)
 
@@ -249,24 +271,24 @@ def _reshadow(tenant: str, run_id: str, agent: str, standing: Standing) -> Updat
     )
 
 
-def _move(connection: Connection, tenant: str, key: Key, phase_id: str) -> int:
+def _move(connection: Connection, tenant: str, key: Key) -> int:
     """Moves usage of no run into one; what that run knows already is not moved but dropped."""
     run_id, agent, session_id = key
-    stray = (
-        USAGE.c.tenant == tenant,
-        USAGE.c.run_id == "",
-        USAGE.c.agent == agent,
-        USAGE.c.session_id == session_id,
-    )
+    stray = _of_session(tenant, ("", agent, session_id))
     known = USAGE.alias()
     twice = exists().where(known.c.tenant == tenant, known.c.run_id == run_id, known.c.usage_id == USAGE.c.usage_id)
-    phase = case((USAGE.c.phase_id == "", phase_id), else_=USAGE.c.phase_id)
-    moved = connection.execute(update(USAGE).where(*stray, ~twice).values(run_id=run_id, phase_id=phase)).rowcount
-    left = [dict(row._mapping) for row in connection.execute(select(USAGE).where(*stray))]
+    moved = connection.execute(update(USAGE).where(*stray, ~twice).values(run_id=run_id)).rowcount
+    left = [row._asdict() for row in connection.execute(select(USAGE).where(*stray))]
     if left:
         keep_larger(connection, [row | {"run_id": run_id} for row in left if row["cumulative"]])
         connection.execute(delete(USAGE).where(*stray))
     return moved
+
+
+def _of_session(tenant: str, key: Key) -> tuple[ColumnElement[bool], ...]:
+    usage = USAGE.c
+    values = zip((usage.tenant, usage.run_id, usage.agent, usage.session_id), (tenant, *key), strict=True)
+    return tuple(column == value for column, value in values)
 
 
 def _lock(connection: Connection, tenant: str, *, shared: bool) -> None:

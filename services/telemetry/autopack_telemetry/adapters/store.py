@@ -149,13 +149,16 @@ class SqlStore:
 
     async def doctor_calls(self, tenant: str, run_id: str | None, model_class: ModelClass, limit: int) -> list[int]:
         """The last ones by their time, by an index that holds nothing else."""
-        query = select(USAGE.c.total).where(USAGE.c.tenant == tenant, DOCTOR_CALL)
-        if model_class is not ModelClass.UNKNOWN:
-            query = query.where(USAGE.c.model_class == model_class.value)
+        query = select(USAGE.c.model_class, USAGE.c.total).where(USAGE.c.tenant == tenant, DOCTOR_CALL)
+        any_class = model_class is ModelClass.UNKNOWN
         if run_id is not None:
+            # Of a run all classes are read: asked for one, a planner may walk through that class of all runs.
             query = query.where(USAGE.c.run_id == run_id)
+        elif not any_class:
+            query = query.where(USAGE.c.model_class == model_class.value)
         query = query.order_by(USAGE.c.time.desc(), USAGE.c.id.desc()).limit(limit)
-        return await self._database.read(lambda connection: list(connection.scalars(query)))
+        found = await self._database.read(lambda connection: connection.execute(query).all())
+        return [row.total for row in found if any_class or row.model_class == model_class.value]
 
     @property
     def waiting(self) -> int:

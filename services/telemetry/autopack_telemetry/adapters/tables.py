@@ -116,7 +116,6 @@ USAGE = Table(
             ("doctor_by_time", ()),
         )
     ),
-    Index("usage_by_age", "recorded_at"),
 )
 
 RUNS = Table(

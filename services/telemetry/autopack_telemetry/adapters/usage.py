@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from autopack_kit.db import insert
 from sqlalchemy import Connection, and_, bindparam, delete, or_, select, update
 from sqlalchemy import tuple_ as sql_tuple
 
+from autopack_telemetry.adapters.bulk import add_new
 from autopack_telemetry.adapters.chunks import chunks
 from autopack_telemetry.adapters.tables import USAGE
 
@@ -32,6 +32,11 @@ _COUNTED = (
 )
 """What a cumulative record replaces."""
 _RESPONSE = (USAGE.c.response_id, USAGE.c.agent, USAGE.c.signal, USAGE.c.total)
+_TOLD = select(USAGE.c.id, *_RESPONSE, USAGE.c.time, USAGE.c.session_id, USAGE.c.usage_id, USAGE.c.run_id).where(
+    USAGE.c.tenant == bindparam("tenant"),
+    USAGE.c.response_id.is_not(None),
+    sql_tuple(*_RESPONSE).in_(bindparam("keys", expanding=True)),
+)
 
 
 def add(connection: Connection, rows: Sequence[_Row]) -> int:
@@ -40,7 +45,7 @@ def add(connection: Connection, rows: Sequence[_Row]) -> int:
     Returns:
         How many were new.
     """
-    new = _insert(connection, rows)
+    new = add_new(connection, USAGE, rows)
     if new < len(rows):  # most batches hold nothing that is known, and pay nothing for this
         keep_larger(connection, [row for row in rows if row["cumulative"]])
         _keep_first_told(connection, [row for row in rows if row["response_id"] is not None])
@@ -68,11 +73,6 @@ def keep_larger(connection: Connection, rows: Sequence[_Row]) -> None:
     connection.execute(statement, [{f"_{name}": row[name] for name in names} for row in rows])
 
 
-def _insert(connection: Connection, rows: Sequence[_Row]) -> int:
-    # No target: whichever unique index has it already.
-    return connection.execute(insert(connection, USAGE).on_conflict_do_nothing(), list(rows)).rowcount
-
-
 def _keep_first_told(connection: Connection, rows: Sequence[_Row]) -> None:
     """Of a response that several sessions tell of, keeps what was told first by its own time, not by its arrival."""
     earliest: dict[tuple[Any, ...], _Row] = {}
@@ -85,10 +85,7 @@ def _keep_first_told(connection: Connection, rows: Sequence[_Row]) -> None:
     tenant = rows[0]["tenant"]
     late, winners = [], []
     for part in chunks(list(earliest)):
-        query = select(USAGE).where(
-            USAGE.c.tenant == tenant, USAGE.c.response_id.is_not(None), sql_tuple(*_RESPONSE).in_(part)
-        )
-        for kept in (row._asdict() for row in connection.execute(query)):
+        for kept in (row._asdict() for row in connection.execute(_TOLD, {"tenant": tenant, "keys": part})):
             row = earliest[(kept["response_id"], kept["agent"], kept["signal"], kept["total"])]
             if _told_order(row) < _told_order(kept):
                 late.append(kept["id"])
@@ -96,7 +93,7 @@ def _keep_first_told(connection: Connection, rows: Sequence[_Row]) -> None:
     for ids in chunks(late):
         connection.execute(delete(USAGE).where(USAGE.c.id.in_(ids)))
     if winners:
-        _insert(connection, winners)
+        add_new(connection, USAGE, winners)
 
 
 def _told_order(row: _Row) -> tuple[Any, ...]:

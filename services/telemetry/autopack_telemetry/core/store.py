@@ -27,7 +27,8 @@ class Store(Protocol):
         * An id counts once in its run. A cumulative record replaces a smaller one of its id, and is "known".
         * A response id counts once for an agent, signal and number of tokens, in whatever session or run: the record
           of the earliest call stays. The number is a part because some servers give ids of three digits.
-        * A record without a run takes run and phase for which its session is registered, else it is of no run.
+        * A record without a run takes that for which its session is registered, else it is of no run. A record without
+          a phase takes that of its session's registration, if it is of the same run.
         * Of the signals of a session one counts, the others are kept beside it as shadows: see :mod:`.signals`.
         """
 
@@ -42,8 +43,8 @@ class Store(Protocol):
     ) -> int:
         """Says to which run and phase a session belongs, and moves its usage of no run there.
 
-        Usage that names its phase keeps it; usage that names its run stays with that. Returns how many records were
-        moved: those that the run knows already are dropped.
+        Usage that names its run stays with that, and usage that names its phase with that. Returns how many records
+        were moved: those that the run knows already are dropped.
 
         Raises:
             AlreadyExists: ``SESSION_OF_ANOTHER_RUN``.
@@ -71,7 +72,10 @@ class Store(Protocol):
         """Phases of a run with their keys, which are greater than ``after``, in the order of their first recording."""
 
     async def doctor_calls(self, tenant: str, run_id: str | None, model_class: ModelClass, limit: int) -> list[int]:
-        """Tokens of the last doctor calls that did not fail and used any; ``UNKNOWN`` stands for any class."""
+        """Tokens of the last doctor calls that count, did not fail and used any; ``UNKNOWN`` stands for any class.
+
+        Of a run, the ``limit`` last calls of any class are looked at.
+        """
 
     async def close(self) -> None:
         """Ends what is in flight."""

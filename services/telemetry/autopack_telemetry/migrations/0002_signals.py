@@ -50,7 +50,6 @@ def _usage() -> None:
         op.create_index(
             name, "usage", ["tenant", *columns, "time", "id"], sqlite_where=_DOCTOR, postgresql_where=_DOCTOR
         )
-    op.create_index("usage_by_age", "usage", ["recorded_at"])
 
 
 def _phases() -> None:
