@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
+    ("import",), ("usage", "sessions"),
     ("serve",), ("worker",), ("health",), ("capabilities",),
     ("config",), ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
     ("merge",), ("gc",), ("top",), ("resume",),

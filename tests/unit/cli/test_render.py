@@ -109,3 +109,5 @@ def test_only_success_of_every_run_is_success() -> None:
 def test_estimate_tells_n_and_source() -> None:
     measured = telemetry_pb2.Estimate(tokens=9500, n=7, source=telemetry_pb2.ESTIMATE_SOURCE_RUN_LOCAL)
     assert describe_estimate(measured) == "9,500 tokens (n = 7, median of this run's own doctor calls)"
+    measured.low, measured.high, measured.confidence_level = 8_000, 21_000, 0.984375
+    assert describe_estimate(measured).startswith("9,500 tokens, 8,000 to 21,000 with 98.4% confidence (n = 7, ")
