@@ -27,7 +27,6 @@ from autopack_hardening.adapters.registry import built_in, read_patterns
 from autopack_hardening.core.diagnosing import Diagnostician
 from autopack_hardening.core.model import (
     DeclaredDependency,
-    DiagnosisResult,
     Ending,
     Failure,
     ProjectFacts,
@@ -304,11 +303,6 @@ def main() -> int:
 def _line(one: Prediction) -> str:
     data = {"id": one.case["id"], "pattern_id": one.best, "all": list(one.ids), "automatic": one.automatic}
     return json.dumps(data) + "\n"
-
-
-def diagnose_case(core: Diagnostician, case: Case) -> DiagnosisResult:
-    """The whole diagnosis of a case, as it stands in the corpus."""
-    return core.diagnose(failure(case, fail_negatives=False))
 
 
 if __name__ == "__main__":

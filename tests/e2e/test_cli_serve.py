@@ -38,7 +38,7 @@ def buf_curl(address: str, method: str, request: dict[str, Any], *words: str) ->
 
 CALLS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("autopack.toolchain.v1.ToolchainService/GetSnapshotSpec", {}, "contentPatterns"),
-    ("autopack.hardening.v1.HardeningService/ListPatterns", {}, "python_missing_dep"),
+    ("autopack.hardening.v1.HardeningService/ListPatterns", {}, "py.module_not_found"),
     ("autopack.intention.v1.IntentionService/BuildContext", {"intention": {"title": "Fix it"}}, "Fix it"),
     ("autopack.orchestrator.v1.OrchestratorService/ListRuns", {}, "{}"),
     ("autopack.telemetry.v1.TelemetryService/EstimateAvoidedTokens", {}, "12000"),

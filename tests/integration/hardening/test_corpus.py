@@ -9,13 +9,30 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autopack_hardening import DeclaredDependency, Ending, Failure, Outcome, ProjectFacts, diagnose
+from autopack_hardening import (
+    Approval,
+    DeclaredDependency,
+    Ending,
+    Failure,
+    Outcome,
+    Pattern,
+    ProjectFacts,
+    diagnose,
+    patterns,
+)
 from autopack_kit.commands import Command
 
 CORPUS = Path(os.environ.get("AUTOPACK_CORPORA") or Path(__file__).parents[4] / "shared" / "corpora") / "hardening"
 
 pytestmark = pytest.mark.skipif(
     not (CORPUS / "cases.jsonl").is_file(), reason=f"no labelled outputs in {CORPUS}; set AUTOPACK_CORPORA"
+)
+
+
+TAXONOMY: dict[str, dict[str, Any]] = (
+    {item["id"]: item for item in json.loads((CORPUS / "taxonomy.json").read_text("utf-8"))}
+    if (CORPUS / "taxonomy.json").is_file()
+    else {}
 )
 
 
@@ -62,44 +79,34 @@ def test_the_same_outputs_with_exit_code_1_are_hardly_ever_diagnosed_and_never_a
 
 
 def test_no_failure_that_must_not_be_fixed_by_a_program_gets_an_automatic_action() -> None:
-    taxonomy = {item["id"]: item for item in json.loads((CORPUS / "taxonomy.json").read_text("utf-8"))}
     unsafe = [
         (case["id"], case["label"], one.pattern_id)
         for case in cases()
-        if case["kind"] == "positive" and case["label"] in taxonomy
-        and not taxonomy[case["label"]].get("auto_fix_safe") and not taxonomy[case["label"]].get("conditional")
+        if case["kind"] == "positive" and case["label"] in TAXONOMY
+        and not TAXONOMY[case["label"]].get("auto_fix_safe") and not TAXONOMY[case["label"]].get("conditional")
         for one in diagnose(failure(case, case.get("exit_code") or 1, FACTS)).diagnoses
         if one.mitigation.automatic
     ]  # fmt: skip
     assert unsafe == []
 
 
-LABELS = {
-    "py.module_not_found": "python_missing_dep",
-    "node.module_not_found": "node_missing_dep",
-    "node.bin_not_found": "node_missing_dep",
-    "jest.cannot_find_module": "node_missing_dep",
-    "npm.no_package_json": "wrong_working_dir",
-    "pnpm.no_manifest": "wrong_working_dir",
-    "poetry.no_pyproject": "wrong_working_dir",
-    "uv.no_project": "wrong_working_dir",
-    "pytest.path_not_found": "wrong_working_dir",
-    "pytest.no_tests_collected": "missing_test_discovery",
-    "jest.no_tests": "missing_test_discovery",
-    "vitest.no_tests": "missing_test_discovery",
-    "os.permission_denied": "permission_error",
-    "os.permission_exec": "permission_error",
-}
+@pytest.mark.parametrize("one", [one for one in patterns() if one.id in TAXONOMY], ids=lambda one: one.id)
+def test_a_pattern_says_of_itself_what_the_taxonomy_says(one: Pattern) -> None:
+    entry = TAXONOMY[one.id]
+    assert (one.family, one.tier) == (entry["family"], entry["tier"])
+    if not entry["auto_fix_safe"] and not entry["conditional"]:
+        assert one.approval is Approval.NEVER
 
 
-def test_most_failures_of_the_six_kinds_are_named() -> None:
-    known = [case for case in cases() if case["kind"] == "positive" and case["label"] in LABELS]
+def test_of_the_failures_that_have_a_pattern_most_are_named() -> None:
+    known = {one.id for one in patterns()}
+    labelled = [case for case in cases() if case["kind"] == "positive" and case["label"] in known]
     right = [
         case
-        for case in known
+        for case in labelled
         if [one.pattern_id for one in diagnose(failure(case, case.get("exit_code") or 1)).diagnoses][:1]
-        == [LABELS[case["label"]]]
+        == [case["label"]]
     ]
-    assert len(known) > 40
-    missed = sorted({case["id"] for case in known} - {case["id"] for case in right})
-    assert len(right) >= 0.9 * len(known), missed
+    assert len(labelled) > 40
+    missed = sorted({case["id"] for case in labelled} - {case["id"] for case in right})
+    assert len(right) >= 0.7 * len(labelled), missed

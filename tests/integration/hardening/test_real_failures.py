@@ -149,7 +149,7 @@ async def test_a_declared_distribution_is_installed_and_the_same_command_passes(
     assert failed.exit_code != 0
     facts = await bench.facts(base)
     answer = await bench.diagnose(failed, facts)
-    assert [one.pattern_id for one in answer.diagnoses] == ["python_missing_dep"]
+    assert [alias for one in answer.diagnoses for alias in one.aliases] == ["python_missing_dep"]
     assert answer.diagnoses[0].mitigation.automatic
     outcome = await bench.apply(answer, failed, facts, base)
     assert (outcome.state, outcome.reasons) == (State.APPLIED, ())
@@ -166,7 +166,7 @@ async def test_an_undeclared_package_is_not_installed_although_it_could_be(
     failed = await bench.run(UNITTEST)
     facts = await bench.facts(base)
     answer = await bench.diagnose(failed, facts)
-    assert [one.pattern_id for one in answer.diagnoses] == ["python_missing_dep"]
+    assert [alias for one in answer.diagnoses for alias in one.aliases] == ["python_missing_dep"]
     mitigation = answer.diagnoses[0].mitigation
     assert not mitigation.actions
     assert "'evil'" in mitigation.suggestions[0].text
@@ -197,7 +197,7 @@ async def test_a_command_in_the_wrong_directory_is_moved_and_passes(bench: Workb
     failed = await bench.run(UNITTEST)
     facts = await bench.facts(base)
     answer = await bench.diagnose(failed, facts)
-    assert [one.pattern_id for one in answer.diagnoses] == ["wrong_working_dir"]
+    assert [alias for one in answer.diagnoses for alias in one.aliases] == ["wrong_working_dir"]
     outcome = await bench.apply(answer, failed, facts, base)
     assert outcome.rerun.cwd == "backend"
     assert (await bench.run(outcome.rerun)).exit_code == 0
@@ -211,7 +211,7 @@ async def test_the_projects_own_package_in_src_is_found_on_the_rerun(bench: Work
     failed = await bench.run(UNITTEST)
     facts = await bench.facts(base)
     answer = await bench.diagnose(failed, facts)
-    assert [one.pattern_id for one in answer.diagnoses] == ["wrong_working_dir"]
+    assert [alias for one in answer.diagnoses for alias in one.aliases] == ["wrong_working_dir"]
     outcome = await bench.apply(answer, failed, facts, base)
     assert dict(outcome.rerun.env) == {"PYTHONPATH": "src"}
     assert (await bench.run(outcome.rerun)).exit_code == 0
@@ -236,7 +236,7 @@ async def test_a_declared_package_is_installed_from_the_lock_and_the_same_comman
     assert failed.exit_code != 0
     facts = await bench.facts(base)
     answer = await bench.diagnose(failed, facts)
-    assert [one.pattern_id for one in answer.diagnoses] == ["node_missing_dep"]
+    assert [alias for one in answer.diagnoses for alias in one.aliases] == ["node_missing_dep"]
     outcome = await bench.apply(answer, failed, facts, base)
     assert (outcome.state, outcome.reasons) == (State.APPLIED, ())
     assert (await bench.run(outcome.rerun)).exit_code == 0

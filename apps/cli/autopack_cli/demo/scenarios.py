@@ -105,18 +105,18 @@ def _python(*, second: bool) -> list[Scenario]:
 
 def _python_dependency(name: str) -> Scenario:
     spec = _run(name, "Print return labels for parcels", "edit_labels.py", prepare=False)
-    return Scenario(spec, "is diagnosed, installed, fixed", _fixed("python_missing_dep"))
+    return Scenario(spec, "is diagnosed, installed, fixed", _fixed("py.module_not_found"))
 
 
 def _node_dependency() -> Scenario:
     spec = _run("node-missing-dependency", "Count the items of the cart", "edit_cart_js.py", prepare=False)
-    return Scenario(spec, "is diagnosed, installed, fixed", _fixed("node_missing_dep"))
+    return Scenario(spec, "is diagnosed, installed, fixed", _fixed("node.module_not_found", "node.bin_not_found"))
 
 
 def _mixed(*, with_node: bool) -> list[Scenario]:
     wrong = _run("wrong-directory", "Compute net prices in the API", "edit_prices.py", prepare=False)
     wrong.validate.add().argv.words.extend(["python3", "-m", "unittest", "discover", "-s", "tests"])
-    found = [Scenario(wrong, "is run where the tests are, fixed", _fixed("wrong_working_dir"))]
+    found = [Scenario(wrong, "is run where the tests are, fixed", _fixed("unittest.path_not_found"))]
     if with_node:
         spec = _run("both-projects", "Count the items of the cart on the page", "edit_cart_js.py", "web")
         found.append(Scenario(spec, "both test suites pass", _all(_state("SUCCEEDED"), _passed(2))))
@@ -156,12 +156,12 @@ def _reason(reason: str) -> Check:
     return lambda run: "" if run.error.reason == reason else f"its reason is {run.error.reason!r}"
 
 
-def _fixed(pattern: str) -> Check:
+def _fixed(*patterns: str) -> Check:
     def check(run: orchestrator_pb2.Run) -> str:
         if not any(step.outcome == orchestrator_pb2.STEP_OUTCOME_FIXED for step in run.steps):
             return "no step was fixed"
-        if not any(item.fixed and item.pattern_id == pattern for item in run.mitigations):
-            return f"{pattern} did not fix it"
+        if not any(item.fixed and item.pattern_id in patterns for item in run.mitigations):
+            return f"{' or '.join(patterns)} did not fix it"
         return ""
 
     return _all(_state("SUCCEEDED"), check)
