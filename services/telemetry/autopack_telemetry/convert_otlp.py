@@ -109,13 +109,14 @@ def _resource(batch: Batch, attributes: Iterable[KeyValue]) -> Resource:
 
 def _log_entry(batch: Batch, resource: Resource, scope: str, record: LogRecord) -> EventEntry | None:
     """By the name of the event, wherever it stands. A body comes last, and only if it is short: it may be a prompt."""
-    name = record.event_name
-    if not name:
-        for attribute in record.attributes:
-            if attribute.key == _EVENT_NAME:
-                name = attribute.value.string_value
-                break
-        else:
+    # The attribute first: in event_name some put the place in their code (Codex).
+    for attribute in record.attributes:
+        if attribute.key == _EVENT_NAME:
+            name = attribute.value.string_value
+            break
+    else:
+        name = record.event_name
+        if not name:
             if record.body.ByteSize() > MAX_NAME_IN_BODY:
                 return None
             name = record.body.string_value

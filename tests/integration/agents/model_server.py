@@ -84,8 +84,8 @@ class ModelServer:
         """The id of another answer, and what it uses: no two answers use the same."""
         with self._lock:
             number = len(self.used) + 1
-            # One kind taken for another, or one answer counted twice, is seen in the sums. All stay small: agents begin to
-            # shorten a conversation that fills half of a model's window.
+            # One kind taken for another, or one answer counted twice, is seen in the sums. All stay small: agents begin
+            # to shorten a conversation that fills half of a model's window.
             used = Used(
                 input=100 + number,
                 cache_read=2_000 + 10 * number,
@@ -186,6 +186,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, content_type: str, data: bytes) -> None:
         self.send_response(status)
         self.send_header("Content-Type", content_type)
+        self.send_header("request-id", f"req_{len(self.owner.used):08d}")  # Anthropic's; Claude Code reports it
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -252,10 +253,11 @@ def responses(model: ModelServer, body: dict[str, Any]) -> Answer:
     else:
         content = [{"type": "output_text", "text": turn.text, "annotations": []}]
         item = {"type": "message", "id": f"m_{results}", "role": "assistant", "status": "completed", "content": content}
-    number, used = model.use(reasoning=True)
-    given_in = used.input + used.cache_read  # both are inclusive there
+    number, used = model.use(cache_write=True, reasoning=True)
+    given_in = used.input + used.cache_read + used.cache_write  # input and output are inclusive there
     usage = {
-        "input_tokens": given_in, "input_tokens_details": {"cached_tokens": used.cache_read},
+        "input_tokens": given_in,
+        "input_tokens_details": {"cached_tokens": used.cache_read, "cache_write_tokens": used.cache_write},
         "output_tokens": used.output, "output_tokens_details": {"reasoning_tokens": used.reasoning},
         "total_tokens": given_in + used.output,
     }  # fmt: skip

@@ -61,3 +61,24 @@ def test_every_entry_has_a_golden_file() -> None:
         used |= {entry.id for entry in mappings().entries if entry.names and any(item in text for item in entry.names)}
         used |= {entry.id for entry in mappings().entries if not entry.names and entry.id == name}
     assert used == {entry.id for entry in mappings().entries}
+
+
+#: What a model's endpoint told the agents whose data were recorded that it used; Gemini's knows no writing to a cache, and
+#: Claude Code does not tell reasoning apart.
+ENDPOINT = {
+    "claude": (203, 4030, 10_600, 809, 0),
+    "codex": (203, 4030, 10_600, 809, 63),
+    "gemini": (203, 4030, 0, 809, 63),
+}
+RECORDED = {f"{entry.id}-{entry.version}": entry.agent for entry in mappings().entries if entry.verified}
+
+
+@pytest.mark.parametrize("name", sorted(RECORDED))
+def test_what_is_called_verified_gives_what_the_endpoint_reported(name: str) -> None:
+    """From data that the agent itself sent, of that version."""
+    records = map_protobuf(read(f"{name}.otlp.json")).records
+    total = sum((record.tokens for record in records), Tokens())
+    agent = RECORDED[name]
+    assert agent is not None
+    assert (total.input, total.cache_read, total.cache_write, total.output, total.reasoning) == ENDPOINT[agent.name]
+    assert {(record.run_id, record.phase_id) for record in records} == {("run-1", "1.1.2.agent")}

@@ -37,7 +37,7 @@ def change(edit: Callable[[dict[str, Any]], Any]) -> dict[str, Any]:
         (lambda d: d["events"][0]["tokens"].update(total=["x"]), "events[claude-log].tokens.total: is not a key"),
         (lambda d: d["events"][0].pop("tokens"), "events[claude-log].tokens: must name attributes"),
         (lambda d: d["events"][0].update(model="model"), "events[claude-log].model: must be a list"),
-        (lambda d: d["events"][0].update(verified=True), "events[claude-log].version: must name the version"),
+        (lambda d: d["events"][0].update(version=""), "events[claude-log].version: must name the version"),
         (lambda d: d["events"][0].update(when={"a": "b"}), "events[claude-log].when.a: must be a list of strings"),
         (lambda d: d["events"][1].update(id="claude-log"), "mappings.claude-log: is the id of two entries"),
         (lambda d: d["events"][1].update(names=["claude_code.api_request"]), "as claude-log has"),

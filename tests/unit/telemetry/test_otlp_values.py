@@ -110,13 +110,21 @@ def test_a_row_never_has_more_or_less_than_was_told(
         ({"model": ["m"]}, "model must be text"),
         ({"event.name": "codex.sse_event", "event.kind": "response.completed", "input_token_count": "5",
           "cached_token_count": 6}, "the input of 5 must include the cached 6"),
-        ({"event.name": "codex.sse_event", "event.kind": "response.completed"}, "it has no token counts"),
+        ({"event.name": "gemini_cli.api_response"}, "it has no token counts"),
     ],
 )  # fmt: skip
 def test_a_bad_item_is_told_and_the_others_are_kept(mapper: Mapper, change: dict[str, Any], why: str) -> None:
     batch = mapper(log(CALL, CALL | change, CALL | {"event.sequence": 2}))
     assert (len(batch.records), batch.rejected) == (2, 1)
     assert why in batch.message()
+
+
+@BOTH
+def test_codex_tells_twice_of_a_response_and_the_time_without_counts_is_none_of_a_call(mapper: Mapper) -> None:
+    told = {"event.name": "codex.sse_event", "event.kind": "response.completed", "conversation.id": "c"}
+    batch = mapper(log(told | {"duration_ms": "3"}, told | {"input_token_count": "5", "output_token_count": "1"}))
+    assert [record.tokens.total for record in batch.records] == [6]
+    assert batch.rejected == 0
 
 
 def test_reasons_are_told_up_to_a_limit_and_counted_without_one() -> None:

@@ -75,8 +75,8 @@ def _record(
         )
     elif failed:
         tokens = _NO_TOKENS
-    elif entry.agent is None:
-        return None  # the conventions leave usage out where it is not known
+    elif entry.tokens_optional:
+        return None
     else:
         raise Malformed("it has no token counts")
     whose = resource.attribution(values)

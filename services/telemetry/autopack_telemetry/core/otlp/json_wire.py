@@ -93,13 +93,13 @@ def _resource(batch: Batch, group: Mapping[str, Any]) -> Resource:
 
 
 def _log_entry(batch: Batch, resource: Resource, scope: str, record: Mapping[str, Any]) -> EventEntry | None:
-    name = _text(record, "eventName")
-    if not name:
-        for attribute in _items(record, "attributes"):
-            if attribute.get("key") == _EVENT_NAME:
-                name = _text(_object(attribute, "value"), "stringValue")
-                break
-        else:
+    for attribute in _items(record, "attributes"):
+        if attribute.get("key") == _EVENT_NAME:
+            name = _text(_object(attribute, "value"), "stringValue")
+            break
+    else:
+        name = _text(record, "eventName")
+        if not name:
             name = _text(_object(record, "body"), "stringValue")
             if len(name) > MAX_NAME_IN_BODY:
                 return None

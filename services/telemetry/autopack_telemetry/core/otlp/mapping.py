@@ -90,6 +90,7 @@ class EventEntry:
     tokens: tuple[tuple[str, tuple[str, ...]], ...]
     input_includes_cache: bool
     output_includes_reasoning: bool
+    tokens_optional: bool
     failed: bool
     failed_when: tuple[tuple[str, frozenset[str]], ...]
     verified: bool
@@ -279,6 +280,7 @@ def _event(document: Any, index: int, agents: Mapping[str, Agent]) -> EventEntry
         # A failed call need not say how it counts what it does not count.
         input_includes_cache=table.flag("input_includes_cache", default=False if failed else None),
         output_includes_reasoning=table.flag("output_includes_reasoning", default=True if failed else None),
+        tokens_optional=table.flag("tokens_optional", default=False),
         failed=failed,
         failed_when=failed_when,
         keys=frozenset(known.union(*lists.values())),
