@@ -12,11 +12,13 @@ import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
+import h11
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from autopack_kit.auth import Authenticator, Transport
 from autopack_kit.bind import Bind
@@ -31,8 +33,48 @@ PROBES = frozenset({"/healthz", "/readyz"})
 """What is answered without a token: nothing but whether, as over the health-only port."""
 MAX_HEAD_BYTES = 32 << 10
 """Bytes of a request's head that are kept while it is incomplete: ours have under 2 KiB."""
+HEAD_SECONDS = 10.0
+"""Time for the head of a request to arrive: one packet, in general."""
+MAX_CONNECTIONS = 1000
+"""At a time: a thousand agents, each of which keeps one open; a process often has 1,024 file descriptors in all."""
 BACKLOG = 512
 """Connections that wait to be accepted."""
+
+
+class _Connection(H11Protocol):
+    """One that ends itself when its next request does not come whole; the gate's deadline is for what follows it."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Refuses what would take the file descriptors of all other callers."""
+        super().connection_made(transport)
+        if len(self.connections) > MAX_CONNECTIONS:
+            transport.abort()
+            return
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of a request."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has ended."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        """Time runs from the first piece of a head, or from the connection, to its last piece."""
+        if self.conn.their_state is not h11.IDLE:
+            self._stop_timer()
+        elif self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 class HttpPort:
@@ -103,7 +145,7 @@ class HttpPort:
         context = self._tls.ssl_context() if self._tls is not None else None
         config = uvicorn.Config(
             self._gate,
-            http="h11",
+            http=_Connection,
             ws="none",
             lifespan="off",
             interface="asgi3",

@@ -83,9 +83,10 @@ def admin(options: ServerOptions, tmp_path: Path) -> str:
 
 
 @asynccontextmanager
-async def client_of(server: Server, token: str | None = None, **more: Any) -> AsyncIterator[httpx.AsyncClient]:
+async def client_of(server: Server, token: str | None = None, verify: Any = False) -> AsyncIterator[httpx.AsyncClient]:
+    """Without CAs where none is given: to load those of the system takes longer than most of these tests."""
     headers = {"authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(base_url=server.http_address, headers=headers, timeout=30, **more) as client:
+    async with httpx.AsyncClient(base_url=server.http_address, headers=headers, timeout=30, verify=verify) as client:
         yield client
 
 
@@ -400,7 +401,7 @@ async def test_port_is_refused_where_it_would_not_be_safe(service: WebService, o
         service, options=replace(options, http_bind=everywhere, tls_terminated_elsewhere=True)
     ) as target:
         port = target.server.http_address.rpartition(":")[2]
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(verify=False) as client:
             answer = await client.get(f"http://127.0.0.1:{port}/healthz", headers={"host": "telemetry:4318"})
             assert answer.status_code == 200
 
@@ -474,4 +475,53 @@ async def test_body_of_a_caller_without_a_token_is_not_read(service: WebService,
         writer.write(b"POST /take HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")  # not a byte of the body has been sent
         assert head.startswith(b"HTTP/1.1 401 ")
+        writer.close()
+
+
+async def test_a_connection_on_which_no_whole_request_comes_is_closed(
+    service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autopack_kit.http_port.HEAD_SECONDS", 0.2)
+    async with running(service, options=options) as target:
+        for first in (b"", b"GET /healthz HTTP/1.1\r\nX-Slow: "):
+            reader, writer = await connect(target.server)
+            writer.write(first)
+            assert await reader.read() == b""
+            writer.close()
+        reader, writer = await connect(target.server)
+        for _ in range(2):  # a whole request, then the half of another
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+        writer.write(b"GET /healthz HT")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_connections_beyond_the_bound_are_closed_and_the_others_answered(
+    service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("autopack_kit.http_port.MAX_CONNECTIONS", 2)
+    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    async with running(service, options=options) as target:
+        opened = [await connect(target.server) for _ in range(3)]
+        for reader, writer in opened[:2]:
+            writer.write(request)
+            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
+            await opened[2][0].readexactly(1)
+        for _, writer in opened:
+            writer.close()
+        async with asyncio.timeout(60):
+            while not await answers(target.server):
+                pass  # until the server has seen that they are gone
+
+
+async def answers(server: Server) -> bool:
+    reader, writer = await connect(server)
+    try:
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return (await reader.readline()).startswith(b"HTTP/1.1 200")
+    except ConnectionResetError:
+        return False
+    finally:
         writer.close()

@@ -49,7 +49,7 @@ def token(tmp_path: Path) -> str:
 
 async def scrape(target: Running, token: str) -> dict[str, dict[tuple[tuple[str, str], ...], float]]:
     """Sample name -> labels -> value."""
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(verify=False, timeout=60) as client:
         answer = await client.get(f"{target.server.http_address}/metrics", headers={"authorization": f"Bearer {token}"})
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/plain; version=")
@@ -94,7 +94,9 @@ async def export(target: Running, token: str) -> None:
     scope = {"scope": {"name": "com.anthropic.claude_code.events"}, "logRecords": [record]}
     body = {"resourceLogs": [{"resource": resource, "scopeLogs": [scope]}]}
     headers = {"authorization": f"Bearer {token}"}
-    async with httpx.AsyncClient(timeout=60, base_url=target.server.http_address, headers=headers) as client:
+    async with httpx.AsyncClient(
+        verify=False, timeout=60, base_url=target.server.http_address, headers=headers
+    ) as client:
         assert (await client.post("/v1/logs", json=body)).status_code == 200
         assert (await client.get("/nothing")).status_code == 404
 
@@ -135,13 +137,13 @@ async def test_two_servers_in_one_process_count_for_themselves(target: Running, 
 
 async def test_metrics_are_not_for_the_token_of_a_run(target: Running) -> None:
     headers = {"authorization": f"Bearer {mint_run_token(KEY, 'run-1', 'default', 4e9)}"}
-    async with httpx.AsyncClient(timeout=60) as client:
+    async with httpx.AsyncClient(verify=False, timeout=60) as client:
         answer = await client.get(f"{target.server.http_address}/metrics", headers=headers)
     assert answer.status_code == 403
 
 
 async def test_a_database_that_cannot_be_read_makes_the_service_not_ready(target: Running, tmp_path: Path) -> None:
-    async with httpx.AsyncClient(timeout=60, base_url=target.server.http_address) as client:
+    async with httpx.AsyncClient(verify=False, timeout=60, base_url=target.server.http_address) as client:
         assert (await client.get("/readyz")).status_code == 200
         with closing(sqlite3.connect(tmp_path / "t.sqlite3")) as other:
             other.execute("DROP TABLE runs")
