@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -72,6 +73,28 @@ async def test_program_on_tcp_makes_a_token_announces_its_address_and_ends_on_si
 
 
 @pytest.mark.parametrize(
+    ("arguments", "variables", "opened"),
+    [
+        (("--http-address", "127.0.0.1:0"), {}, True),
+        ((), {"AUTOPACK_HTTP_ADDRESS": "127.0.0.1:0"}, True),
+        (("--http-address", "none"), {"AUTOPACK_HTTP_ADDRESS": "127.0.0.1:0"}, False),
+        ((), {}, False),
+    ],
+)
+async def test_http_port_is_where_the_argument_says_else_the_setting_else_nowhere(
+    tmp_path: Path, arguments: tuple[str, ...], variables: dict[str, str], opened: bool
+) -> None:
+    async with program(tmp_path, "--address", "127.0.0.1:0", *arguments, AUTOPACK_LOG_FORMAT="json", **variables) as it:
+        await first_line(it)
+        it.send_signal(signal.SIGTERM)
+        _, errors = await asyncio.wait_for(it.communicate(), 60)
+    lines = [json.loads(line) for line in errors.decode().splitlines()]
+    serving = next(line for line in lines if line["event"] == "serving")
+    assert serving["http_address"].startswith("http://127.0.0.1:") == opened
+    assert it.returncode == 0
+
+
+@pytest.mark.parametrize(
     ("arguments", "variables", "expected"),
     [
         ((), {"AUTOPACK_TOOLCHAIN_DEPHT": "1"}, "did you mean AUTOPACK_TOOLCHAIN_DEPTH"),
@@ -79,6 +102,9 @@ async def test_program_on_tcp_makes_a_token_announces_its_address_and_ends_on_si
         (("--address", "nowhere"), {}, "'nowhere' is not an address"),
         (("--address", "0.0.0.0:0"), {}, "--tls-terminated-elsewhere"),
         (("--address", "127.0.0.1:0"), {"AUTOPACK_TLS_KEY_FILE": "/k"}, "TLS needs both"),
+        (("--http-address", "0.0.0.0:0"), {}, "--tls-terminated-elsewhere"),
+        (("--http-address", "nowhere"), {}, "'nowhere' is not an address"),
+        ((), {"AUTOPACK_OTLP_TRACES_ENDPOINT": "nowhere"}, "AUTOPACK_OTLP_TRACES_ENDPOINT"),
     ],
 )
 async def test_program_with_a_mistake_exits_with_status_2_and_the_remedy(
