@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
+from autopack_orchestrator.adapters.git import left_locks
 
 from tests.integration.orchestrator.conftest import World
 from tests.robustness.processes import HANG_LIMIT_S, until
@@ -40,6 +41,7 @@ async def test_a_run_cancelled_while_git_leaves_a_lock_behind_is_cancelled_and_h
         sleep 1000 ;;
     esac"""
     put_before_git(tmp_path / "bin", monkeypatch, script)
+    monkeypatch.setattr(left_locks, "STALE_S", 1.0)
     async with bench(tmp_path) as stack, asyncio.timeout(HANG_LIMIT_S):
         batch = await stack.submit(repo, run("one"))
         await until(begun.exists, "git has begun a worktree")

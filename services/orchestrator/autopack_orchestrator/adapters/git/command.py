@@ -19,12 +19,15 @@ from pathlib import Path
 
 from autopack_kit.errors import AutopackError, DeadlineExceeded, Internal, ResourceExhausted
 
+from .left_locks import lift
+
 __all__ = ["GitError", "GitResult", "run_git"]
 
 DEFAULT_TIMEOUT_S = 120.0  # far above any command on metadata; checkouts, clones and fetches name their own
 DEFAULT_MAX_OUTPUT = 64 << 20  # the list of changed paths of 100,000 files is 10 MB
 MAX_STDERR = 64 << 10  # its end is what counts
 KILL_LIMIT_S = 10.0
+LOCK_TRIES = 4  # a command may meet several lock files of a git that was killed: HEAD's, a branch's, the packed list's
 FILE_POLL_S = 0.1  # how often the size of an output file is looked at
 
 SAFE_FLAGS = (
@@ -117,7 +120,8 @@ async def run_git(
         touched, because that
             is where credentials and ``safe.directory`` are needed.
         check: raise :class:`GitError` unless the exit code is 0.
-        pass_fd: a lock that the command inherits, so that it stays held until git has ended even if we are killed.
+        pass_fd: the mirror's lock, which the command inherits, so that it stays held until git has ended even if we are
+            killed. Under it, lock files that a killed git left in the mirror are removed.
         config: further ``name=value`` of configuration, which beat every file.
 
     Raises:
@@ -129,13 +133,38 @@ async def run_git(
     command += [f"--git-dir={git_dir}"] if git_dir else []
     command += [f"--work-tree={work_tree}"] if work_tree else []
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
+    environment = {**inherited, **_FIXED, **({} if user_config else _NO_USER_CONFIG), **(env or {})}
+    place = cwd or work_tree or git_dir or Path("/")
+    for left in reversed(range(LOCK_TRIES)):
+        result = await _once(
+            [*command, *args], place, environment, stdin, stdout, timeout_s, max_output, pass_fd, _label(args)
+        )
+        if result.returncode == 0 or not left or pass_fd is None or stdout is not None:
+            break
+        if not await lift(result.stderr, place, pass_fd):
+            break
+    if check and result.returncode != 0:
+        raise GitError(args, result)
+    return result
+
+
+async def _once(
+    command: Sequence[str],
+    cwd: Path,
+    env: Mapping[str, str],
+    stdin: bytes,
+    stdout: Path | None,
+    timeout_s: float,
+    max_output: int,
+    pass_fd: int | None,
+    label: str,
+) -> GitResult:
     target = await asyncio.to_thread(open, stdout, "xb") if stdout else None
     try:
         process = await asyncio.create_subprocess_exec(
             *command,
-            *args,
-            cwd=cwd or work_tree or git_dir or "/",
-            env={**inherited, **_FIXED, **({} if user_config else _NO_USER_CONFIG), **(env or {})},
+            cwd=cwd,
+            env=env,
             stdin=asyncio.subprocess.PIPE if stdin else asyncio.subprocess.DEVNULL,
             stdout=target or asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -147,23 +176,20 @@ async def run_git(
             target.close()
     try:
         async with asyncio.timeout(timeout_s):
-            result = await _communicate(args, process, stdin, stdout, max_output)
+            return await _communicate(label, process, stdin, stdout, max_output)
     except TimeoutError as error:
         raise DeadlineExceeded(
-            f"git {_label(args)} did not end within {timeout_s:g} s.",
+            f"git {label} did not end within {timeout_s:g} s.",
             reason="GIT_TIMEOUT",
             remedy="Check the disk and whether another program holds a lock in the repository.",
-            metadata={"command": _label(args)},
+            metadata={"command": label},
         ) from error
     finally:
         await _end(process)
-    if check and result.returncode != 0:
-        raise GitError(args, result)
-    return result
 
 
 async def _communicate(
-    args: Sequence[str], process: asyncio.subprocess.Process, stdin: bytes, file: Path | None, limit: int
+    label: str, process: asyncio.subprocess.Process, stdin: bytes, file: Path | None, limit: int
 ) -> GitResult:
     """Feed and read all streams at once, within bounds."""
     try:
@@ -174,10 +200,10 @@ async def _communicate(
             group.create_task(_watch(process, file, limit))
     except* _TooLarge as error:
         raise ResourceExhausted(
-            f"git {_label(args)} wrote more than {limit} bytes.",
+            f"git {label} wrote more than {limit} bytes.",
             reason="GIT_OUTPUT_TOO_LARGE",
             remedy="Keep large generated files out of the repository, or ignore them.",
-            metadata={"command": _label(args), "limit": str(limit)},
+            metadata={"command": label, "limit": str(limit)},
         ) from error
     assert process.returncode is not None
     return GitResult(process.returncode, output.result(), errors.result())
