@@ -90,3 +90,16 @@ async def test_estimate_over_all_runs_takes_the_last_hundred_by_time_not_by_arri
     assert await estimate(stub) == (1_000, 100, "GLOBAL")
     await calls(stub, "newest", *[3_000] * 50, since=9_000)
     assert await estimate(stub) == (2_000, 100, "GLOBAL")
+
+
+async def test_estimate_has_an_interval_from_six_calls_on_and_a_phase_keeps_it(stub: Stub) -> None:
+    await calls(stub, "run-1", 500, 100, 300, 200, 400)
+    request = pb.EstimateAvoidedTokensRequest(run_id="run-1")
+    assert not (await stub.EstimateAvoidedTokens(request)).estimate.HasField("low")
+    await calls(stub, "run-1", 600, since=10)
+    found = (await stub.EstimateAvoidedTokens(request)).estimate
+    assert (found.tokens, found.n, found.low, found.high, found.confidence_level) == (350, 6, 100, 600, 0.96875)
+    phase = pb.Phase(run_id="run-1", phase_id="validate", doctor_skipped=True, avoided=found)
+    await stub.RecordPhases(pb.RecordPhasesRequest(phases=[phase]))
+    kept = (await stub.ListPhases(pb.ListPhasesRequest(run_id="run-1"))).phases[0].avoided
+    assert kept == found
