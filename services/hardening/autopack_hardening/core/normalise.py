@@ -9,9 +9,8 @@ more than it consumed.
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
-from collections.abc import Sequence
-from functools import cached_property
+
+import re2
 
 __all__ = ["Text", "normalise", "read"]
 
@@ -19,27 +18,36 @@ __all__ = ["Text", "normalise", "read"]
 _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[()][0-9A-Za-z]|[@-Z\\^_])")
 
 _STAMP = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
-# What CI systems and build tools put before a line.
-_PREFIX = re.compile(
-    rb"(?:"
-    # GitHub and GitLab (with the number of the stream); `gh run view --log`: job, step, timestamp.
-    rb"(?:[^\t\n]{1,80}\t[^\t\n]{1,80}\t)?\xef?\xbb?\xbf?" + _STAMP + rb" (?:\d\d[OE][ +]?)?"
+# What CI systems and build tools put before a line, by what it begins with.
+_COMMON = (
+    # GitHub, GitLab (with the number of the stream).
+    rb"(?:\xef\xbb\xbf)?" + _STAMP + rb" (?:\d\d[OE][ +]?)?"
     # Jenkins and others.
     rb"|\[(?:" + _STAMP + rb"|\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\] "
     # docker build: the step and the seconds.
     rb"|#\d{1,4} \d{1,6}\.\d{1,3} "
+    # Azure, GitHub.
+    rb"|##\[(?:error|command|debug)\]|::error(?: [^:\n]{1,200})?::"
+)
+_PREFIX = re.compile(_COMMON)
+_ANY_PREFIX = re.compile(
+    # `gh run view --log`: job, step, timestamp.
+    rb"[^\t\n]{1,80}\t[^\t\n]{1,80}\t" + _STAMP + rb" "
     # docker compose: the service.
     rb"|[\w.-]{1,60}[-_]\d{1,3} {1,40}\| "
     # pnpm with workspaces: the package and the script.
     rb"|(?:\.|[\w@.-]{1,60}/[\w@./-]{1,80}) "
     rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
-    # Azure, GitHub.
-    rb"|##\[(?:error|command|debug)\]|::error(?: [^:\n]{1,200})?::"
-    rb")"
+    rb"|" + _COMMON
 )
-# Lines that may begin so: the expression is tried on no other, which is what keeps a plain log cheap.
-_FIRST = frozenset(b"0123456789[#.:\xef")
-_NEAR = 160
+# A line with the commoner of them begins so: the expression is tried on no other, which keeps a plain log cheap.
+_FIRST = frozenset(b"0123456789[#:\xef")
+# The others begin like any line; a text without one of them, as RE2 tells quickly, is not looked at by lines for them.
+_OTHER = re2.compile(
+    r"(?m)^(?:[^\t\n]+\t[^\t\n]+\t\d\d\d\d-\d\d-\d\d|[\w.-]+[-_]\d+ +\| "
+    r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
+    r"[\w:-]*\$? ?: )"
+)
 
 _MAX_PREFIXES = 3
 
@@ -58,18 +66,9 @@ class Text:
         self.head_lines = head_lines
         self.first_line = first_line
 
-    @cached_property
-    def _starts(self) -> Sequence[int]:
-        starts = [0]
-        position = self.bytes.find(b"\n")
-        while position >= 0:
-            starts.append(position + 1)
-            position = self.bytes.find(b"\n", position + 1)
-        return starts
-
     def line_number(self, position: int) -> int:
         """The number, in the output as it was sent, of the line around the byte at ``position``; from 1."""
-        index = bisect_right(self._starts, position) - 1
+        index = self.bytes.count(b"\n", 0, position)
         return index + 1 if index < self.head_lines else index - self.head_lines + self.first_line
 
     def line_at(self, position: int) -> bytes:
@@ -77,16 +76,6 @@ class Text:
         start = self.bytes.rfind(b"\n", 0, position) + 1
         end = self.bytes.find(b"\n", position)
         return self.bytes[start : len(self.bytes) if end < 0 else end]
-
-    def lines_before(self, position: int, count: int) -> bytes:
-        """The line around ``position`` and up to ``count`` lines before it."""
-        start = position
-        for _ in range(count + 1):
-            start = self.bytes.rfind(b"\n", 0, max(start, 0))
-            if start < 0:
-                break
-        end = self.bytes.find(b"\n", position)
-        return self.bytes[start + 1 : len(self.bytes) if end < 0 else end]
 
 
 def read(tail: bytes, head: bytes = b"", first_line: int = 0) -> Text:
@@ -119,24 +108,19 @@ def normalise(output: bytes) -> bytes:
     if b"\x1b" in text:
         text = _ANSI.sub(b"", text)
     lines = text.split(b"\n")
-    has_returns, has_bars = b"\r" in text, b" | " in text or b": " in text or b"\t" in text
-    for index, line in enumerate(lines):
-        if has_returns and b"\r" in line:
-            line = lines[index] = _last_drawn(line)
-        if line and (line[0] in _FIRST or (has_bars and _may_be_prefixed(line))):
-            lines[index] = _without_prefixes(line)
+    if b"\r" in text:
+        lines = [_last_drawn(line) if b"\r" in line else line for line in lines]
+    if _OTHER.search(text) is not None:
+        lines = [_without_prefixes(line, _ANY_PREFIX) for line in lines]
+    else:
+        lines = [_without_prefixes(line, _PREFIX) if line and line[0] in _FIRST else line for line in lines]
     text = b"\n".join(lines)
     return text if text.isascii() else text.decode("utf-8", "replace").encode("utf-8")
 
 
-def _may_be_prefixed(line: bytes) -> bool:
-    near = line[:_NEAR]
-    return b" | " in near or (b"/" in near and b": " in near) or near.count(b"\t") > 1
-
-
-def _without_prefixes(line: bytes) -> bytes:
+def _without_prefixes(line: bytes, prefix: re.Pattern[bytes]) -> bytes:
     for _ in range(_MAX_PREFIXES):
-        found = _PREFIX.match(line)
+        found = prefix.match(line)
         if found is None:
             break
         line = line[found.end() :]
