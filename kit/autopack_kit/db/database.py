@@ -20,6 +20,9 @@ __all__ = ["Database"]
 
 T = TypeVar("T")
 
+READY_SECONDS = 5.0
+"""Time in which a database answers a small question, if it can be worked with."""
+
 
 class Database:
     """A migrated database with its one writer and a few readers; made by :meth:`open`.
@@ -78,6 +81,15 @@ class Database:
     def watch_commits(self, observe: Callable[[float], None]) -> None:
         """Tells ``observe`` the seconds of each transaction from now on, on the writer's thread; for metrics."""
         self._writer.on_commit = observe
+
+    async def unready(self, look: Callable[[Connection], object]) -> str:
+        """Why ``look``, a small question, has no answer within five seconds; empty if it has one. For /readyz."""
+        try:
+            async with asyncio.timeout(READY_SECONDS):
+                await self.read(look)
+        except Exception as error:  # whatever it is, calls would meet it too
+            return str(error) or "the database does not answer"
+        return ""
 
     async def close(self) -> None:
         """Writes what waits, lets reads end, closes the connections. A second call does nothing."""

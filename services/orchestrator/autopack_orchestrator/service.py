@@ -13,6 +13,7 @@ from autopack_kit.identity import Scope, require
 from autopack_kit.server import ServiceContext
 
 from autopack_orchestrator import convert, convert_isolation, convert_upkeep
+from autopack_orchestrator.adapters import queries
 from autopack_orchestrator.convert_upload import upload_from_proto, upload_to_proto
 from autopack_orchestrator.execution.orchestrator import Orchestrator
 
@@ -37,6 +38,14 @@ class OrchestratorService(orchestrator_pb2_grpc.OrchestratorServiceServicer):
     async def start(self, context: ServiceContext) -> None:
         """Opens the store and begins to work."""
         await self._own.start(context.address, context.services)
+        if context.registry is not None:
+            from autopack_orchestrator.adapters.gauges import show  # with what only metrics need
+
+            show(context.registry, self._own.database)
+
+    async def unready(self) -> str:
+        """Why no run can be asked for now: the database does not answer as it should."""
+        return await self._own.database.unready(queries.unfinished)
 
     async def stop(self, grace: float) -> None:
         """Hands runs off and closes the store."""

@@ -10,10 +10,10 @@ from sqlalchemy import Connection, and_, func, or_, select, tuple_
 
 from autopack_orchestrator.adapters.rows import batch_from_row, event_from_row, run_from_row, to_micros
 from autopack_orchestrator.adapters.tables import BATCHES, EVENTS, PAUSES, RUNS
-from autopack_orchestrator.core.model import Batch, Event, Run, RunState
+from autopack_orchestrator.core.model import TERMINAL, Batch, Event, Run, RunState
 from autopack_orchestrator.core.states import LEASED
 
-__all__ = ["batches", "counts", "events", "first_run", "lock_batch", "pause_reason", "runs"]
+__all__ = ["batches", "counts", "events", "first_run", "lock_batch", "pause_reason", "runs", "unfinished"]
 
 MAX_PAGE_BYTES = 8 << 20
 """Stored size of a page of runs; results differ from 200 bytes to a megabyte, and a message holds 16 MiB."""
@@ -56,6 +56,16 @@ def counts(connection: Connection, batch_ids: Sequence[str]) -> dict[str, dict[s
     for batch_id, state, count in connection.execute(query):
         result[batch_id][state] = count
     return result
+
+
+def unfinished(connection: Connection) -> dict[str, int]:
+    """How many runs are in each state that is not the last, of all tenants; by an index."""
+    states = [state.value for state in RunState if state not in TERMINAL]
+    query = select(RUNS.c.state, func.count()).where(RUNS.c.state.in_(states)).group_by(RUNS.c.state)
+    found = dict.fromkeys(states, 0)
+    for state, count in connection.execute(query):
+        found[state] = count
+    return found
 
 
 def first_run(connection: Connection, *conditions: Any) -> Run | None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autopack_kit.bind import runs_address
+from autopack_kit.db import Database
 from autopack_kit.errors import FailedPrecondition, FieldViolation, invalid_field
 from autopack_kit.paging import decode_token, encode_token, page_size
 
@@ -186,6 +187,11 @@ class Orchestrator:
             hidden=self._settings.sandbox_hidden,
             writable=self._settings.sandbox_writable,
         )
+
+    @property
+    def database(self) -> Database:
+        """Where it keeps everything, once it has started."""
+        return self._store.database
 
     async def get_capabilities(self) -> Capabilities:
         """What this host offers to run commands with."""
