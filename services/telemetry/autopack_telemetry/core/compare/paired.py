@@ -15,7 +15,7 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import stats
+from scipy import special
 
 __all__ = [
     "Interval",
@@ -112,10 +112,10 @@ def paired_t(effects: ArrayLike, level: float = 0.95) -> PairedT | None:
     mean, sd = float(values.mean()), float(values.std(ddof=1))
     error = sd / math.sqrt(len(values))
     freedom = len(values) - 1
-    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    half = float(special.stdtrit(freedom, (1 + level) / 2)) * error
     statistic = mean / error
     return PairedT(
-        mean, sd, statistic, float(2 * stats.t.sf(abs(statistic), freedom)), Interval(mean - half, mean + half)
+        mean, sd, statistic, 2 * float(special.stdtr(freedom, -abs(statistic))), Interval(mean - half, mean + half)
     )
 
 
@@ -163,7 +163,7 @@ def wilcoxon(effects: ArrayLike, *, correction: bool = True) -> Wilcoxon | None:
     kept = values[np.abs(values) > SAME * largest]
     if not len(kept):
         return None
-    ranks = stats.rankdata(np.round(np.abs(kept) / largest, 12))
+    ranks = _ranks(np.round(np.abs(kept) / largest, 12))
     statistic = float(ranks[kept > 0].sum())
     tied = len(np.unique(ranks)) < len(ranks)
     if len(kept) == len(values) <= MAX_EXACT and not tied:
@@ -225,7 +225,7 @@ def hodges_lehmann_interval(effects: ArrayLike, level: float = 0.95) -> tuple[In
         reached = 1 - 2 * float(below[rank - 1])
     else:
         spread = math.sqrt(n * (n + 1) * (2 * n + 1) / 24)
-        rank = max(1, math.floor(count / 2 - float(stats.norm.isf(alpha / 2)) * spread))
+        rank = max(1, math.floor(count / 2 - float(-special.ndtri(alpha / 2)) * spread))
         reached = level
     if n <= MAX_ALL_WALSH:
         means = np.partition(_walsh(values), (rank - 1, count - rank))
@@ -286,6 +286,12 @@ def _checked(values: ArrayLike) -> Floats:
     return array
 
 
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1; equal values share the mean of theirs."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[places])
+
+
 def _exact_p(statistic: float, n: int) -> float:
     below = np.cumsum(signed_rank_counts(n))
     smaller = int(min(statistic, n * (n + 1) / 2 - statistic))
@@ -298,7 +304,7 @@ def _normal_p(statistic: float, ranks: Floats, correction: bool) -> float:
     variance = n * (n + 1) * (2 * n + 1) / 24 - float((ties.astype(float) ** 3 - ties).sum()) / 48
     away = statistic - n * (n + 1) / 4
     distance = max(0.0, abs(away) - (0.5 if correction else 0.0))
-    return float(min(1.0, 2 * stats.norm.sf(distance / math.sqrt(variance))))
+    return float(min(1.0, 2 * special.ndtr(-distance / math.sqrt(variance))))
 
 
 def _walsh(values: Floats) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 __all__ = [
     "MAX_PAIRS",
@@ -19,6 +19,10 @@ MAX_PAIRS = 1_000_000
 """Beyond this no comparison of agents is made."""
 LARGE = 2_000
 """Degrees of freedom from which the normal distribution stands for the t distributions: they agree to 0.0002."""
+
+FAR = 36.0
+"""Shift from which the library's noncentral t loses its way; there the spread of the mean is nothing beside that of the
+standard deviation, which alone decides."""
 
 
 def t_power(n: float, effect: float, alpha: float = 0.05) -> float:
@@ -35,16 +39,14 @@ def t_power(n: float, effect: float, alpha: float = 0.05) -> float:
     """
     freedom, shift = n - 1, abs(effect) * math.sqrt(n)
     if freedom >= LARGE:
-        limit = float(stats.norm.isf(alpha / 2))
-        return float(stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift))
-    limit = float(stats.t.isf(alpha / 2, freedom))
-    # The other tail, written as what the library can compute: its lower tail of a positive shift is sometimes NaN.
-    return float(stats.nct.sf(limit, freedom, shift)) + _far_tail(limit, freedom, shift)
-
-
-def _far_tail(limit: float, freedom: float, shift: float) -> float:
-    """The probability of an effect in the wrong direction; from a shift of 4 on below 1e-8."""
-    return float(special.nctdtr(freedom, shift, -limit)) if shift < 4 else 0.0
+        limit = float(-special.ndtri(alpha / 2))
+        return float(special.ndtr(shift - limit) + special.ndtr(-limit - shift))
+    limit = float(-special.stdtrit(freedom, alpha / 2))
+    if shift > FAR:
+        return float(special.gammainc(freedom / 2, freedom * (shift / limit) ** 2 / 2))
+    # In the wrong direction from a shift of 4 on below 1e-5, and not worth what the library makes of it.
+    other = float(special.nctdtr(freedom, shift, -limit)) if shift < 4 else 0.0
+    return 1 - float(special.nctdtr(freedom, shift, limit)) + other
 
 
 def pairs_needed(ratio: float, sd: float, power: float = 0.8, alpha: float = 0.05) -> int:
@@ -111,6 +113,6 @@ def mcnemar_pairs(control_only: float, treatment_only: float, power: float = 0.8
     discordant, difference = control_only + treatment_only, abs(control_only - treatment_only)
     if not 0 < difference <= discordant <= 1:
         raise ValueError("two different shares are needed, together at most 1")
-    level, found = float(stats.norm.isf(alpha / 2)), float(stats.norm.isf(1 - power))
+    level, found = float(-special.ndtri(alpha / 2)), float(special.ndtri(power))
     root = level * math.sqrt(discordant) + found * math.sqrt(discordant - difference**2)
     return math.ceil((root / difference) ** 2)

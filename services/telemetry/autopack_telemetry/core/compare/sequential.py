@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import special, stats
+from scipy import special
 
 from autopack_telemetry.core.compare.paired import Floats
 
@@ -68,7 +68,7 @@ def running_t(effects: ArrayLike, *, level: float = 0.95) -> tuple[Floats, Float
     means, sds = _running(effects)
     n = np.arange(1, len(means) + 1, dtype=np.float64)
     half = np.full_like(means, np.inf)
-    half[1:] = stats.t.ppf((1 + level) / 2, n[1:] - 1) * sds[1:] / np.sqrt(n[1:])
+    half[1:] = special.stdtrit(n[1:] - 1, (1 + level) / 2) * sds[1:] / np.sqrt(n[1:])
     return means, means - half, means + half
 
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
+from autopack_telemetry.core.compare.binary import binomial_p
 from autopack_telemetry.core.compare.metrics import observe
 from autopack_telemetry.core.compare.model import (
     Arm,
@@ -131,7 +131,7 @@ def _attrition(evidence: Evidence) -> Check:
         lost[arm] = sum(id(run) not in kept or not run.total_tokens for run in runs)
     both, control = sum(lost.values()), lost[Arm.CONTROL]
     share = len(evidence.control) / max(1, len(evidence.control) + len(evidence.treatment))
-    p = float(stats.binomtest(control, both, share).pvalue) if both and 0 < share < 1 else 1.0
+    p = binomial_p(control, both, share)
     data = {"control_lost": str(control), "treatment_lost": str(both - control), "p": f"{p:.4f}"}
     message = f"{control} control and {both - control} treatment runs have no partner or no tokens"
     if p < UNLIKELY:
@@ -207,7 +207,7 @@ def _order(evidence: Evidence) -> Check:
         starts = [[start for start in side if start is not None] for side in sides]
         if all(starts) and min(starts[0]) != min(starts[1]):
             first.append(min(starts[0]) < min(starts[1]))
-    p = float(stats.binomtest(sum(first), len(first), 0.5).pvalue) if first else 1.0
+    p = binomial_p(sum(first), len(first), 0.5)
     data = {"control_first": str(sum(first)), "of": str(len(first)), "p": f"{p:.4f}"}
     message = f"control started first in {sum(first)} of {len(first)} pairs"
     if p < UNLIKELY:
