@@ -19,12 +19,14 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[3]))
 
+from autopack_api.common.v1.common_pb2 import TokenUsage
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import AgentPreset
+from autopack_api.telemetry.v1 import agents_pb2, telemetry_pb2
 from google.protobuf.duration_pb2 import Duration
 
 from tests.integration.agents.model_server import Call, ModelServer, Say, Turn, serve_model
-from tests.service.orchestrator.bench import argv, bench, run, shell
+from tests.service.orchestrator.bench import Bench, argv, bench, run, shell
 
 EDIT = "printf '\\ndef sub(a, b):\\n    return a - b\\n' >> src/calc.py"
 BLOCK = """I add it.
@@ -100,7 +102,7 @@ async def carry_out(directory: Path, repo: Path, agent: str, model: ModelServer)
     preset = AgentPreset(name=agent, arguments=arguments(agent, model))
     validate = [shell("grep -q 'def sub' src/calc.py"), argv("python3", "-c", "import ast")]
     item = run("one", agent=preset, validate=validate, max_attempts=1, timeout=Duration(seconds=240))
-    async with bench(directory) as stack:
+    async with bench(directory, http=True) as stack:
         batch = await stack.submit(repo, item)
         run_id = f"{batch.batch_id}.one"
         overloaded: list[pb.Event] = []
@@ -119,8 +121,39 @@ async def carry_out(directory: Path, repo: Path, agent: str, model: ModelServer)
             "exit_code": done.agent_exit_code,
             "branch": done.branch,
             "overloaded": [event.message for event in overloaded],
+            "warnings": list(done.warnings),
+            "told": await recorded(stack, run_id),
             "log": (await stack.log(run_id, attempt=1)).decode(errors="replace")[-4000:],
         }
+
+
+async def recorded(stack: Bench, run_id: str) -> dict[str, Any]:
+    """What telemetry knows of the run: its tokens by kind, its sessions by signal, and the warnings."""
+    telemetry = stack.client.telemetry
+    summary = await telemetry.GetRunSummary(telemetry_pb2.GetRunSummaryRequest(run_id=run_id))
+    sessions = await telemetry.ListSessions(agents_pb2.ListSessionsRequest(run_id=run_id))
+    strays = await telemetry.ListSessions(agents_pb2.ListSessionsRequest(unattributed=True))
+    return {
+        "tokens": counts(summary.tokens),
+        "calls": summary.usage_records,
+        "warnings": list(summary.warnings),
+        "run": {"agent": summary.run.agent, "task": summary.run.task, "outcome": summary.run.outcome},
+        "signals": [
+            {
+                "agent": session.agent,
+                "counts": agents_pb2.UsageSignal.Name(session.signal),
+                "mismatch": session.mismatch,
+                **{agents_pb2.UsageSignal.Name(item.signal): counts(item.tokens) for item in session.reported},
+            }
+            for session in sessions.sessions
+        ],
+        "unattributed": len(strays.sessions),
+    }
+
+
+def counts(tokens: TokenUsage) -> dict[str, int]:
+    """Tokens by kind."""
+    return {kind: getattr(tokens, kind) for kind in ("input", "cache_read", "cache_write", "output", "reasoning")}
 
 
 def main() -> None:
@@ -134,6 +167,11 @@ def main() -> None:
         os.environ.update(environment(agent, model), HOME=str(home), PATH=path, CODEX_HOME=str(home / ".codex"))
         (home / ".codex").mkdir()
         report = asyncio.run(carry_out(directory, repo, agent, model))
+        report["used"] = {
+            kind: sum(getattr(one, kind) for one in model.used)
+            for kind in ("input", "cache_read", "cache_write", "output", "reasoning")
+        }
+        report["answers"] = len(model.used)
         report["asked"] = sum(method == "POST" for method, _, _ in model.requests)
         report["prompts"] = json.dumps([body for _, _, body in model.requests if body])[:2_000_000]
     print(json.dumps(report))

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from autopack_orchestrator.adapters.agents import known_agents
+from autopack_telemetry.adapters.agents import known_agents as reporting_agents
 
 from tests.integration.agents import shop
 from tests.service.orchestrator.bench import git, repository
@@ -76,6 +77,28 @@ def test_an_agent_that_is_called_verified_makes_its_change_and_nothing_else(
     assert "def sub(a, b):" in git(tmp_path / "calc", "show", f"{report['branch']}:src/calc.py")
     # The context reached the model.
     assert "Add a subtract function to the calculator" in report["prompts"]
+    assert report["warnings"] == []
+    check_usage(agent, report["told"], report["used"], report["answers"])
+
+
+def check_usage(agent: str, told: dict[str, Any], used: dict[str, int], answers: int) -> None:
+    """What telemetry keeps of the run is what the model's endpoint said that its answers used, by every signal."""
+    known = reporting_agents()[agent]
+    assert (told["run"]["agent"], told["run"]["task"]) == (agent, "one")
+    assert (told["warnings"], told["unattributed"]) == ([], 0)
+    if known.verified:
+        assert told["tokens"] == used
+        assert told["calls"] == answers
+        (session,) = told["signals"]
+        assert session["agent"] == agent
+        assert session["counts"] == f"USAGE_SIGNAL_{known.signals[0].name}"
+        for signal in known.signals:
+            assert session[f"USAGE_SIGNAL_{signal.name}"] == used
+    elif known.usage_file:  # what its reason says
+        assert 0 < told["tokens"]["output"] < used["output"]
+        assert told["calls"] < answers
+    else:
+        assert told["calls"] == 0
 
 
 @pytest.mark.parametrize("agent", GIVING_UP)
@@ -93,3 +116,4 @@ def test_the_version_of_a_preset_is_the_one_that_is_pinned_here(agent: str) -> N
     version = known_agents()[agent].version
     pins = "".join(path.read_text() for path in shop.PINS.iterdir())
     assert f'"{version}"' in pins or f"=={version}\n" in pins
+    assert reporting_agents()[agent].version == version

@@ -63,8 +63,8 @@ def test_every_entry_has_a_golden_file() -> None:
     assert used == {entry.id for entry in mappings().entries}
 
 
-#: What a model's endpoint told the agents whose data were recorded that it used; Gemini's knows no writing to a cache, and
-#: Claude Code does not tell reasoning apart.
+#: What a model's endpoint told the recorded agents that it used: input, read from and written to a cache,
+#: output, and of that reasoning. Gemini's knows no writing to a cache, Anthropic's does not tell reasoning apart.
 ENDPOINT = {
     "claude": (203, 4030, 10_600, 809, 0),
     "codex": (203, 4030, 10_600, 809, 63),

@@ -92,7 +92,9 @@ async def hand_in(ctx: RunContext) -> None:
         warnings = await ctx.peers.import_usage(ctx.run.run_id, told.phase_id, told.file_format, content)
     except FileNotFoundError:
         warnings = ("the agent wrote none",)
-    except (AutopackError, OSError) as error:
+    except AutopackError as error:
+        warnings = (error.message,)
+    except OSError as error:
         warnings = (str(error),)
     for warning in warnings[:3]:
         await ctx.warn("telemetry", f"The agent's own file about its usage: {warning}")
