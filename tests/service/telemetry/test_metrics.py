@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import autopack_orchestrator
 import grpc
 import grpc.aio
 import httpx
@@ -20,8 +21,11 @@ from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.auth import Authenticator, ensure_tokens_file, mint_run_token, read_token
 from autopack_kit.bind import Bind
+from autopack_kit.kit_settings import KitSettings
 from autopack_kit.server import ServerOptions
+from autopack_kit.settings import load
 from autopack_kit.testing import Running, running
+from autopack_orchestrator.settings import OrchestratorSettings
 from autopack_telemetry import create
 from autopack_telemetry.settings import TelemetrySettings
 from google.protobuf.duration_pb2 import Duration
@@ -37,8 +41,10 @@ KEY = b"k" * 32
 async def target(tmp_path: Path) -> AsyncIterator[Running]:
     tokens = ensure_tokens_file(tmp_path / "tokens.toml")
     options = ServerOptions(authenticator=Authenticator(tokens, signing_key=KEY), http_bind=Bind.parse("127.0.0.1:0"))
-    settings = TelemetrySettings(database_url=f"sqlite:///{tmp_path}/t.sqlite3")
-    async with running(create(settings), options=options, token=read_token(tmp_path / "token")) as found:
+    telemetry = create(TelemetrySettings(database_url=f"sqlite:///{tmp_path}/t.sqlite3"))
+    kit = load(KitSettings, {"AUTOPACK_DATA_DIR": str(tmp_path / "data"), "HOME": str(tmp_path)})
+    orchestrator = autopack_orchestrator.create(OrchestratorSettings(), kit, carry_out=False)
+    async with running(telemetry, orchestrator, options=options, token=read_token(tmp_path / "token")) as found:
         yield found
 
 
@@ -110,7 +116,8 @@ async def test_what_was_recorded_is_counted_once(target: Running, token: str) ->
     found = await scrape(target, token)
     tokens = {dict(labels)["type"]: value for labels, value in found["autopack_llm_tokens_total"].items()}
     assert tokens == {"input": 100, "cache_read": 50, "cache_write": 5, "output": 20}
-    assert list(found["autopack_llm_cost_usd_total"].values()) == [0.25]
+    of = (("agent", "claude"), ("model", "claude-opus-5"), ("role", "agent"), ("source", "reported"))
+    assert found["autopack_llm_cost_usd_total"] == {of: 0.25}
     assert found["autopack_runs_total"] == {(("outcome", "succeeded"),): 1}
     assert list(found["autopack_run_duration_seconds_sum"].values()) == [90]
     assert list(found["autopack_phase_retries_total"].values()) == [2]

@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 from autopack_telemetry.adapters.counted import PrometheusCounts
 from autopack_telemetry.core.counts import KNOWN_AGENTS, MAX_MODELS, Accounts
-from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, RunRecord, Signal, Tokens, UsageRecord, UsageRole
+from autopack_telemetry.core.model import (
+    PhaseOutcome,
+    PhaseRecord,
+    Price,
+    RunRecord,
+    Signal,
+    Tokens,
+    UsageRecord,
+    UsageRole,
+)
 from prometheus_client import CollectorRegistry, generate_latest
 
 
@@ -23,8 +32,8 @@ class Kept:
     def tokens(self, agent: str, model: str, role: str, kind: str, count: float) -> None:
         self.sums[("tokens", agent, model, role, kind)] += count  # type: ignore[assignment]
 
-    def cost(self, agent: str, model: str, role: str, usd: float) -> None:
-        self.sums[("cost", agent, model, role)] += usd  # type: ignore[assignment]
+    def cost(self, agent: str, model: str, role: str, source: str, usd: float) -> None:
+        self.sums[("cost", agent, model, role, source)] += usd  # type: ignore[assignment]
 
     def run(self, outcome: str, seconds: float | None) -> None:
         self.sums[("run", outcome)] += 1
@@ -60,8 +69,15 @@ def test_tokens_are_counted_by_type_and_reasoning_only_as_the_output_that_it_is(
         ("tokens", "claude", "opus", "doctor", "cache_read"): 2,
         ("tokens", "claude", "opus", "doctor", "cache_write"): 3,
         ("tokens", "claude", "opus", "doctor", "output"): 40,
-        ("cost", "claude", "opus", "doctor"): 0.5,
+        ("cost", "claude", "opus", "doctor", "reported"): 0.5,
     }
+
+
+def test_cost_is_what_the_sender_said_else_what_a_list_says_else_nothing(kept: Kept) -> None:
+    accounts = Accounts(kept, price=lambda record: Price(3_000_000, "list", "1") if record.model == "known" else None)
+    said = usage(1, tokens=Tokens(), model="known", reported_cost_microusd=0)
+    accounts.usage("t", [said, usage(2, tokens=Tokens(), model="known"), usage(3, tokens=Tokens(), model="unknown")], 3)
+    assert kept.sums == {("cost", "claude", "known", "agent", "derived"): 3.0}
 
 
 def test_a_batch_that_comes_again_counts_nothing_and_one_half_known_counts_half(accounts: Accounts, kept: Kept) -> None:

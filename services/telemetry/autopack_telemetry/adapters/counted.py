@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from autopack_telemetry.adapters.store import SqlStore
+from autopack_telemetry.adapters.store import PriceOf, SqlStore
 from autopack_telemetry.core.counts import Accounts
 from autopack_telemetry.core.model import PhaseRecord, RunRecord, UsageRecord
 
@@ -39,8 +38,8 @@ class PrometheusCounts:
         )
         self._cost = Counter(
             "autopack_llm_cost_usd",
-            "US dollars that calls of models cost, as agents reported.",
-            ("agent", "model", "role"),
+            "US dollars that calls of models cost: reported by agents, or derived from a list of prices.",
+            ("agent", "model", "role", "source"),
             registry=registry,
         )
         self._runs = Counter("autopack_runs", "Runs that ended.", ("outcome",), registry=registry)
@@ -64,9 +63,9 @@ class PrometheusCounts:
         """Tokens of calls of models."""
         self._tokens.labels(agent, model, role, kind).inc(count)
 
-    def cost(self, agent: str, model: str, role: str, usd: float) -> None:
+    def cost(self, agent: str, model: str, role: str, source: str, usd: float) -> None:
         """What calls cost."""
-        self._cost.labels(agent, model, role).inc(usd)
+        self._cost.labels(agent, model, role, source).inc(usd)
 
     def run(self, outcome: str, seconds: float | None) -> None:
         """A run that ended."""
@@ -111,10 +110,10 @@ class CountedStore(SqlStore):
         return recorded
 
 
-def counting(counts: PrometheusCounts, url: str, **options: Any) -> CountedStore:
+def counting(counts: PrometheusCounts, url: str, *, queue_rows: int, price: PriceOf | None = None) -> CountedStore:
     """Opens a store that counts; arguments and errors as :meth:`SqlStore.open`."""
-    store = CountedStore.open(url, **options)
-    store.accounts = Accounts(counts)
+    store = CountedStore.open(url, queue_rows=queue_rows, price=price)
+    store.accounts = Accounts(counts, price=price)
     store.watch(counts.commits.observe)
     counts.queue.set_function(lambda: store.waiting)
     return store

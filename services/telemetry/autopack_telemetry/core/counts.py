@@ -11,10 +11,10 @@ without a preset are "other", as are all models beyond the first hundred.
 from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol
 
-from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, RunRecord, Signal, UsageRecord
+from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, Price, RunRecord, Signal, UsageRecord
 from autopack_telemetry.core.signals import BITS, best
 
 __all__ = ["KNOWN_AGENTS", "MAX_MODELS", "MAX_REMEMBERED", "OTHER", "Accounts", "Counts"]
@@ -40,8 +40,8 @@ class Counts(Protocol):
     def tokens(self, agent: str, model: str, role: str, kind: str, count: float) -> None:
         """Tokens of calls of models."""
 
-    def cost(self, agent: str, model: str, role: str, usd: float) -> None:
-        """What calls cost, as the sender said."""
+    def cost(self, agent: str, model: str, role: str, source: str, usd: float) -> None:
+        """What calls cost: ``reported`` by who sent them, or ``derived`` from a list of prices."""
 
     def run(self, outcome: str, seconds: float | None) -> None:
         """A run that ended; its duration if it is known."""
@@ -74,11 +74,19 @@ class Accounts:
 
     Args:
         counts: where to.
+        price: of a call whose sender did not say what it cost; None if that is not known.
         remembered: sessions, phases and runs that are remembered, each.
     """
 
-    def __init__(self, counts: Counts, *, remembered: int = MAX_REMEMBERED) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        *,
+        price: Callable[[UsageRecord], Price | None] | None = None,
+        remembered: int = MAX_REMEMBERED,
+    ) -> None:
         self._counts = counts
+        self._price = price
         self._models: set[tuple[str, str]] = set()
         self._sessions = _Memory(remembered)
         self._phases = _Memory(remembered)
@@ -89,20 +97,21 @@ class Accounts:
         if not new:
             return
         tokens: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
-        cost: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        cost: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         for record in self._that_count(tenant, records):
             agent, model = self._names(record.agent, record.model)
             for kind in _KINDS:
                 count: int = getattr(record.tokens, kind)
                 if count:
                     tokens[(agent, model, record.role.value, kind)] += count
-            if record.reported_cost_microusd:
-                cost[(agent, model, record.role.value)] += record.reported_cost_microusd
+            source, micro = self._cost(record)
+            if micro:
+                cost[(agent, model, record.role.value, source)] += micro
         part = new / len(records)
         for (agent, model, role, kind), count in tokens.items():
             self._counts.tokens(agent, model, role, kind, count * part)
-        for (agent, model, role), micro in cost.items():
-            self._counts.cost(agent, model, role, micro * part * _MICRO)
+        for (agent, model, role, source), micro in cost.items():
+            self._counts.cost(agent, model, role, source, micro * part * _MICRO)
 
     def phases(self, tenant: str, phases: Iterable[PhaseRecord]) -> None:
         """Phases that were kept: of one that is told again, what its retries have grown by."""
@@ -133,6 +142,13 @@ class Accounts:
                 if BITS[record.signal] != best(bits):
                     continue
             yield record
+
+    def _cost(self, record: UsageRecord) -> tuple[str, int]:
+        """Source and millionths of a dollar; 0 where it is not known."""
+        if record.reported_cost_microusd is not None:
+            return "reported", record.reported_cost_microusd
+        price = self._price(record) if self._price is not None else None
+        return "derived", price.cost_microusd if price is not None else 0
 
     def _names(self, agent: str, model: str) -> tuple[str, str]:
         known = agent if agent in KNOWN_AGENTS else OTHER
