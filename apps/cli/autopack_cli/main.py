@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "power": ("cmd_compare", "Say how many pairs of runs a comparison needs."),
     "serve": ("cmd_serve", "Serve until SIGTERM or Ctrl-C."),
     "worker": ("cmd_worker", "Carry out the runs of a cluster on this host."),
+    "migrate": ("cmd_migrate", "Bring the databases to what this version expects."),
     "gc": ("cmd_gc", "Remove what the orchestrator has kept long enough."),
     "health": ("cmd_health", "Ask each service whether it serves."),
     "capabilities": ("cmd_capabilities", "Tell what this host offers: sandbox, limits, agents."),

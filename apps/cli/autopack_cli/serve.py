@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,17 @@ from autopack_kit.kit_settings import KitSettings
 from autopack_kit.server import ServerOptions, Service
 from autopack_kit.settings import check_unknown, load, names
 
-__all__ = ["SERVICES", "allowed_roots", "check_environment", "create", "for_agents", "settings_classes"]
+__all__ = [
+    "SERVICES",
+    "STATEFUL",
+    "Storage",
+    "allowed_roots",
+    "check_environment",
+    "create",
+    "for_agents",
+    "settings_classes",
+    "storages",
+]
 
 SERVICES: Mapping[str, str] = {
     "toolchain": "ToolchainSettings",
@@ -25,6 +35,45 @@ SERVICES: Mapping[str, str] = {
     "telemetry": "TelemetrySettings",
 }
 """Every service and the class of its settings; ``autopack_<name>.create(settings)`` makes it."""
+STATEFUL = ("intention", "orchestrator", "telemetry")
+"""Those that keep something in a database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """The database of a service.
+
+    Attributes:
+        service: its name, which is the database's schema on PostgreSQL.
+        url: as its settings say.
+        migrations: directory of its revisions.
+    """
+
+    service: str
+    url: str
+    migrations: Path
+
+
+def storages(names: Sequence[str], environ: Mapping[str, str]) -> Iterator[Storage]:
+    """The databases of services, each looked up when its turn comes.
+
+    Raises:
+        InvalidArgument: a setting is wrong, or ``SERVICE_WITHOUT_DATABASE``.
+        FailedPrecondition: ``SERVICE_NOT_INSTALLED``.
+    """
+    for name in names:
+        settings: Any = load(_settings_class(name), environ)
+        if name not in STATEFUL:
+            raise InvalidArgument(
+                f"The {name} service has no database.",
+                reason="SERVICE_WITHOUT_DATABASE",
+                remedy=f"Name some of {', '.join(STATEFUL)}, or none for all of them.",
+                metadata={"service": name},
+            )
+        # The orchestrator's default lies among its other files.
+        default = load(KitSettings, environ).data_dir / name / f"{name}.sqlite3"
+        migrations: Path = _module(name, f"autopack_{name}.adapters.store").MIGRATIONS
+        yield Storage(name, settings.database_url or f"sqlite:///{default}", migrations)
 
 
 def create(name: str, environ: Mapping[str, str], *, allowed_roots: Sequence[Path] = (), **options: Any) -> Service:

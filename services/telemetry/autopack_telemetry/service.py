@@ -21,6 +21,7 @@ from autopack_kit.server import MAX_TELEMETRY_REQUEST_BYTES, ServiceContext
 from autopack_telemetry import convert, convert_agents, convert_compare, convert_import, convert_runs
 from autopack_telemetry.adapters.agents import known_agents
 from autopack_telemetry.adapters.prices import price_list
+from autopack_telemetry.adapters.retention import retain
 from autopack_telemetry.adapters.store import SqlStore
 from autopack_telemetry.core.estimate import choose
 from autopack_telemetry.core.store import DiscardingStore, Store
@@ -35,8 +36,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 TOKEN_SECONDS = 25 * 3600
 """Life of a token that is handed out for a run: the longest agent has a day, and its last words come later."""
 
-READY_SECONDS = 5.0
-"""What a database may take to answer nothing, for the service to be called ready."""
+DAY = 86_400 * 1_000_000
+"""Microseconds."""
 
 _FULL_NAME = pb.DESCRIPTOR.services_by_name["TelemetryService"].full_name
 
@@ -67,6 +68,7 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
         self._clock = clock
         self._store: Store = DiscardingStore()
         self._database: SqlStore | None = None
+        self._retention: asyncio.Task[None] | None = None
         self._endpoints: convert_agents.Endpoints = {}
         self._otlp = Receiver(lambda: self._store, self._now)
 
@@ -102,20 +104,19 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
                 opening, self._settings.database_url, queue_rows=self._settings.queue_rows, price=price
             )
             self._store = self._database
+            if self._settings.retention_days:
+                keep = self._settings.retention_days * DAY
+                self._retention = asyncio.create_task(retain(self._database.prune, keep, self._now))
 
     async def unready(self) -> str:
         """Why nothing can be recorded now: the database does not answer as it should."""
-        if self._database is None:
-            return ""
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await self._database.ping()
-        except Exception as error:  # whatever it is, records would meet it too
-            return str(error) or "the database does not answer"
-        return ""
+        return "" if self._database is None else await self._database.unready()
 
     async def stop(self, grace: float) -> None:
         """Commits what waits and closes the database."""
+        if self._retention is not None:
+            self._retention.cancel()
+            await asyncio.gather(self._retention, return_exceptions=True)
         await self._store.close()
 
     async def RecordPhases(self, request: pb.RecordPhasesRequest, context: Context) -> pb.RecordPhasesResponse:

@@ -15,6 +15,9 @@ from autopack_kit.settings import load, setting
 
 __all__ = ["Prices", "TelemetrySettings"]
 
+MAX_RETENTION_DAYS = 36_500
+"""A hundred years: what is longer is a mistake, and 0 says "for ever"."""
+
 _ENDPOINT = re.compile(r"https?://[A-Za-z0-9.\-_\[\]:]+(/[A-Za-z0-9.\-_/]*)?")
 
 
@@ -47,6 +50,9 @@ class TelemetrySettings:
     queue_rows: int = setting(
         50_000, help="Records that may wait to be written before senders are told to come again; at least 1."
     )
+    retention_days: int = setting(
+        400, help="Days after which what was recorded is deleted; 0 keeps everything. 400 let a year be compared."
+    )
     prices: Prices = setting(
         Prices.AUTO,
         help="auto: what a call cost is derived from its tokens, by prices_file and by the price list of the extra "
@@ -66,6 +72,10 @@ class TelemetrySettings:
             raise invalid_field(
                 f"{self.PREFIX}_OTLP_ENDPOINT",
                 f"{self.otlp_endpoint[:100]!r} is not a URL such as http://telemetry:4318, without a user or a query",
+            )
+        if not 0 <= self.retention_days <= MAX_RETENTION_DAYS:
+            raise invalid_field(
+                f"{self.PREFIX}_RETENTION_DAYS", f"{self.retention_days} must be 0 to {MAX_RETENTION_DAYS}"
             )
         if self.queue_rows < 1:
             raise invalid_field(f"{self.PREFIX}_QUEUE_ROWS", f"{self.queue_rows} must be at least 1")

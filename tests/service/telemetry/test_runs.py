@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, TypeAlias
 
 import pytest
@@ -11,6 +12,10 @@ from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.errors import AlreadyExists, AutopackError, InvalidArgument
 from autopack_kit.status import from_rpc_error
+from autopack_kit.testing import running
+from autopack_telemetry import create
+from autopack_telemetry.service import TelemetryService
+from autopack_telemetry.settings import TelemetrySettings
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpc.aio import AioRpcError
@@ -147,3 +152,17 @@ async def test_sessions_are_listed_newest_first_page_by_page_with_what_they_told
 async def test_sessions_of_a_run_and_of_none_are_not_asked_for_together(stub: Stub) -> None:
     error = await refusal(stub.ListSessions(agents_pb2.ListSessionsRequest(run_id="run-1", unattributed=True)))
     assert error.metadata["field"] == "unattributed"
+
+
+async def test_service_deletes_what_is_older_than_its_retention(database_url: str) -> None:
+    settings = TelemetrySettings(database_url=database_url, retention_days=30)
+    async with running(create(settings)) as target:
+        phases = [pb.Phase(run_id="run-1", phase_id="a")]
+        await pb_grpc.TelemetryServiceStub(target.channel).RecordPhases(pb.RecordPhasesRequest(phases=phases))
+    for days, left in ((29, 1), (31, 0)):
+        later = TelemetryService(settings, clock=lambda days=days: time.time() + days * 86_400)  # type: ignore[misc]
+        async with running(later) as target:
+            assert later._database is not None
+            await later._database.prune(0)  # one writer: what the service asked of it at its start is done
+            asked = pb.ListPhasesRequest(run_id="run-1")
+            assert len((await pb_grpc.TelemetryServiceStub(target.channel).ListPhases(asked)).phases) == left

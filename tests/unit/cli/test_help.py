@@ -16,11 +16,12 @@ COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
     ("import",), ("usage", "sessions"),
     ("serve",), ("worker",), ("health",), ("capabilities",),
-    ("config",), ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
+    ("config",), ("migrate",),
+    ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
     ("merge",), ("gc",), ("top",), ("resume",),
     ("runs", "retry"), ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip
-WITHOUT_SERVER = {"serve", "worker", "config", "certs", "demo"}
+WITHOUT_SERVER = {"serve", "worker", "config", "migrate", "certs", "demo"}
 WITHOUT_RESPONSE = {("runs", "log"), ("runs", "patch")}
 
 

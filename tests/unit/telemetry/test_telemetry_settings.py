@@ -24,3 +24,9 @@ def test_an_endpoint_for_agents_is_a_url(url: str) -> None:
 def test_what_is_no_url_or_holds_a_secret_is_refused_with_the_name_of_the_setting(url: str) -> None:
     with pytest.raises(InvalidArgument, match=NAME):
         load(TelemetrySettings, {NAME: url, "HOME": "/h"})
+
+
+@pytest.mark.parametrize("days", ["-1", "36501", "a year"])
+def test_retention_that_cannot_be_is_refused_with_the_name_of_the_setting(days: str) -> None:
+    with pytest.raises(InvalidArgument, match="AUTOPACK_TELEMETRY_RETENTION_DAYS"):
+        load(TelemetrySettings, {"AUTOPACK_TELEMETRY_RETENTION_DAYS": days, "HOME": "/h"})

@@ -207,7 +207,7 @@ def _upsert_statement(connection: Connection) -> Executable:
             "named_signals": old.named_signals.bitwise_or(new.named_signals),
             "first_time": first,
             "last_time": last,
-            "recorded_at": new.recorded_at,
+            "recorded_at": case((old.recorded_at >= new.recorded_at, old.recorded_at), else_=new.recorded_at),
         },
     ).returning(*_KEY, old.signals, old.named_signals)
 

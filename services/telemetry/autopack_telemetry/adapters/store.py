@@ -14,6 +14,7 @@ from autopack_telemetry.adapters import sessions, usage
 from autopack_telemetry.adapters.chunks import chunks
 from autopack_telemetry.adapters.listing import list_sessions
 from autopack_telemetry.adapters.measures import measure_runs
+from autopack_telemetry.adapters.retention import prune_chunk
 from autopack_telemetry.adapters.rows import phase_from_row, phase_to_row, run_from_row, run_to_row, usage_to_row
 from autopack_telemetry.adapters.summary import OTHER_PATTERNS, summarize
 from autopack_telemetry.adapters.tables import DOCTOR_CALL, PHASES, RUNS, USAGE
@@ -160,6 +161,10 @@ class SqlStore:
         found = await self._database.read(lambda connection: connection.execute(query).all())
         return [row.total for row in found if any_class or row.model_class == model_class.value]
 
+    async def prune(self, before: int) -> int:
+        """Deletes a chunk of what arrived before a time; see :func:`.retention.prune_chunk`."""
+        return await self._database.write(lambda connection: prune_chunk(connection, before))
+
     @property
     def waiting(self) -> int:
         """Rows that are not committed yet."""
@@ -169,9 +174,9 @@ class SqlStore:
         """Tells ``observe`` the seconds of each transaction from now on, on a thread of its own."""
         self._database.watch_commits(observe)
 
-    async def ping(self) -> None:
-        """Reads next to nothing; errors as :meth:`autopack_kit.db.Database.read`."""
-        await self._database.read(lambda connection: connection.scalar(select(RUNS.c.id).limit(1)))
+    async def unready(self) -> str:
+        """Why the database cannot be worked with; empty if it can."""
+        return await self._database.unready(lambda connection: connection.scalar(select(RUNS.c.id).limit(1)))
 
     async def close(self) -> None:
         """Writes what waits and closes the database."""
