@@ -26,11 +26,11 @@ def gc(
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Remove leftover worktrees, batches that ended long ago with their logs and patches, and unused mirrors.
+    """Remove leftover worktrees, batches that ended long ago with their logs and patches, unused mirrors and caches.
 
-    A server does this by itself once a day. How long things are kept are settings: AUTOPACK_ORCHESTRATOR_KEEP_RESULTS
-    and AUTOPACK_ORCHESTRATOR_KEEP_BYTES. Branches in your repositories are never touched. Exit status: 0, or 1 if
-    something could not be removed.
+    A server does this by itself once a day. How long things are kept are settings: AUTOPACK_ORCHESTRATOR_KEEP_RESULTS,
+    AUTOPACK_ORCHESTRATOR_KEEP_BYTES and AUTOPACK_ORCHESTRATOR_CACHE_BYTES. Branches in your repositories are never
+    touched. Exit status: 0, or 1 if something could not be removed.
 
     \b
     autopack gc --dry-run

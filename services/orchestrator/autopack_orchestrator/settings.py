@@ -60,6 +60,10 @@ class OrchestratorSettings:
         20 << 30,
         help="Size of all logs and patches at most; those of the batches that ended first go before their time.",
     )
+    cache_bytes: int = setting(
+        20 << 30,
+        help="Size of the package caches of all tenants at most; beyond it those go that were unused for longest.",
+    )
     max_concurrent_runs: int = setting(
         derive=_concurrency, help="Runs at once at most, over all batches; default: cores, at least 4."
     )

@@ -143,6 +143,37 @@ async def test_a_bundle_that_another_process_took_is_found_and_one_that_was_exch
         await two.open("tenant", digest)
 
 
+async def test_a_bundle_that_has_expired_leaves_the_disk_and_the_store_and_a_kept_one_stays(
+    url: str, tmp_path: Path
+) -> None:
+    content = a_bundle(tmp_path).read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    key = f"uploads/{hashlib.sha256(b'tenant').hexdigest()[:32]}/{digest}"
+
+    async def pieces() -> AsyncIterator[bytes]:
+        yield content
+
+    uploads = Uploads(tmp_path / "one", 1 << 20, timedelta(hours=1))
+    objects = uploads.shared = Objects(url)
+    assert await uploads.expired(timedelta()) == []
+    await uploads.take("tenant", len(content), digest, pieces())
+    await objects.put("another/object", b"x")
+    assert [(item.key, item.size) for item in await objects.listed("uploads")] == [(key, len(content))]
+    assert await uploads.expired(timedelta()) == []
+    # As seen by a process for which the time of the bundle is over, with a clock that runs ahead by two hours.
+    later = Uploads(tmp_path / "one", 1 << 20, timedelta(hours=-1))
+    later.shared = objects
+    found = await later.expired(timedelta())
+    assert sorted(item.name.rpartition("/")[2] for item in found) == [digest, f"{digest}.bundle"]
+    assert await later.expired(timedelta(hours=2)) == []
+    for item in found:
+        await later.discard(item)
+        await later.discard(item)
+    assert await objects.listed("uploads") == []
+    assert await objects.get("another/object", 0, 1) == b"x"
+    assert list((tmp_path / "one").glob("*/*")) == []
+
+
 @pytest.mark.parametrize("wrong", ["", "bucket/prefix", "ftp://host/", "memory://", "file"])
 def test_a_url_of_another_kind_is_refused(wrong: str) -> None:
     with pytest.raises(InvalidArgument, match="OBJECT_STORE_URL"):

@@ -65,3 +65,13 @@ def test_a_home_with_settings_that_lead_nowhere_is_prepared_without_them(tmp_pat
     (home / ".agent" / "settings").write_text("x")
     prepare_home(home, tmp_path / "private", tmp_path / "caches", HomeRules(state=(".agent", ".agent.toml")))
     assert os.listdir(tmp_path / "private" / ".agent") == ["settings"]
+
+
+def test_caches_are_touched_by_each_command_that_has_them(tmp_path: Path) -> None:
+    home, caches = tmp_path / "home", tmp_path / "caches"
+    home.mkdir()
+    rules = HomeRules(caches=(".cache/pip",))
+    prepare_home(home, tmp_path / "one", caches, rules)
+    os.utime(caches, (1, 1))
+    prepare_home(home, tmp_path / "two", caches, rules)
+    assert caches.stat().st_mtime > 1

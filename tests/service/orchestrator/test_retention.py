@@ -13,7 +13,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from autopack_api.orchestrator.v1 import batch_pb2
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
+from autopack_client.uploads import upload_repository
 from autopack_kit.errors import Aborted, FailedPrecondition, NotFound, PermissionDenied
 from autopack_kit.identity import Principal, Scope
 from autopack_orchestrator.execution.directory import lock
@@ -188,6 +190,61 @@ async def test_mirror_that_no_batch_uses_goes_and_is_made_again_when_it_is_neede
     assert again.state == pb.RUN_STATE_SUCCEEDED
     await stack.finish(repository(tmp_path / "other"), run("one"))
     assert kinds(await collect(stack)) == []
+
+
+async def test_expired_uploads_go_and_their_mirrors_follow_once_no_batch_uses_them(tmp_path: Path, repo: Path) -> None:
+    async with bench(tmp_path, upload_keep=timedelta(hours=1)) as stack:
+        upload = await upload_repository(stack.client, repo, "HEAD")
+        spec = batch_pb2.BatchSpec(upload_id=upload.upload_id, runs=[run("one")])
+        batch = (await stack.client.orchestrator.CreateBatch(pb.CreateBatchRequest(spec=spec))).batch
+        await stack.watch(batch.batch_id)
+        (file,) = (root(stack) / "uploads").glob("*/*.bundle")
+        assert kinds(await collect(stack)) == []
+        age_path(file, 3 * 3600)
+        told = await collect(stack, dry_run=True)
+        assert (kinds(told), upload.upload_id in told.items[0].name, told.items[0].size_bytes > 0) == (
+            ["UPLOAD"], True, True,
+        )  # fmt: skip
+        assert file.exists()
+        assert kinds(await collect(stack)) == ["UPLOAD"]
+        assert not file.exists()
+        assert await stack.patch(f"{batch.batch_id}.one")
+        (mirror,) = (root(stack) / "mirrors").glob("*.git")
+        age_path(mirror, 40 * DAY)
+        age_batch(stack, batch.batch_id, 31 * DAY)
+        assert kinds(await collect(stack)) == ["BATCH", "MIRROR"]
+
+
+def make_caches(stack: Bench, **idle_s: float) -> Path:
+    """Of tenants that used them last so many seconds ago, 100 bytes each."""
+    caches = root(stack) / "caches"
+    for tenant, seconds in idle_s.items():
+        (caches / tenant / ".cache/pip").mkdir(parents=True)
+        (caches / tenant / ".cache/pip/wheel").write_bytes(b"x" * 100)
+        age_path(caches / tenant, seconds)
+    return caches
+
+
+async def test_caches_of_a_tenant_that_is_gone_go_and_those_of_the_others_stay(stack: Bench) -> None:
+    caches = make_caches(stack, gone=31 * DAY, here=29 * DAY, now=0)
+    told = await collect(stack, dry_run=True)
+    assert [(item.name, item.size_bytes) for item in told.items] == [("gone", 100)]
+    assert (caches / "gone").exists()
+    assert kinds(await collect(stack)) == ["CACHE"]
+    assert sorted(path.name for path in caches.iterdir()) == ["here", "now"]
+
+
+async def test_caches_over_the_quota_go_in_the_order_of_their_last_use_but_none_that_a_command_may_have(
+    tmp_path: Path,
+) -> None:
+    async with bench(tmp_path, cache_bytes=250) as stack:
+        caches = make_caches(stack, first=9 * DAY, second=8 * DAY, third=7 * DAY, busy=DAY)
+        assert [item.name for item in (await collect(stack, dry_run=True)).items] == ["first", "second"]
+        assert kinds(await collect(stack)) == ["CACHE", "CACHE"]
+        assert sorted(path.name for path in caches.iterdir()) == ["busy", "third"]
+    async with bench(tmp_path, cache_bytes=0) as stack:
+        assert [item.name for item in (await collect(stack)).items] == ["third"]
+        assert [path.name for path in caches.iterdir()] == ["busy"]
 
 
 async def test_two_collections_at_once_are_one(stack: Bench) -> None:

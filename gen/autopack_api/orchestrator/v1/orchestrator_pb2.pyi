@@ -222,6 +222,10 @@ class _GarbageKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_GarbageKi
     """A patch of a worktree that belonged to no run."""
     GARBAGE_KIND_MIRROR: _GarbageKind.ValueType  # 5
     """A private mirror of a repository. It is made again when it is needed."""
+    GARBAGE_KIND_UPLOAD: _GarbageKind.ValueType  # 6
+    """An uploaded bundle that has expired, here or in the object store. Batches made from it have copied what they need."""
+    GARBAGE_KIND_CACHE: _GarbageKind.ValueType  # 7
+    """What package managers of one tenant's runs have downloaded. It is downloaded again when it is needed."""
 
 class GarbageKind(_GarbageKind, metaclass=_GarbageKindEnumTypeWrapper):
     """Kinds of things that are kept."""
@@ -238,6 +242,10 @@ GARBAGE_KIND_HARVESTED: GarbageKind.ValueType  # 4
 """A patch of a worktree that belonged to no run."""
 GARBAGE_KIND_MIRROR: GarbageKind.ValueType  # 5
 """A private mirror of a repository. It is made again when it is needed."""
+GARBAGE_KIND_UPLOAD: GarbageKind.ValueType  # 6
+"""An uploaded bundle that has expired, here or in the object store. Batches made from it have copied what they need."""
+GARBAGE_KIND_CACHE: GarbageKind.ValueType  # 7
+"""What package managers of one tenant's runs have downloaded. It is downloaded again when it is needed."""
 Global___GarbageKind: _TypeAlias = GarbageKind  # noqa: Y015
 
 @_typing.final
@@ -1845,7 +1853,9 @@ class GarbageItem(_message.Message):
     kind: Global___GarbageKind.ValueType
     """What it is."""
     name: _builtins.str
-    """Its name: of a worktree, the id of a batch or a run, the path of a repository's mirror."""
+    """Its name: of a worktree, the id of a batch or a run, the path of a repository's mirror, the id of an upload, the
+    directory of a tenant's caches.
+    """
     size_bytes: _builtins.int
     """Its size in bytes; objects that a mirror shares with its repository count in full."""
     reason: _builtins.str

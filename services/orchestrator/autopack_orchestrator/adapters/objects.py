@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 from autopack_kit.errors import FailedPrecondition, InvalidArgument, Unavailable
 
-__all__ = ["Objects"]
+__all__ = ["Listed", "Objects"]
 
 T = TypeVar("T")
 
@@ -21,6 +23,15 @@ S3_OPTIONS: dict[str, Any] = {
     "use_listings_cache": False,
 }
 _SETTING = "AUTOPACK_ORCHESTRATOR_OBJECT_STORE_URL"
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object: its key, its size in bytes, and when it was written, by the clock of the store."""
+
+    key: str
+    size: int
+    written: datetime
 
 
 class Objects:
@@ -114,6 +125,26 @@ class Objects:
 
         await _explained(work)
 
+    async def listed(self, prefix: str) -> list[Listed]:
+        """Every object whose key begins with ``prefix/``.
+
+        Raises:
+            Unavailable: as :meth:`put`.
+        """
+
+        def work() -> list[Listed]:
+            try:
+                found: dict[str, dict[str, Any]] = self._files.find(self._path(prefix), detail=True)
+            except FileNotFoundError:
+                return []
+            start = len(self._path(""))
+            return [
+                Listed(path[start:], int(about["size"]), _moment(about.get("LastModified", about.get("mtime", 0.0))))
+                for path, about in found.items()
+            ]
+
+        return await _explained(work)
+
     def _path(self, key: str) -> str:
         return f"{self._root}/{key}"
 
@@ -127,3 +158,8 @@ async def _explained(work: Callable[[], T]) -> T:
             reason="OBJECT_STORE_UNAVAILABLE",
             remedy=f"Check {_SETTING}, the permissions there, and that this host reaches it.",
         ) from error
+
+
+def _moment(value: datetime | float) -> datetime:
+    """S3 tells a moment, a directory seconds."""
+    return value if isinstance(value, datetime) else datetime.fromtimestamp(value, UTC)

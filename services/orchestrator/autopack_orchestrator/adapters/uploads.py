@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import os
 import secrets
@@ -17,13 +18,15 @@ from autopack_kit.errors import DeadlineExceeded, InvalidArgument, NotFound, Res
 
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.objects import Objects
+from autopack_orchestrator.adapters.trees import delete_tree
 
-__all__ = ["Upload", "Uploads"]
+__all__ = ["Expired", "Upload", "Uploads"]
 
 MAX_PER_TENANT = 100  # kept at once: batches copy what they need, so that none of them waits for its bundle
 MAX_AT_ONCE = 8  # each writes to the disk as fast as its sender can
 PIECE_TIMEOUT_S = 60.0  # without a byte
 MAX_PIECE = 1 << 20
+_PREFIX = "uploads"
 _SHA256 = frozenset("0123456789abcdef")
 
 
@@ -34,6 +37,16 @@ class Upload:
     upload_id: str
     refs: dict[str, str]
     expire_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A bundle that is no longer kept: its name, its size in bytes, when it was written, and its file or its key."""
+
+    name: str
+    size: int
+    written: datetime
+    place: Path | str
 
 
 class Uploads:
@@ -116,6 +129,42 @@ class Uploads:
                 gone += 1
         return gone
 
+    async def expired(self, grace: timedelta) -> list[Expired]:
+        """What has expired, here and in the object store, for longer than ``grace``.
+
+        Raises:
+            Unavailable: the object store cannot be listed.
+        """
+        found = await asyncio.to_thread(self._expired_here, grace)
+        if self.shared is not None:
+            limit = datetime.now(UTC) - self._keep - grace
+            objects = await self.shared.listed(_PREFIX)
+            found += [Expired(item.key, item.size, item.written, item.key) for item in objects if item.written < limit]
+        return found
+
+    async def discard(self, upload: Expired) -> None:
+        """Delete one of these; nothing to do if it is gone.
+
+        Raises:
+            OSError, Unavailable: it could not be deleted.
+        """
+        if isinstance(upload.place, str):
+            assert self.shared is not None
+            await self.shared.remove([upload.place])
+        else:
+            await asyncio.to_thread(delete_tree, upload.place)
+
+    def _expired_here(self, grace: timedelta) -> list[Expired]:
+        found = []
+        limit = time.time() - (self._keep + grace).total_seconds()
+        for file in sorted(self._root.glob("*/*")):
+            with contextlib.suppress(FileNotFoundError):
+                status = file.lstat()
+                if status.st_mtime < limit:
+                    used = datetime.fromtimestamp(status.st_mtime, UTC)
+                    found.append(Expired(f"{_PREFIX}/{file.relative_to(self._root)}", status.st_size, used, file))
+        return found
+
     def _check_announced(self, size: int, sha256: str) -> None:
         if len(sha256) != 64 or not _SHA256.issuperset(sha256):
             raise invalid_field("header.sha256", "must be 64 lower-case hexadecimal digits")
@@ -157,7 +206,7 @@ class Uploads:
 
 
 def _key(tenant: str, upload_id: str) -> str:
-    return f"uploads/{hashlib.sha256(tenant.encode()).hexdigest()[:32]}/{upload_id}"
+    return f"{_PREFIX}/{hashlib.sha256(tenant.encode()).hexdigest()[:32]}/{upload_id}"
 
 
 def _digest(path: Path) -> str:

@@ -17,6 +17,8 @@ class GarbageKind(Enum):
     RESULTS = "results"
     HARVESTED = "harvested"
     MIRROR = "mirror"
+    UPLOAD = "upload"
+    CACHE = "cache"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def _words(ctx: RunContext, cwd: Path, files: tuple[Path, ...]) -> tuple[str, ..
     temporary = directory / "tmp"
     temporary.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary.chmod(0o1777)  # whoever a command becomes; the directory above is ours alone
-    caches = ctx.layout.root / "caches" / hashlib.sha256(ctx.run.tenant.encode()).hexdigest()[:16]
+    caches = ctx.layout.caches(ctx.run.tenant)
     home = host.home and tuple(prepare_home(host.home, directory / "home", caches, host.rules))
     given = [Path(entry) for entry in os.scandir(directory) if entry.name not in _OWN_FILES and entry.is_file()]
     view = View(

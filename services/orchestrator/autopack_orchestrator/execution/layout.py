@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,15 @@ class Layout:
     def uploads(self) -> Path:
         """Uploaded bundles, until they expire."""
         return self.root / "uploads"
+
+    @property
+    def all_caches(self) -> Path:
+        """What package managers have downloaded, in a directory per tenant."""
+        return self.root / "caches"
+
+    def caches(self, tenant: str) -> Path:
+        """Caches that the runs of one tenant share; touched by each command that has them."""
+        return self.all_caches / hashlib.sha256(tenant.encode()).hexdigest()[:16]
 
     def workspace_id(self, run: Run) -> str:
         """The name of the worktree of the run's attempt."""

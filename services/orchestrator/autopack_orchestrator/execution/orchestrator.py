@@ -162,7 +162,13 @@ class Orchestrator:
         )
         self._stack.push_async_callback(self._engine.stop)
         self.retention = Retention(
-            Expiry(self._store.database), self._layout, self._mirrors, worker.workspaces, self._settings, self._archive
+            Expiry(self._store.database),
+            self._layout,
+            self._mirrors,
+            worker.workspaces,
+            self._settings,
+            self._archive,
+            self.uploads,
         )
         self._stack.push_async_callback(self.retention.stop)
         if self._carry_out:

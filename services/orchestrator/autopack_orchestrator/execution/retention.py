@@ -22,6 +22,7 @@ from autopack_kit.errors import Aborted, AutopackError
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.expiry import Ended, Expiry
 from autopack_orchestrator.adapters.trees import delete_tree
+from autopack_orchestrator.adapters.uploads import Uploads
 from autopack_orchestrator.core.garbage import Garbage, GarbageKind, Report
 from autopack_orchestrator.execution.archive import Archive
 from autopack_orchestrator.execution.directory import lock
@@ -31,6 +32,7 @@ from autopack_orchestrator.settings import OrchestratorSettings
 __all__ = ["Retention"]
 
 QUIET = timedelta(hours=1)  # what ended less than this ago may still be in use: removed, fetched, tried again
+CACHE_QUIET = timedelta(days=2)  # a command that began longer ago has ended: none may take more than a day
 FIRST_LOOK_S = 10.0  # after the start, which nothing here may delay
 EVERY_S = 24 * 3600.0
 LOOK_S = 600.0  # how often it is asked whether a day is over; a process that sleeps with its laptop has no clock
@@ -48,6 +50,7 @@ class Retention:
     workspaces: git.Workspaces
     settings: OrchestratorSettings
     archive: Archive | None
+    uploads: Uploads
     _task: asyncio.Task[None] | None = field(default=None)
 
     def start(self) -> None:
@@ -75,6 +78,8 @@ class Retention:
             await self._harvested(report, dry_run)
             await self._over_quota(report, kept, dry_run)
             await self._unused_mirrors(report, dry_run)
+            await self._expired_uploads(report, dry_run)
+            await self._old_caches(report, dry_run)
             if not dry_run:
                 await asyncio.to_thread(self._stamp.touch)
             return report
@@ -195,6 +200,41 @@ class Retention:
                 report.problems.append(f"mirror {mirror.name}: {error}")
                 continue
             report.add(Garbage(GarbageKind.MIRROR, str(mirror.path), size, "no batch uses it", used))
+
+    async def _expired_uploads(self, report: Report, dry_run: bool) -> None:
+        """Also those in the object store: whoever took them there may be gone."""
+        try:
+            expired = await self.uploads.expired(QUIET)
+        except AutopackError as error:
+            report.problems.append(f"uploads: {error}")
+            return
+        for item in expired:
+            try:
+                if not dry_run:
+                    await self.uploads.discard(item)
+            except (AutopackError, OSError) as error:
+                report.problems.append(f"upload {item.name}: {error}")
+                continue
+            report.add(Garbage(GarbageKind.UPLOAD, item.name, item.size, "it has expired", item.written))
+
+    async def _old_caches(self, report: Report, dry_run: bool) -> None:
+        """A tenant's caches go together, and only when no command can still have them: a package manager under which
+        they vanish fails its run."""
+        found = []
+        for place in await asyncio.to_thread(_children, self.layout.all_caches):
+            used = datetime.fromtimestamp((await asyncio.to_thread(place.lstat)).st_mtime, UTC)
+            found.append((used, place, await asyncio.to_thread(_size, place)))
+        total = sum(size for *_, size in found)
+        for used, place, size in sorted(found):
+            idle = datetime.now(UTC) - used
+            if idle > max(self._keep, CACHE_QUIET):
+                reason = f"no run has used it for {_words(self._keep)}"
+            elif idle > CACHE_QUIET and total > self.settings.cache_bytes:
+                reason = f"all caches together have more than {self.settings.cache_bytes:,} bytes"
+            else:
+                continue
+            total -= size
+            await self._remove_path(report, Garbage(GarbageKind.CACHE, place.name, size, reason, used), place, dry_run)
 
     async def _remove_path(self, report: Report, item: Garbage, place: Path, dry_run: bool) -> None:
         try:

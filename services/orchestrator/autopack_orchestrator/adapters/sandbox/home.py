@@ -84,6 +84,8 @@ def prepare_home(home: Path, private: Path, caches: Path, rules: HomeRules) -> l
         if name not in rules.writable:
             (caches / name).mkdir(mode=0o700, parents=True, exist_ok=True)
             mounts.append(("--bind", str(caches / name), str(home / name)))
+    with contextlib.suppress(FileNotFoundError):
+        os.utime(caches)  # they are in use: what nobody has used for long is removed
     mounts += [("--ro-bind", str(home / name), str(home / name)) for name in rules.shown if (home / name).is_dir()]
     if first:
         for name in rules.state:
