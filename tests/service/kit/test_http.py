@@ -1,69 +1,26 @@
-"""The HTTP port of a real server: who gets in, what it refuses, how large a body may be, how it ends."""
+"""Requests at the HTTP port of a real server: who gets in, what is refused, how large a body may be."""
 
 from __future__ import annotations
 
 import asyncio
 import gzip
-import ssl
 import zlib
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from autopack_kit import certs
 from autopack_kit.auth import Authenticator, ensure_tokens_file, mint_run_token, read_token
-from autopack_kit.bind import Bind
-from autopack_kit.errors import FailedPrecondition, InvalidArgument
 from autopack_kit.http import PROTOBUF, read_body
-from autopack_kit.http_port import MAX_HEAD_BYTES
-from autopack_kit.identity import Scope, current_principal, require, require_run
+from autopack_kit.identity import require_run
 from autopack_kit.interceptors import CallLimits
-from autopack_kit.server import Server, ServerOptions, ServiceContext
-from autopack_kit.testing import Running, running
-from autopack_kit.tls import ServerTls
+from autopack_kit.server import ServerOptions
+from autopack_kit.testing import running
 from google.rpc import error_details_pb2, status_pb2
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
 
-from .conftest import ProbeService
-
-KEY = b"k" * 32
-LOOPBACK = Bind.parse("127.0.0.1:0")
-LIMIT = 1 << 20
-
-
-class WebService(ProbeService):
-    """Also answers at the HTTP port."""
-
-    ingest_paths = frozenset({"/take"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.context: ServiceContext | None = None
-        self.why_unready = ""
-        self.endpoint: Callable[[Request], Any] = self.echo
-
-    async def start(self, context: ServiceContext) -> None:
-        await super().start(context)
-        self.context = context
-
-    async def unready(self) -> str:
-        return self.why_unready
-
-    def http_routes(self) -> Sequence[Route]:
-        async def act(request: Request) -> Response:
-            return PlainTextResponse(await self.endpoint(request))
-
-        return [Route("/take", act, methods=["POST"]), Route("/ask", act, methods=["GET", "POST"])]
-
-    async def echo(self, request: Request) -> str:
-        require(Scope.INGEST)
-        return f"{current_principal().name} {len(await read_body(request, LIMIT))}"
+from .web import KEY, LIMIT, LOOPBACK, WebService, client_of, connect, reason
 
 
 @pytest.fixture
@@ -80,28 +37,6 @@ def options(tmp_path: Path) -> ServerOptions:
 @pytest.fixture
 def admin(options: ServerOptions, tmp_path: Path) -> str:
     return read_token(tmp_path / "token")
-
-
-@asynccontextmanager
-async def client_of(server: Server, token: str | None = None, verify: Any = False) -> AsyncIterator[httpx.AsyncClient]:
-    """Without CAs where none is given: to load those of the system takes longer than most of these tests."""
-    headers = {"authorization": f"Bearer {token}"} if token else {}
-    async with httpx.AsyncClient(base_url=server.http_address, headers=headers, timeout=30, verify=verify) as client:
-        yield client
-
-
-async def unary(target: Running) -> bytes:
-    channel: Any = target.channel
-    return bytes(await channel.unary_unary("/test.v1.ProbeService/Unary")(b"x"))
-
-
-async def connect(server: Server) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    url = httpx.URL(server.http_address)
-    return await asyncio.open_connection(url.host, url.port)
-
-
-def reason(response: httpx.Response) -> str:
-    return str(response.json()["details"][0]["reason"])
 
 
 async def test_probes_need_no_token_and_everything_else_does(
@@ -135,30 +70,6 @@ async def test_the_token_of_a_run_opens_the_paths_for_ingestion_alone(
 
         service.endpoint = other_run
         assert reason(await client.post("/take")) == "OTHER_RUN"
-
-
-async def test_service_learns_the_address_and_a_registry_of_its_own(
-    service: WebService, options: ServerOptions
-) -> None:
-    async with running(service, options=options) as target:
-        assert service.context is not None
-        assert service.context.http_address == target.server.http_address
-        assert service.context.http_address.startswith("http://127.0.0.1:")
-        assert service.context.registry is not None
-    without = WebService()
-    async with running(without) as target:
-        assert without.context is not None
-        assert (without.context.http_address, without.context.registry) == ("", None)
-
-
-async def test_readyz_names_a_service_that_cannot_work_now(service: WebService, options: ServerOptions) -> None:
-    async with running(service, options=options) as target, client_of(target.server) as client:
-        service.why_unready = "the database is away"
-        answer = await client.get("/readyz")
-        assert (answer.status_code, answer.json()) == (503, {"ready": False, "not_ready": ["probe"]})
-        assert (await client.get("/healthz")).status_code == 200
-        service.why_unready = ""
-        assert (await client.get("/readyz")).status_code == 200
 
 
 async def test_pages_of_other_sites_and_other_names_for_this_machine_are_refused(
@@ -326,202 +237,10 @@ async def test_a_request_that_never_ends_is_ended(service: WebService, options: 
         assert (answer.status_code, reason(answer)) == (504, "DEADLINE_EXCEEDED")
 
 
-async def test_a_head_that_does_not_end_is_refused(service: WebService, options: ServerOptions) -> None:
-    async with running(service, options=options) as target:
-        reader, writer = await connect(target.server)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
-        writer.write(b"x" * (MAX_HEAD_BYTES + 1))
-        assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 400 ")
-        writer.close()
-
-
-async def test_while_the_server_drains_it_is_not_ready_and_takes_nothing_new(
-    service: WebService, options: ServerOptions, admin: str
-) -> None:
-    entered, go = asyncio.Event(), asyncio.Event()
-    service.act = lambda request: _wait(service, entered, go)
-    async with running(service, options=options) as target, client_of(target.server, admin) as client:
-        call = asyncio.create_task(unary(target))
-        await entered.wait()
-        stop = asyncio.create_task(target.server.stop(grace=30))
-        while (await client.get("/readyz")).status_code == 200:
-            assert not stop.done()
-        assert (await client.get("/healthz")).status_code == 200
-        refused = await client.post("/take")
-        assert (refused.status_code, reason(refused)) == (503, "SERVER_STOPPING")
-        assert int(refused.headers["retry-after"]) >= 1
-        go.set()
-        assert await call == b"done"
-        await stop
-        with pytest.raises(httpx.TransportError):
-            await client.get("/healthz")
-
-
-async def _wait(service: WebService, entered: asyncio.Event, go: asyncio.Event) -> bytes:
-    entered.set()
-    await go.wait()
-    return b"done"
-
-
-async def test_a_request_in_flight_is_answered_before_the_server_ends(
-    service: WebService, options: ServerOptions, admin: str
-) -> None:
-    entered = asyncio.Event()
-
-    async def slow(request: Request) -> str:
-        entered.set()
-        await asyncio.sleep(0.3)
-        return "answered"
-
-    service.endpoint = slow
-    async with running(service, options=options) as target, client_of(target.server, admin) as client:
-        request = asyncio.create_task(client.post("/take"))
-        await entered.wait()
-        await target.server.stop(grace=10)
-        assert (await request).text == "answered"
-        assert service.events[-1] == "stop"
-
-
-async def test_port_is_refused_where_it_would_not_be_safe(service: WebService, options: ServerOptions) -> None:
-    everywhere = Bind.parse("0.0.0.0:0")
-    for chosen, expected in (
-        (ServerOptions(http_bind=LOOPBACK), "TOKENS_NEEDED"),
-        (replace(options, http_bind=everywhere), "TLS_NEEDED"),
-    ):
-        with pytest.raises(FailedPrecondition) as caught:
-            async with running(service, options=chosen):
-                pass
-        assert caught.value.reason == expected
-    with pytest.raises(InvalidArgument) as refused:
-        async with running(service, options=replace(options, http_bind=Bind.parse("unix:/tmp/x"))):
-            pass
-    assert refused.value.reason == "ADDRESS_INVALID"
-    assert service.events == []
-    async with running(
-        service, options=replace(options, http_bind=everywhere, tls_terminated_elsewhere=True)
-    ) as target:
-        port = target.server.http_address.rpartition(":")[2]
-        async with httpx.AsyncClient(verify=False) as client:
-            answer = await client.get(f"http://127.0.0.1:{port}/healthz", headers={"host": "telemetry:4318"})
-            assert answer.status_code == 200
-
-
-async def test_port_that_is_taken_is_an_error_and_nothing_stays_open(
-    service: WebService, options: ServerOptions
-) -> None:
-    async with running(service, options=options) as target:
-        taken = Bind.parse(target.server.http_address.removeprefix("http://"))
-        second = WebService()
-        with pytest.raises(FailedPrecondition) as caught:
-            async with running(second, options=replace(options, http_bind=taken)):
-                pass
-        assert caught.value.reason == "ADDRESS_UNAVAILABLE"
-        assert second.events == []
-    async with running(WebService(), options=replace(options, http_bind=taken)) as target:  # free at once
-        assert target.server.http_address.endswith(str(taken.port))
-
-
-async def test_tls_and_client_certificates_are_asked_for_as_over_grpc(
-    service: WebService, options: ServerOptions, tmp_path: Path
-) -> None:
-    files = certs.init(tmp_path / "certs")
-    trusting = ssl.create_default_context(cafile=str(files.ca))
-    alone = replace(options, http_tls=ServerTls(files.server, files.server_key))
-    async with running(service, options=alone) as target, client_of(target.server, verify=trusting) as client:
-        assert target.server.http_address.startswith("https://")
-        assert (await client.get("/healthz")).text == "ok\n"
-    mutual = replace(options, http_tls=ServerTls(files.server, files.server_key, files.ca))
-    async with running(WebService(), options=mutual) as target:
-        async with client_of(target.server, verify=trusting) as client:
-            with pytest.raises(httpx.TransportError):
-                await client.get("/healthz")
-        trusting.load_cert_chain(files.client, files.client_key)
-        async with client_of(target.server, verify=trusting) as client:
-            assert (await client.get("/healthz")).text == "ok\n"
-
-
-async def test_a_key_that_is_not_the_certificates_is_an_error(
-    service: WebService, options: ServerOptions, tmp_path: Path
-) -> None:
-    files = certs.init(tmp_path / "certs")
-    wrong = replace(options, http_tls=ServerTls(files.server, files.client_key))
-    with pytest.raises(FailedPrecondition) as caught:
-        async with running(service, options=wrong):
-            pass
-    assert caught.value.reason == "TLS_FILE_INVALID"
-
-
-async def test_calls_and_requests_are_counted_by_bounded_labels(
-    service: WebService, options: ServerOptions, admin: str
-) -> None:
-    async with running(service, options=options) as target, client_of(target.server, admin) as client:
-        await unary(target)
-        for number in range(10):
-            await client.get(f"/nothing/{number}")
-        await client.get("/healthz")
-        text = (await client.get("/metrics")).text
-        assert 'autopack_rpc_calls_total{code="OK",method="Unary",service="test.v1.ProbeService"} 1.0' in text
-        assert 'autopack_rpc_duration_seconds_count{method="Unary",service="test.v1.ProbeService"} 1.0' in text
-        assert 'autopack_http_requests_total{path="other",status="404"} 10.0' in text
-        assert 'autopack_http_requests_total{path="/healthz",status="200"} 1.0' in text
-        assert "/nothing" not in text
-        assert "process_resident_memory_bytes" in text
-        assert "autopack_build_info{" in text
-
-
 async def test_body_of_a_caller_without_a_token_is_not_read(service: WebService, options: ServerOptions) -> None:
     async with running(service, options=options) as target:
         reader, writer = await connect(target.server)
         writer.write(b"POST /take HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n")
         head = await reader.readuntil(b"\r\n\r\n")  # not a byte of the body has been sent
         assert head.startswith(b"HTTP/1.1 401 ")
-        writer.close()
-
-
-async def test_a_connection_on_which_no_whole_request_comes_is_closed(
-    service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("autopack_kit.http_port.HEAD_SECONDS", 0.2)
-    async with running(service, options=options) as target:
-        for first in (b"", b"GET /healthz HTTP/1.1\r\nX-Slow: "):
-            reader, writer = await connect(target.server)
-            writer.write(first)
-            assert await reader.read() == b""
-            writer.close()
-        reader, writer = await connect(target.server)
-        for _ in range(2):  # a whole request, then the half of another
-            writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
-        writer.write(b"GET /healthz HT")
-        assert await reader.read() == b""
-        writer.close()
-
-
-async def test_connections_beyond_the_bound_are_closed_and_the_others_answered(
-    service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("autopack_kit.http_port.MAX_CONNECTIONS", 2)
-    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
-    async with running(service, options=options) as target:
-        opened = [await connect(target.server) for _ in range(3)]
-        for reader, writer in opened[:2]:
-            writer.write(request)
-            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
-        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-            await opened[2][0].readexactly(1)
-        for _, writer in opened:
-            writer.close()
-        async with asyncio.timeout(60):
-            while not await answers(target.server):
-                pass  # until the server has seen that they are gone
-
-
-async def answers(server: Server) -> bool:
-    reader, writer = await connect(server)
-    try:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        return (await reader.readline()).startswith(b"HTTP/1.1 200")
-    except ConnectionResetError:
-        return False
-    finally:
         writer.close()
