@@ -171,6 +171,10 @@ class HttpPort:
 
     async def stop(self, grace: float) -> None:
         """Lets requests in flight end within ``grace`` seconds, then closes."""
+        if self._server is not None and not self._server.server_state.connections:
+            for listening in self._server.servers:
+                listening.close()
+            self._server = None  # its own end takes a tenth of a second at least, and commands wait for this
         if self._server is not None:
             # At least 1: with 0, uvicorn does not even look whether there is anything to wait for.
             self._server.config.timeout_graceful_shutdown = max(1, math.ceil(grace))
