@@ -23,6 +23,7 @@ from autopack_api.orchestrator.v1 import orchestrator_pb2
 from autopack_api.telemetry.v1 import telemetry_pb2
 from autopack_api.toolchain.v1 import toolchain_pb2
 from autopack_client import AsyncClient, ClientTls, connect
+from autopack_kit import certs
 from autopack_kit.db.testing import postgres_url
 from autopack_kit.errors import AutopackError
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -167,6 +168,16 @@ async def reason_of_a_call(client: AsyncClient, name: str) -> str:
     except AutopackError as error:
         return error.reason
     return ""
+
+
+def test_agents_are_told_the_port_that_telemetry_publishes(document: dict[str, Any]) -> None:
+    telemetry = document["services"]["telemetry"]
+    command = telemetry["command"]
+    address = command[command.index("--http-address") + 1]
+    port = address.rpartition(":")[2]
+    assert telemetry["environment"]["AUTOPACK_TELEMETRY_OTLP_ENDPOINT"] == f"https://telemetry:{port}"
+    assert port in {str(item["target"]) for item in telemetry["ports"]}
+    assert "telemetry" in certs.SERVER_NAMES
 
 
 def test_the_image_context_builds_a_wheel_with_every_package_and_its_data(tmp_path: Path) -> None:
