@@ -26,7 +26,8 @@ Row = tuple[str, float, str, str]
 # In the order of the table: what the whole product stands on comes first.
 ORDER = (
     "echo", "supervisor", "worktrees", "recovery", "orchestrator_queue", "toolchain", "hardening",
-    "drift", "telemetry", "otlp", "cluster",
+    "drift", "telemetry", "telemetry_load",
+    "otlp", "cluster",
 )  # fmt: skip
 PACKAGES = ("grpcio", "protobuf", "sqlalchemy", "google-re2")
 HERE = Path(__file__).resolve().parent

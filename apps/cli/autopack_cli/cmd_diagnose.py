@@ -102,7 +102,7 @@ def diagnose(
                 print_json(response)
             else:
                 _print(console(), response)
-            matched = response.outcome == pb.DiagnoseResponse.OUTCOME_MATCHED
+            matched = bool(response.diagnoses)
             if not fix or failed is None or not matched:
                 return matched
             return await _fix(response.diagnoses[0], failed, workspace, facts, base, list(scope or ()), yes=yes)
@@ -161,7 +161,7 @@ async def _facts(client: AsyncClient, workspace: Path, base: str | None) -> list
 
 
 def _print(out: Console, response: pb.DiagnoseResponse) -> None:
-    if response.outcome != pb.DiagnoseResponse.OUTCOME_MATCHED:
+    if not response.diagnoses:
         words = enum_word(pb.DiagnoseResponse.Outcome, response.outcome, "OUTCOME_")
         out.print(_OUTCOMES.get(words, words), style="bold")
     for diagnosis in response.diagnoses:
@@ -200,6 +200,16 @@ def describe_action(action: pb.Action) -> str:
             return "run it with " + " ".join(f"{name}={value}" for name, value in sorted(action.set_env.env.items()))
         case "restore_out_of_scope":
             return f"restore {', '.join(action.restore_out_of_scope.paths)}"
+        case "run_command" | "run_formatter" | "regenerate_lockfile":
+            return command_line(getattr(action, action.WhichOneof("kind") or "").command)
+        case "edit_command":
+            return f"run instead: {command_line(action.edit_command.command)}"
+        case "switch_runtime":
+            return f"run it with {action.switch_runtime.name} {action.switch_runtime.version}"
+        case "remove_stale_lock":
+            return f"remove {action.remove_stale_lock.path}, if nobody holds it"
+        case "retry_with_backoff":
+            return "run it again after a pause"
         case _:
             return "an action that this version does not know"
 

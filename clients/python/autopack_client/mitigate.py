@@ -35,19 +35,18 @@ from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto
 from autopack_kit.errors import InvalidArgument
 from autopack_kit.globs import out_of_scope
+from autopack_kit.safe_actions import unsafe_env, unsafe_install
 
 from autopack_client.facts import added_since, declared
 from autopack_client.facts_manifests import ManifestError, declares, entries, is_lock
 from autopack_client.mitigate_git import Git, inside, read_inside
+from autopack_client.mitigate_more import MoreActions, changed_beyond, own_command, pause
 from autopack_client.mitigate_run import LocalRunner, Ran, Runner
 
 __all__ = ["Applier", "LocalRunner", "Outcome", "Ran", "Runner", "State"]
 
-HARMLESS_VARIABLES = frozenset(["PYTHONPATH"])
-"""Variables that a mitigation may set, each with a check of its own below."""
-FORBIDDEN_PROGRAMS = frozenset(["sudo", "su", "doas", "pkexec", "run0"])
-FORBIDDEN_WORDS = frozenset(["--force", "--break-system-packages", "--no-verify", "--trusted-host"])
-"""Never part of a mitigation, whoever consents: they turn a check off."""
+CHANGING = ("install_declared", "restore_out_of_scope", "run_command", "run_formatter", "regenerate_lockfile")
+"""Actions that may change files."""
 MAX_ACTIONS = 10
 MAX_DIFF_BYTES = 1 << 20
 """Bytes of the difference that is shown; lock files change by the megabyte."""
@@ -121,6 +120,7 @@ class Applier:
         self._interactive = interactive
         self._git_dir = git_dir
         self._git = Git(workspace, trusted=interactive, git_dir=git_dir)
+        self._more = MoreActions(workspace, self._git, scope=self._scope, interactive=interactive)
 
     def check(self, mitigation: Mitigation, command: Command) -> tuple[str, ...]:
         """Why the mitigation may not be applied here and now; empty = it may. Changes nothing. Blocking."""
@@ -153,6 +153,9 @@ class Applier:
             if outcome.state is State.FAILED:
                 break
         outcome = await asyncio.to_thread(self._report, outcome, untracked)
+        beyond = changed_beyond(mitigation, (*outcome.changed, *outcome.created))
+        if beyond and outcome.state is State.APPLIED:
+            outcome = replace(outcome, state=State.FAILED, reasons=(f"it changed {beyond}, which it may not",))
         if outcome.state is State.FAILED:
             await self.undo(outcome)
         return outcome
@@ -169,7 +172,7 @@ class Applier:
 
     def _before(self, mitigation: Mitigation) -> tuple[str | None, set[str]]:
         kinds = {action.WhichOneof("kind") for action in mitigation.actions}
-        if kinds.isdisjoint(("install_declared", "restore_out_of_scope")) or not self._git.is_work_tree():
+        if kinds.isdisjoint(CHANGING) or not self._git.is_work_tree():
             return None, set()
         named = {path for action in mitigation.actions for path in action.restore_out_of_scope.paths}
         untracked = {path for path, letters in self._git.changed().items() if letters == "??"}
@@ -193,20 +196,35 @@ class Applier:
             case "set_env":
                 env = MappingProxyType({**outcome.rerun.env, **action.set_env.env})
                 return replace(outcome, rerun=replace(outcome.rerun, env=env))
+            case "run_command" | "run_formatter" | "regenerate_lockfile":
+                return await self._run(own_command(action), outcome)
+            case "edit_command":
+                return replace(outcome, rerun=own_command(action))
+            case "retry_with_backoff":
+                await asyncio.sleep(pause(action.retry_with_backoff))
+                return outcome
+            case "remove_stale_lock":
+                await asyncio.to_thread(self._more.remove_lock, action.remove_stale_lock)
+                return outcome
             case _:
                 removed = await asyncio.to_thread(self._restore, action.restore_out_of_scope)
                 return replace(outcome, changed=(*outcome.changed, *removed))
 
     async def _install(self, install: InstallDeclared, outcome: Outcome) -> Outcome:
         for message in install.commands:
-            command = command_from_proto(message)
-            ran = await self._runner.run(command, self._workspace / command.cwd)
-            outcome = replace(outcome, ran=(*outcome.ran, ran))
-            if ran.exit_code != 0 or ran.timed_out:
-                how = "took too long" if ran.timed_out else f"exited {ran.exit_code}"
-                reason = f"{command.line()} {how}; its output is in {ran.output}"
-                return replace(outcome, state=State.FAILED, reasons=(reason,))
+            outcome = await self._run(command_from_proto(message), outcome)
+            if outcome.state is State.FAILED:
+                break
         return outcome
+
+    async def _run(self, command: Command, outcome: Outcome) -> Outcome:
+        ran = await self._runner.run(command, self._workspace / command.cwd)
+        outcome = replace(outcome, ran=(*outcome.ran, ran))
+        if ran.exit_code == 0 and not ran.timed_out:
+            return outcome
+        how = "took too long" if ran.timed_out else f"exited {ran.exit_code}"
+        reason = f"{command.line()} {how}; its output is in {ran.output}"
+        return replace(outcome, state=State.FAILED, reasons=(reason,))
 
     def _restore(self, restore: RestoreOutOfScope) -> tuple[str, ...]:
         """Brings paths back to the base; those that it does not have are removed, and returned."""
@@ -233,6 +251,12 @@ class Applier:
                 yield from self._check_env(action.set_env, command)
             case "restore_out_of_scope":
                 yield from self._check_restore(action.restore_out_of_scope)
+            case "run_command" | "run_formatter" | "regenerate_lockfile" | "edit_command":
+                yield from self._more.check_command(action, command, consent=self._consent)
+            case "remove_stale_lock":
+                yield from self._more.check_lock(action.remove_stale_lock)
+            case "retry_with_backoff":
+                yield from self._more.check_retry(action.retry_with_backoff)
             case _:
                 yield "it has an action that this version does not know"
 
@@ -286,8 +310,9 @@ class Applier:
 
     def _check_command(self, command: Command, project: ProjectFacts) -> Iterator[str]:
         words = command.argv
-        if not words or posixpath.basename(words[0]) in FORBIDDEN_PROGRAMS or not FORBIDDEN_WORDS.isdisjoint(words):
-            yield f"{command.line()} is never run by a mitigation"
+        problem = unsafe_install(command)
+        if not words or problem:
+            yield f"{command.line()} is never run by a mitigation: {problem or 'it has no words'}"
         yield from self._check_directory(command.cwd)
         extra = [
             posixpath.normpath(posixpath.join(command.cwd, word)) for word in words if word.endswith((".txt", ".in"))
@@ -311,8 +336,12 @@ class Applier:
 
     def _check_env(self, env: SetEnv, command: Command) -> Iterator[str]:
         for name, value in env.env.items():
-            if name not in HARMLESS_VARIABLES:
-                yield f"it would set {name!r}, which is not among {', '.join(sorted(HARMLESS_VARIABLES))}"
+            # Options are put behind those that the command had.
+            added = value.removeprefix(command.env.get(name, "")).strip() if name != "PYTHONPATH" else value
+            problem = unsafe_env({name: added})
+            if problem:
+                yield f"it would set {name!r}: {problem}"
+            if problem or name != "PYTHONPATH":
                 continue
             known = command.env.get(name, "").split(":")
             for entry in value.split(":"):

@@ -122,7 +122,8 @@ class Git:
             copy = Path(directory) / "index"
             real = self._must(["rev-parse", "--path-format=absolute", "--git-path", "index"]).decode().rstrip("\n")
             if Path(real).exists():
-                shutil.copyfile(real, copy)
+                # With its times: git knows by them which entries it must not trust (files written while the index was).
+                shutil.copy2(real, copy)
             yield copy
 
     def _must(self, arguments: Sequence[str], index: Path | None = None) -> bytes:

@@ -216,6 +216,14 @@ def action_words(action: Action) -> str:
             return f"run with {', '.join(f'{name}={value}' for name, value in sorted(action.set_env.env.items()))}"
         case "restore_out_of_scope":
             return f"restore {', '.join(action.restore_out_of_scope.paths)}"
+        case "run_command" | "run_formatter" | "regenerate_lockfile" | "edit_command" as kind:
+            return f"{kind.replace('_', ' ')}: {command_from_proto(getattr(action, kind).command).line()}"
+        case "switch_runtime":
+            return f"use {action.switch_runtime.name} {action.switch_runtime.version}"
+        case "remove_stale_lock":
+            return f"remove {action.remove_stale_lock.path}"
+        case "retry_with_backoff":
+            return "run again after a pause"
         case _:
             return "an action that this version does not know"
 
@@ -286,6 +294,7 @@ def reporting(agent: str, response: agents_pb2.GetAgentEnvironmentResponse) -> R
         env=dict(response.env),
         arguments=tuple(response.arguments),
         file_format=response.usage_file_format,
+        file_pattern=response.usage_file_pattern,
         secrets=tuple(sorted(found)),
         sends=any(signal != agents_pb2.USAGE_SIGNAL_FILE for signal in response.signals),
     )

@@ -1,16 +1,16 @@
-"""What no mitigation may ever do, whoever wrote its pattern. Checked when a pattern is loaded and on every action made.
+"""What no mitigation may propose, checked when a pattern is loaded and on every action made.
 
-The rule behind it: a mitigation makes a command work as the project means it to; it never makes a check weaker, never
-takes rights, and never runs or installs what a log names.
+The words, programs and variables are in ``autopack_kit.safe_actions``; the client that applies mitigations checks them
+again.
 """
 
 from __future__ import annotations
 
-import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from autopack_kit.commands import Command
+from autopack_kit.safe_actions import MAX_ATTEMPTS, MAX_WAIT_S, unsafe_env, unsafe_install, unsafe_words
 
 from autopack_hardening.core.actions import (
     Action,
@@ -25,69 +25,13 @@ from autopack_hardening.core.actions import (
     SetEnv,
 )
 
-__all__ = ["CONSENT_ONLY", "CUSTOM_FORBIDDEN", "MAX_ATTEMPTS", "MAX_WAIT_S", "refusal", "unsafe_env", "unsafe_words"]
+__all__ = ["CONSENT_ONLY", "CUSTOM_FORBIDDEN", "is_repeatable", "refusal"]
 
 CUSTOM_FORBIDDEN = frozenset(["run_command", "edit_command", "set_env", "run_formatter", "regenerate_lockfile"])
 """Actions of which custom patterns may have none: they would carry words of whoever wrote the pattern."""
 CONSENT_ONLY = frozenset(["regenerate_lockfile", "edit_command"])
 """Never automatic: other versions than the reviewed ones are installed; another command passes than the one that
 failed."""
-
-PROGRAMS = frozenset(
-    [
-        "black", "bun", "cargo", "cmake", "corepack", "eslint", "git", "go", "gofmt", "gradle", "isort", "java", "make",
-        "mvn", "node", "npm", "npx", "pdm", "pip", "pipenv", "pnpm", "poetry", "pre-commit", "prettier", "pytest",
-        "python", "python3", "ruff", "rustfmt", "tox", "uv", "yarn", "sh", "bash",
-    ]
-)  # fmt: skip
-"""Programs that a pattern's own words may start."""
-FORBIDDEN_PROGRAMS = frozenset(["sudo", "su", "doas", "pkexec", "run0", "chmod", "chown", "curl", "wget", "rm", "kill"])
-FORBIDDEN_WORDS = frozenset(
-    [
-        "sudo", "chmod", "777", "-u", "-U", "-f", "-k", "--force", "--no-verify", "--hard", "-X",
-        "--insecure", "--allow-dirty", "--legacy-peer-deps", "--passwithnotests", "--pass-with-no-tests",
-        "--skip-tests", "-dskiptests",
-        "--no-require-hashes", "--break-system-packages", "--trusted-host", "--index-url", "--extra-index-url",
-        "--find-links", "--registry", "--unsafe-fixes", "--update", "--updatesnapshot", "--update-snapshot",
-        "--update-snapshots", "--snapshot-update", "--exit-zero", "--no-fail", "--ignore-engines", "--cov-fail-under",
-        "--engine-strict=false", "--strict-ssl=false", "--no-verify-ssl", "--no-gpg-sign", "--skip-integrity-check",
-        "--no-frozen-lockfile", "--suppress-no-test-exit-code", "-dmaven.test.skip", "--user", "--system", "-g",
-        "--global",
-    ]
-)  # fmt: skip
-"""Words, lower-cased and without a value, that turn a check off, take rights, or leave the project."""
-_CASED_WORDS = frozenset(["-u", "-U", "-f", "-k", "-X", "-g"])
-
-HARMLESS_VARIABLES: Mapping[str, re.Pattern[str]] = {
-    name: re.compile(value)
-    for name, value in {
-        "PYTHONPATH": r"[^:\0]+(?::[^:\0]+)*",
-        "PYTHONIOENCODING": r"utf-8",
-        "PYTHONUTF8": r"1",
-        "LC_ALL": r"C\.UTF-8",
-        "LANG": r"C\.UTF-8",
-        "CHOKIDAR_USEPOLLING": r"1|true",
-        "WATCHPACK_POLLING": r"true",
-        "NODE_OPTIONS": r"--max-old-space-size=\d{3,5}",
-        "MAVEN_OPTS": r"-Xmx\d{1,5}[mg]",
-        "GRADLE_OPTS": r"-Xmx\d{1,5}[mg]|-Dorg\.gradle\.jvmargs=-Xmx\d{1,5}[mg]",
-        "MAKEFLAGS": r"-j\d{1,2}",
-        "CARGO_BUILD_JOBS": r"\d{1,2}",
-        "GOFLAGS": r"-p=\d{1,2}",
-        "PORT": r"0",
-        "DJANGO_SETTINGS_MODULE": r"[A-Za-z_][\w.]*",
-        "GIT_AUTHOR_NAME": r"autopack",
-        "GIT_AUTHOR_EMAIL": r"autopack@localhost",
-        "GIT_COMMITTER_NAME": r"autopack",
-        "GIT_COMMITTER_EMAIL": r"autopack@localhost",
-        "UV_PYTHON_DOWNLOADS": r"never",
-        "TMPDIR": r"\.autopack-tmp",
-    }.items()
-}
-"""Variables that a mitigation may set, each with the values it may have."""
-
-MAX_ATTEMPTS = 3
-MAX_WAIT_S = 60.0
 
 # Commands that may run twice: they read, or they bring about a state.
 _REPEATABLE = re.compile(
@@ -99,36 +43,6 @@ _REPEATABLE = re.compile(
     r"|mvnw? |gradlew? |apt-get (?:update|install)\b|(?:docker|podman) (?:pull|build)\b|\S*pytest\b|tox\b|nox\b|make\b"
 )
 _NOT_REPEATABLE = re.compile(r"\b(?:publish|deploy|push|upload|release|apply|migrate|delete|destroy|prune)\b")
-
-
-def unsafe_words(words: Sequence[str], *, is_whole: bool = True) -> str:
-    """Why ``words`` may be no part of a command; empty = they may.
-
-    Args:
-        words: argument vector, or words that are put into one.
-        is_whole: the first word is the program.
-    """
-    if is_whole and words and posixpath.basename(words[0]) not in PROGRAMS:
-        return f"the program {words[0]!r} is not among {', '.join(sorted(PROGRAMS))}"
-    for word in words:
-        if posixpath.basename(word) in FORBIDDEN_PROGRAMS:
-            return f"{word!r} is never run by a mitigation"
-        if word in _CASED_WORDS or _bare(word) in FORBIDDEN_WORDS - _CASED_WORDS:
-            return f"{word!r} turns a check off, takes rights or leaves the project"
-        if any(char in word for char in "\0\n|;&$`<>"):
-            return f"{word!r} is for a shell, and there is none"
-    return ""
-
-
-def unsafe_env(env: Mapping[str, str]) -> str:
-    """Why the variables may not be set; empty = they may."""
-    for name, value in env.items():
-        allowed = HARMLESS_VARIABLES.get(name)
-        if allowed is None:
-            return f"the variable {name} is not among {', '.join(sorted(HARMLESS_VARIABLES))}"
-        if not allowed.fullmatch(value):
-            return f"{name} may not be {value!r}; it must match {allowed.pattern}"
-    return ""
 
 
 def refusal(action: Action, failed: Command | None) -> str:
@@ -157,23 +71,9 @@ def refusal(action: Action, failed: Command | None) -> str:
             return ""
 
 
-def unsafe_install(command: Command) -> str:
-    """Why a project's own install command may not be run unasked; empty = it may."""
-    for word in command.argv:
-        if posixpath.basename(word) in FORBIDDEN_PROGRAMS:
-            return f"{word!r} is never run by a mitigation"
-        if word in ("--force", "--break-system-packages", "--no-verify", "--trusted-host", "--legacy-peer-deps"):
-            return f"{word!r} turns a check off"
-    return ""
-
-
 def is_repeatable(line: str) -> bool:
     """Whether the command ``line`` may run twice without asking: it reads, or it brings about a state."""
     return _REPEATABLE.match(line) is not None and _NOT_REPEATABLE.search(line) is None
-
-
-def _bare(word: str) -> str:
-    return word.partition("=")[0].lower() if word.lower() not in FORBIDDEN_WORDS else word.lower()
 
 
 def _added(value: str, before: str) -> str:

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 from autopack_kit.commands import Command
 from autopack_kit.globs import out_of_scope
+from autopack_kit.safe_actions import unsafe_words
 
 from autopack_hardening.core.actions import Action, FileExists, RunFormatter
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Mitigation, Risk
 from autopack_hardening.core.rules.commands import strings
 from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
-from autopack_hardening.core.safety import unsafe_words
 from autopack_hardening.core.workspace import is_inside, join, relative_to
 
 __all__ = ["RUN_FORMATTER"]

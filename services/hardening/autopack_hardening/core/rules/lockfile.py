@@ -6,13 +6,13 @@ import posixpath
 from collections.abc import Sequence
 
 from autopack_kit.commands import Command
+from autopack_kit.safe_actions import unsafe_words
 
 from autopack_hardening.core.actions import Action, FileExists, RegenerateLockfile
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Mitigation, Risk
 from autopack_hardening.core.rules.commands import strings
 from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
-from autopack_hardening.core.safety import unsafe_words
 from autopack_hardening.core.workspace import join
 
 __all__ = ["REGENERATE_LOCKFILE"]

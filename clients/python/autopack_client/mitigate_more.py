@@ -1,0 +1,169 @@
+"""The checks of those actions that bring a command of their own, wait, or remove a lock. Used by the applier alone."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from autopack_api.hardening.v1.hardening_pb2 import (
+    Action,
+    Mitigation,
+    RemoveStaleLock,
+    RetryWithBackoff,
+    RunFormatter,
+)
+from autopack_kit.commands import Command
+from autopack_kit.convert import command_from_proto
+from autopack_kit.errors import InvalidArgument
+from autopack_kit.globs import out_of_scope
+from autopack_kit.safe_actions import MAX_ATTEMPTS, MAX_WAIT_S, MIN_LOCK_AGE_S, unsafe_words
+
+from autopack_client.facts_manifests import is_lock
+from autopack_client.mitigate_git import Git, inside
+
+__all__ = ["MoreActions", "changed_beyond", "own_command", "pause"]
+
+JITTER = 0.2
+"""Part of a pause by which it is longer or shorter, so that many runs do not come back at once."""
+
+
+class MoreActions:
+    """Checks, in one workspace, what actions with a command of their own, pauses and locks may do."""
+
+    def __init__(self, workspace: Path, git: Git, *, scope: Sequence[str], interactive: bool) -> None:
+        self._workspace = workspace
+        self._git = git
+        self._scope = scope
+        self._interactive = interactive
+
+    def check_command(self, action: Action, failed: Command, *, consent: bool) -> Iterator[str]:
+        """Why an action with a command of its own is refused."""
+        kind = action.WhichOneof("kind")
+        try:
+            command = own_command(action)
+        except InvalidArgument as error:
+            yield str(error)
+            return
+        if command.script is not None:
+            yield "a mitigation runs no script"
+            return
+        place = inside(self._workspace, command.cwd)
+        if place is None or not place.is_dir():
+            yield f"{command.cwd} is no directory of the workspace"
+        if kind == "edit_command":
+            yield from _check_edit(command, failed, consent=consent)
+            return
+        paths: Sequence[str] = ()
+        if kind == "run_formatter":
+            paths = action.run_formatter.paths
+            yield from self._check_formatter(action.run_formatter, command)
+        elif kind == "regenerate_lockfile":
+            paths = action.regenerate_lockfile.files
+            if not consent:
+                yield "it needs consent: other versions than the reviewed ones may be locked"
+            yield from (f"{path} is no lock file" for path in paths if not is_lock(path))
+        # How the failed command started the formatter (`uv run black`) is the caller's own.
+        words = command.argv[: len(command.argv) - len(paths)] if kind == "run_formatter" else command.argv
+        own = [word for word in words if kind != "run_formatter" or word not in failed.argv]
+        problem = unsafe_words(own, is_whole=kind != "run_formatter" or own == list(words))
+        if problem:
+            yield problem
+        if self._interactive and self._git.is_work_tree():
+            modified = self._git.changed()
+            yield from (f"{path} is modified; commit or stash it first" for path in paths if path in modified)
+
+    def _check_formatter(self, formatter: RunFormatter, command: Command) -> Iterator[str]:
+        words = command.argv[len(command.argv) - len(formatter.paths) :]
+        named = [posixpath.normpath(posixpath.join(command.cwd, word)) for word in words]
+        if not formatter.paths or named != list(formatter.paths):
+            yield "its last words are not the files that it may rewrite"
+        for path in formatter.paths:
+            place = inside(self._workspace, path)
+            if place is None or place.is_symlink() or not place.is_file():
+                yield f"{path} is no file of the workspace"
+        if self._scope:
+            yield from (f"{path} is outside the scope" for path in out_of_scope(formatter.paths, self._scope))
+
+    def check_retry(self, retry: RetryWithBackoff) -> Iterator[str]:
+        """Why a pause is refused."""
+        longest = retry.longest.ToTimedelta().total_seconds()
+        if not 1 <= retry.attempts <= MAX_ATTEMPTS or not 0 <= pause(retry, jitter=0) <= longest <= MAX_WAIT_S:
+            yield f"it waits too often or too long: at most {MAX_ATTEMPTS} times, {MAX_WAIT_S:.0f} s"
+
+    def check_lock(self, lock: RemoveStaleLock) -> Iterator[str]:
+        """Why a lock may still be somebody's."""
+        place = inside(self._workspace, lock.path)
+        if place is None or place.is_symlink() or not place.is_file():
+            yield f"{lock.path} is no file of the workspace"
+            return
+        if not place.name.endswith(".lock"):
+            yield f"{lock.path} is no lock"
+        age = time.time() - place.stat().st_mtime
+        least = max(lock.min_age.ToTimedelta().total_seconds(), MIN_LOCK_AGE_S)
+        if age < least:
+            yield f"{lock.path} was touched {age:.0f} s ago; only after {least:.0f} s it is stale"
+        if _is_open(place):
+            yield f"a process has {lock.path} open"
+
+    def remove_lock(self, lock: RemoveStaleLock) -> None:
+        """Removes the lock, once :meth:`check_lock` had nothing to say."""
+        place = inside(self._workspace, lock.path)
+        if place is not None:
+            place.unlink(missing_ok=True)
+
+
+def own_command(action: Action) -> Command:
+    """The command that the action brings.
+
+    Raises:
+        InvalidArgument: it is none.
+    """
+    return command_from_proto(getattr(action, action.WhichOneof("kind") or "").command)
+
+
+def pause(retry: RetryWithBackoff, *, jitter: float = JITTER) -> float:
+    """Seconds before the first attempt."""
+    seconds = retry.initial.ToTimedelta().total_seconds()
+    return seconds * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311 - spreads load, guards nothing
+
+
+def changed_beyond(mitigation: Mitigation, changed: Sequence[str]) -> str:
+    """The first changed file that no action may change; empty = none, or the mitigation is not limited to files."""
+    allowed: set[str] = set()
+    for action in mitigation.actions:
+        match action.WhichOneof("kind"):
+            case "run_formatter":
+                allowed.update(action.run_formatter.paths)
+            case "regenerate_lockfile":
+                allowed.update(action.regenerate_lockfile.files)
+            case "install_declared" | "run_command" | "restore_out_of_scope":
+                return ""
+    return next((path for path in changed if path not in allowed), "") if allowed else ""
+
+
+def _check_edit(command: Command, failed: Command, *, consent: bool) -> Iterator[str]:
+    if not consent:
+        yield "it needs consent: another command would pass than the one that failed"
+    if (command.cwd, dict(command.env)) != (failed.cwd, dict(failed.env)):
+        yield "it changes more than the words of the command"
+    problem = unsafe_words([word for word in command.argv if word not in failed.argv], is_whole=False)
+    if problem:
+        yield problem
+
+
+def _is_open(path: Path) -> bool:
+    """Whether a process that can be looked into has ``path`` open."""
+    wanted = path.stat()
+    for process in Path("/proc").glob("[0-9]*/fd"):
+        with suppress(OSError):
+            for descriptor in process.iterdir():
+                with suppress(OSError):
+                    found = os.stat(descriptor)
+                    if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
+                        return True
+    return False

@@ -1,0 +1,130 @@
+"""What no mitigation may do, whoever proposes or applies it: the words, programs and variables.
+
+The rule behind it: a mitigation makes a command work as the project means it to; it never makes a check weaker, never
+takes rights, and never runs or installs what a log names. The service that proposes and the client that applies both
+check this, because neither trusts the other. Pure: ``core/`` packages may import it.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Mapping, Sequence
+
+from autopack_kit.commands import Command
+
+__all__ = [
+    "FORBIDDEN_PROGRAMS",
+    "HARMLESS_VARIABLES",
+    "MAX_ATTEMPTS",
+    "MAX_WAIT_S",
+    "MIN_LOCK_AGE_S",
+    "PROGRAMS",
+    "unsafe_env",
+    "unsafe_install",
+    "unsafe_words",
+]
+
+PROGRAMS = frozenset(
+    [
+        "black", "bun", "cargo", "cmake", "corepack", "eslint", "git", "go", "gofmt", "gradle", "isort", "java", "make",
+        "mvn", "node", "npm", "npx", "pdm", "pip", "pipenv", "pnpm", "poetry", "pre-commit", "prettier", "pytest",
+        "python", "python3", "ruff", "rustfmt", "tox", "uv", "yarn", "sh", "bash",
+    ]
+)  # fmt: skip
+"""Programs that a pattern's own words may start."""
+FORBIDDEN_PROGRAMS = frozenset(["sudo", "su", "doas", "pkexec", "run0", "chmod", "chown", "curl", "wget", "rm", "kill"])
+FORBIDDEN_WORDS = frozenset(
+    [
+        "sudo", "chmod", "777", "-u", "-U", "-f", "-k", "--force", "--no-verify", "--hard", "-X",
+        "--insecure", "--allow-dirty", "--legacy-peer-deps", "--passwithnotests", "--pass-with-no-tests",
+        "--skip-tests", "-dskiptests",
+        "--no-require-hashes", "--break-system-packages", "--trusted-host", "--index-url", "--extra-index-url",
+        "--find-links", "--registry", "--unsafe-fixes", "--update", "--updatesnapshot", "--update-snapshot",
+        "--update-snapshots", "--snapshot-update", "--exit-zero", "--no-fail", "--ignore-engines", "--cov-fail-under",
+        "--engine-strict=false", "--strict-ssl=false", "--no-verify-ssl", "--no-gpg-sign", "--skip-integrity-check",
+        "--no-frozen-lockfile", "--suppress-no-test-exit-code", "-dmaven.test.skip", "--user", "--system", "-g",
+        "--global",
+    ]
+)  # fmt: skip
+"""Words, lower-cased and without a value, that turn a check off, take rights, or leave the project."""
+_CASED_WORDS = frozenset(["-u", "-U", "-f", "-k", "-X", "-g"])
+
+HARMLESS_VARIABLES: Mapping[str, re.Pattern[str]] = {
+    name: re.compile(value)
+    for name, value in {
+        "PYTHONPATH": r"[^:\0]+(?::[^:\0]+)*",
+        "PYTHONIOENCODING": r"utf-8",
+        "PYTHONUTF8": r"1",
+        "LC_ALL": r"C\.UTF-8",
+        "LANG": r"C\.UTF-8",
+        "CHOKIDAR_USEPOLLING": r"1|true",
+        "WATCHPACK_POLLING": r"true",
+        "NODE_OPTIONS": r"--max-old-space-size=\d{3,5}",
+        "MAVEN_OPTS": r"-Xmx\d{1,5}[mg]",
+        "GRADLE_OPTS": r"-Xmx\d{1,5}[mg]|-Dorg\.gradle\.jvmargs=-Xmx\d{1,5}[mg]",
+        "MAKEFLAGS": r"-j\d{1,2}",
+        "CARGO_BUILD_JOBS": r"\d{1,2}",
+        "GOFLAGS": r"-p=\d{1,2}",
+        "PORT": r"0",
+        "DJANGO_SETTINGS_MODULE": r"[A-Za-z_][\w.]*",
+        "GIT_AUTHOR_NAME": r"autopack",
+        "GIT_AUTHOR_EMAIL": r"autopack@localhost",
+        "GIT_COMMITTER_NAME": r"autopack",
+        "GIT_COMMITTER_EMAIL": r"autopack@localhost",
+        "UV_PYTHON_DOWNLOADS": r"never",
+        "TMPDIR": r"\.autopack-tmp",
+    }.items()
+}
+"""Variables that a mitigation may set, each with the values it may have."""
+
+MAX_ATTEMPTS = 3
+"""How often a command is run again for the same reason."""
+MAX_WAIT_S = 60.0
+"""Seconds of the longest pause before that."""
+MIN_LOCK_AGE_S = 60
+"""Seconds for which a lock must not have been touched before it may be called stale."""
+
+
+def unsafe_words(words: Sequence[str], *, is_whole: bool = True) -> str:
+    """Why ``words`` may be no part of a command; empty = they may.
+
+    Args:
+        words: argument vector, or words that are put into one.
+        is_whole: the first word is the program.
+    """
+    if is_whole and words and posixpath.basename(words[0]) not in PROGRAMS:
+        return f"the program {words[0]!r} is not among {', '.join(sorted(PROGRAMS))}"
+    for word in words:
+        if posixpath.basename(word) in FORBIDDEN_PROGRAMS:
+            return f"{word!r} is never run by a mitigation"
+        if word in _CASED_WORDS or _bare(word) in FORBIDDEN_WORDS - _CASED_WORDS:
+            return f"{word!r} turns a check off, takes rights or leaves the project"
+        if any(char in word for char in "\0\n|;&$`<>"):
+            return f"{word!r} is for a shell, and there is none"
+    return ""
+
+
+def unsafe_env(env: Mapping[str, str]) -> str:
+    """Why the variables may not be set; empty = they may."""
+    for name, value in env.items():
+        allowed = HARMLESS_VARIABLES.get(name)
+        if allowed is None:
+            return f"the variable {name} is not among {', '.join(sorted(HARMLESS_VARIABLES))}"
+        if not allowed.fullmatch(value):
+            return f"{name} may not be {value!r}; it must match {allowed.pattern}"
+    return ""
+
+
+def unsafe_install(command: Command) -> str:
+    """Why a project's own install command may not be run unasked; empty = it may."""
+    for word in command.argv:
+        if posixpath.basename(word) in FORBIDDEN_PROGRAMS:
+            return f"{word!r} is never run by a mitigation"
+        if word in ("--force", "--break-system-packages", "--no-verify", "--trusted-host", "--legacy-peer-deps"):
+            return f"{word!r} turns a check off"
+    return ""
+
+
+def _bare(word: str) -> str:
+    return word.partition("=")[0].lower() if word.lower() not in FORBIDDEN_WORDS else word.lower()
