@@ -135,3 +135,11 @@ async def test_cost_is_derived_where_no_agent_reported_one(tmp_path: Path) -> No
             found = await summary(stub, run_id)
             assert (found.cost_microusd, found.reported_cost_microusd, found.records_without_cost) == (cost, 0, without)
             assert [text.split()[0] for text in found.price_lists] == (["file"] if cost else [])
+            if mode is Prices.OFF:
+                continue
+            call = telemetry_pb2.UsageRecord(run_id=run_id, usage_id="1", provider="openai", model="gpt-5-codex")
+            call.tokens.CopyFrom(TokenUsage(input=15_000, cache_read=80_000, cache_write=5_000, output=2_000))
+            await stub.RecordUsage(telemetry_pb2.RecordUsageRequest(records=[call]))
+            found = await summary(stub, run_id)
+            assert found.cost_microusd == cost + 55_000
+            assert [text.split()[0] for text in found.price_lists] == ["file", "genai-prices"]

@@ -160,6 +160,7 @@ async def test_summary_tells_each_sum_apart(stub: Stub) -> None:
         doctor_tokens=tokens,
         usage_records=3,
         cost_microusd=7,
+        reported_cost_microusd=7,
         records_without_cost=1,
         hardening_triggered=3,
         mitigated=2,

@@ -19,6 +19,9 @@ MAX_PATTERNS = 1_000
 """Patterns that a summary names; a run that sends made-up names must not outgrow a message."""
 OTHER_PATTERNS = "(other)"
 """Stands for the patterns beyond the limit, so that none is lost from the sum."""
+DOCTOR_PREFIX = "doctor_"
+_DERIVED = (USAGE.c.reported_cost_microusd.is_(None), USAGE.c.cost_microusd.is_not(None))
+_PRICE_LIST = USAGE.c.price_source + " " + USAGE.c.price_version
 
 
 def summarize(connection: Connection, tenant: str, run_id: str) -> RunSummary | None:
@@ -27,17 +30,17 @@ def summarize(connection: Connection, tenant: str, run_id: str) -> RunSummary | 
     sums = connection.execute(_phase_sums().where(*phases)).one()
     usage = _usage(connection, tenant, run_id)
     run = connection.execute(select(RUNS).where(RUNS.c.tenant == tenant, RUNS.c.run_id == run_id)).one_or_none()
-    if not sums.phases and not usage and run is None:
+    if not sums.phases and not usage.records and run is None:
         return None
     return RunSummary(
         run_id=run_id,
         phases=sums.phases,
         phases_by_outcome=_outcomes(connection, phases),
-        tokens=sum(map(_tokens, usage), Tokens()),
-        doctor_tokens=sum((_tokens(row) for row in usage if row.role == UsageRole.DOCTOR.value), Tokens()),
-        usage_records=sum(row.records for row in usage),
-        cost_microusd=sum(_whole(row.cost) for row in usage),
-        records_without_cost=sum(row.records - row.priced for row in usage),
+        tokens=_tokens(usage),
+        doctor_tokens=_tokens(usage, DOCTOR_PREFIX),
+        usage_records=usage.records,
+        cost_microusd=_whole(usage.cost),
+        records_without_cost=usage.records - usage.priced,
         hardening_triggered=sums.triggered,
         mitigated=sums.mitigated,
         patterns=_patterns(connection, phases, sums.patterns),
@@ -46,8 +49,8 @@ def summarize(connection: Connection, tenant: str, run_id: str) -> RunSummary | 
         avoided=_avoided(connection, phases),
         context_bytes=_whole(sums.context_bytes),
         duration=_whole(sums.duration),
-        reported_cost_microusd=sum(_whole(row.reported) for row in usage),
-        price_lists=tuple(sorted({f"{row.price_source} {row.price_version}" for row in usage if row.derived})),
+        reported_cost_microusd=_whole(usage.reported),
+        price_lists=_price_lists(connection, tenant, run_id, usage),
         warnings=warnings_of(connection, tenant, run_id),
         run=None if run is None else run_from_row(run),
     )
@@ -106,31 +109,38 @@ def _avoided(connection: Connection, phases: Sequence[ColumnElement[bool]]) -> t
     )
 
 
-def _usage(connection: Connection, tenant: str, run_id: str) -> Sequence[Row[Any]]:
-    """What counts, by role and price list: few groups, whatever the number of calls."""
-    derived = (USAGE.c.reported_cost_microusd.is_(None), USAGE.c.cost_microusd.is_not(None))
+def _counted(tenant: str, run_id: str) -> tuple[ColumnElement[bool], ...]:
+    return USAGE.c.tenant == tenant, USAGE.c.run_id == run_id, USAGE.c.shadow.is_(False)
+
+
+def _usage(connection: Connection, tenant: str, run_id: str) -> Row[Any]:
+    """What counts, in one row: SQLite sorts all calls to group them, which takes longer than to sum them up."""
     cost = func.coalesce(USAGE.c.reported_cost_microusd, USAGE.c.cost_microusd)
-    query = (
-        select(
-            USAGE.c.role,
-            USAGE.c.price_source,
-            USAGE.c.price_version,
-            func.count().label("records"),
-            func.count(cost).label("priced"),
-            func.sum(cost).label("cost"),
-            func.sum(USAGE.c.reported_cost_microusd).label("reported"),
-            func.count().filter(*derived).label("derived"),
-            *(func.sum(USAGE.c[name]).label(name) for name in TOKENS),
-        )
-        .where(USAGE.c.tenant == tenant, USAGE.c.run_id == run_id, USAGE.c.shadow.is_(False))
-        .group_by(USAGE.c.role, USAGE.c.price_source, USAGE.c.price_version)
-    )
-    return connection.execute(query).all()
+    doctor = USAGE.c.role == UsageRole.DOCTOR.value
+    query = select(
+        func.count().label("records"),
+        func.count(cost).label("priced"),
+        func.sum(cost).label("cost"),
+        func.sum(USAGE.c.reported_cost_microusd).label("reported"),
+        func.min(_PRICE_LIST).filter(*_DERIVED).label("first_list"),
+        func.max(_PRICE_LIST).filter(*_DERIVED).label("last_list"),
+        *(func.sum(USAGE.c[name]).label(name) for name in TOKENS),
+        *(func.sum(USAGE.c[name]).filter(doctor).label(DOCTOR_PREFIX + name) for name in TOKENS),
+    ).where(*_counted(tenant, run_id))
+    return connection.execute(query).one()
 
 
-def _tokens(row: Row[Any]) -> Tokens:
+def _price_lists(connection: Connection, tenant: str, run_id: str, usage: Row[Any]) -> tuple[str, ...]:
+    """The lists that costs were derived from; most runs have one or none, which their sums tell."""
+    if usage.first_list == usage.last_list:
+        return () if usage.first_list is None else (usage.first_list,)
+    query = select(_PRICE_LIST).distinct().where(*_counted(tenant, run_id), *_DERIVED)
+    return tuple(sorted(connection.scalars(query)))
+
+
+def _tokens(row: Row[Any], prefix: str = "") -> Tokens:
     """The tokens of a row that has sums of them."""
-    return Tokens(*(_whole(getattr(row, name)) for name in TOKENS))
+    return Tokens(*(_whole(getattr(row, prefix + name)) for name in TOKENS))
 
 
 def _whole(value: Any) -> int:
