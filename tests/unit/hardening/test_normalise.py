@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from autopack_hardening.core.normalise import normalise
+from autopack_hardening.core.normalise import normalise, read
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +21,13 @@ from hypothesis import strategies as st
         (b"#12 0.345 Error: x", b"Error: x"),
         (b"web-1  | Error: x", b"Error: x"),
         (b"##[error]Error: x", b"Error: x"),
+        (b"build\tRun tests\t2026-01-02T03:04:05.1234567Z Error: x", b"Error: x"),
+        (b"[2026-01-02T03:04:05.123Z] #12 0.345 Error: x", b"Error: x"),
+        (b"web_1 | Error: x", b"Error: x"),
+        (b"packages/a test: Error: x", b"Error: x"),
+        (b"src/a.py: Error: x", b"src/a.py: Error: x"),
+        (b"E\0r\0r\0o\0r\0", b"Error"),
+        ("Error: x\nnext".encode("utf-16"), b"Error: x\nnext"),
         (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}".encode()),
         ("✘ [ERROR]".encode(), "✘ [ERROR]".encode()),
     ],
@@ -33,3 +40,9 @@ def test_what_surrounds_the_text_is_removed(raw: bytes, seen: bytes) -> None:
 def test_every_line_stays_one_line_of_valid_utf8(raw: bytes) -> None:
     text = normalise(raw)
     assert text.decode().count("\n") == raw.count(b"\n")
+
+
+def test_lines_are_numbered_as_in_the_whole_output() -> None:
+    text = read(b"c\nd\n", head=b"a\nb", first_line=100)
+    assert [text.line_number(text.bytes.index(char)) for char in (b"a", b"b", b"c", b"d")] == [1, 2, 100, 101]
+    assert text.line_at(text.bytes.index(b"c")) == b"c"
