@@ -159,6 +159,11 @@ def print_table(predictions: Sequence[Prediction], taxonomy: dict[str, Case], kn
 def print_misses(predictions: Sequence[Prediction], taxonomy: dict[str, Case], family: str, known: set[str]) -> None:
     """What a family (or a single id) gets wrong: own cases named otherwise, and foreign cases that it takes."""
     ids = {name for name, entry in taxonomy.items() if family in (entry["family"], name)}
+    if family == "none":
+        for one in predictions:
+            if one.case["label"] == "none" and one.best is not None:
+                _print_case(one)
+        return
     own = [one for one in predictions if one.case["label"] in ids and one.case["kind"] == "positive"]
     for label in sorted(ids):
         mine = [one for one in own if one.case["label"] == label]
@@ -276,7 +281,11 @@ def main() -> int:
     )
     parser.add_argument("--out", type=Path, help="write the predictions here, one JSON object a line")
     parser.add_argument("--fail-negatives", action="store_true", help="present every negative as if it had exited 1")
-    parser.add_argument("--misses", metavar="FAMILY", help="show what this family, or this id, gets wrong")
+    parser.add_argument(
+        "--misses",
+        metavar="FAMILY",
+        help="show what this family, or this id, gets wrong; none: what is diagnosed and should not be",
+    )
     parser.add_argument("--table", action="store_true", help="the score of every family")
     options = parser.parse_args()
     if not options.cases.is_file():

@@ -86,28 +86,36 @@ class Matcher:
         options.max_mem = SET_MEMORY
         self._set = re2.Set.SearchSet(options)
         self._owners: list[_Owner] = []
+        # Filled when an expression hits for the first time: most never do in the life of a process.
         self._compiled: dict[int, Any] = {}
+        self._regexes: list[str] = []
         self._unless = {
             one.unless: re2.compile(one.unless) for pattern in patterns for one in pattern.any if one.unless
         }
         for index, pattern in enumerate(self._patterns):
             for expression in pattern.any:
-                self._add(expression.regex, _Owner(index, expression), is_read=True)
+                self._add(expression.regex, _Owner(index, expression))
             for number, regex in enumerate(pattern.all):
                 self._add(regex, _Owner(index, required=number))
             for regex in pattern.none:
                 self._add(regex, _Owner(index))
         for regex in noise.recovered:
-            self._add(regex, _Owner(), is_read=True)
+            self._add(regex, _Owner())
         if self._owners:
             self._set.Compile()
         self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
 
-    def _add(self, regex: str, owner: _Owner, *, is_read: bool = False) -> None:
+    def _add(self, regex: str, owner: _Owner) -> None:
         self._set.Add(regex)
-        if is_read:
-            self._compiled[len(self._owners)] = re2.compile(regex)
+        self._regexes.append(regex)
         self._owners.append(owner)
+
+    def _reader(self, number: int) -> Any:
+        """The expression compiled alone, to read its captures. Two threads may both compile it, and get the same."""
+        found = self._compiled.get(number)
+        if found is None:
+            found = self._compiled[number] = re2.compile(self._regexes[number])
+        return found
 
     def scan(self, text: bytes) -> list[int]:
         """Numbers of the expressions that occur; for measuring the scan alone."""
@@ -135,7 +143,7 @@ class Matcher:
             pattern = self._patterns[one.pattern]
             if fulfilled.get(one.pattern, 0) < len(pattern.all) or not _applies(pattern, one.expression, line, failure):
                 continue
-            places = self._occurrences(self._compiled[number], one.expression, text, after)
+            places = self._occurrences(self._reader(number), one.expression, text, after)
             if places:
                 hits.setdefault(one.pattern, []).extend(places)
         result = [(self._patterns[index], sorted(all_, key=lambda hit: hit.position)) for index, all_ in hits.items()]
@@ -156,7 +164,7 @@ class Matcher:
         """The byte before which everything was overcome."""
         ends = [0]
         for number in numbers:
-            ends += [match.end() for match in _last(self._compiled[number], text, 1)]
+            ends += [match.end() for match in _last(self._reader(number), text, 1)]
         return max(ends)
 
     def _occurrences(self, compiled: Any, expression: Expression, text: Text, after: int) -> list[Hit]:
