@@ -11,7 +11,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
 from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
-from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
+from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from autopack_telemetry.core.otlp.batch import Batch, Resource
 from autopack_telemetry.core.otlp.events import add_event
@@ -24,6 +24,7 @@ __all__ = ["add_logs", "add_metrics", "add_spans", "logs_response", "metrics_res
 _EVENT_NAME = "event.name"
 _NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 _ERROR = Status.STATUS_CODE_ERROR
+_SCALARS = frozenset({"string_value", "int_value", "double_value", "bool_value", "bytes_value"})
 _MAX_DEPTH = 8
 """Of values within values, of which nothing is kept but a hash."""
 
@@ -49,13 +50,16 @@ def add_spans(batch: Batch, request: trace_pb.ExportTraceServiceRequest) -> None
         for scope in group.scope_spans:
             for span in scope.spans:
                 entry = span_entry(batch, resource, span.name)
-                if entry is None or (entry.any_name and not _has_any(span, entry)):
+                if entry is None:
+                    continue
+                values = _listed(span.attributes, entry.keys)
+                if entry.any_name and entry.token_keys.isdisjoint(values):
                     continue
                 add_event(
                     batch,
                     entry,
                     resource,
-                    _listed(span.attributes, entry.keys),
+                    values,
                     time=span.end_time_unix_nano or span.start_time_unix_nano,
                     span_id=span.span_id.hex(),
                     failed=span.status.code == _ERROR,
@@ -123,11 +127,6 @@ def _log_entry(batch: Batch, resource: Resource, scope: str, record: LogRecord) 
     return event_entry(batch, resource, scope, name)
 
 
-def _has_any(span: Span, entry: EventEntry) -> bool:
-    keys = entry.token_keys
-    return any(attribute.key in keys for attribute in span.attributes)
-
-
 def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Metric) -> None:
     kind = metric.WhichOneof("data")
     if kind not in ("sum", "histogram", "exponential_histogram"):
@@ -145,7 +144,14 @@ def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Metric
 
 def _listed(attributes: Iterable[KeyValue], keys: frozenset[str]) -> dict[str, Any]:
     """The attributes with those keys; no other one is even decoded."""
-    return {key: _plain(attribute.value) for attribute in attributes if (key := attribute.key) in keys}
+    found: dict[str, Any] = {}
+    for attribute in attributes:
+        key = attribute.key
+        if key in keys:
+            value = attribute.value
+            kind = value.WhichOneof("value")
+            found[key] = getattr(value, kind) if kind in _SCALARS else _plain(value)
+    return found
 
 
 def _all(attributes: Iterable[KeyValue]) -> Mapping[str, Any]:
@@ -154,8 +160,6 @@ def _all(attributes: Iterable[KeyValue]) -> Mapping[str, Any]:
 
 def _plain(value: AnyValue, depth: int = 0) -> Any:
     kind = value.WhichOneof("value")
-    if kind == "string_value":
-        return value.string_value
     if kind == "array_value":
         return tuple(_plain(item, depth + 1) for item in value.array_value.values) if depth < _MAX_DEPTH else ()
     if kind == "kvlist_value":

@@ -9,6 +9,7 @@ from typing import Any
 from autopack_telemetry.core.estimate import ModelClass
 from autopack_telemetry.core.model import Signal, UsageRecord, UsageRole
 from autopack_telemetry.core.otlp.mapping import (
+    ATTRIBUTION_KEYS,
     CLASS_KEY,
     PHASE_KEY,
     ROLE_KEY,
@@ -32,6 +33,7 @@ outside is that of a wrong clock, and the time of arrival stands in its place.""
 MAX_REASONS = 5
 """Different reasons that a sender is told; the count is always whole."""
 
+_ATTRIBUTION = frozenset(ATTRIBUTION_KEYS)
 _ROLES = {role.value: role for role in UsageRole}
 _CLASSES = {item.value: item for item in ModelClass if item is not ModelClass.UNKNOWN}
 
@@ -76,7 +78,7 @@ class Resource:
         agent: whose process it is; None if that is not a known one.
     """
 
-    __slots__ = ("_cache", "_sender", "agent", "name", "values")
+    __slots__ = ("_cache", "_own", "_sender", "agent", "name", "values")
 
     def __init__(self, values: Mapping[str, Any], mappings: Mappings, sender: Sender) -> None:
         self.values = values
@@ -84,6 +86,7 @@ class Resource:
         self.agent: Agent | None = mappings.services.get(service) if isinstance(service, str) else None
         self.name = self.agent.name if self.agent else _generic_name(service)
         self._sender = sender
+        self._own: Attribution | None = None
         self._cache: dict[tuple[Any, ...], Attribution] = {}  # of one request, so bounded by its size
 
     def agent_of(self, entry: EventEntry | MetricEntry) -> str:
@@ -107,6 +110,10 @@ class Resource:
 
     def attribution(self, values: Mapping[str, Any]) -> Attribution:
         """Of an item with these attributes: they come first, then those of the resource, then the headers."""
+        if _ATTRIBUTION.isdisjoint(values):
+            if self._own is None:
+                self._own = _attribute((self.values, self._sender.claims), self._sender.bound_run)
+            return self._own
         claims = (values.get(RUN_KEY), values.get(PHASE_KEY), values.get(ROLE_KEY), values.get(CLASS_KEY))
         known = self._cache.get(claims)
         if known is None:

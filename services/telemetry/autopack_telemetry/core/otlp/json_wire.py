@@ -61,13 +61,16 @@ def add_spans(batch: Batch, document: Any) -> None:
         for scope in _items(group, "scopeSpans"):
             for span in _items(scope, "spans"):
                 entry = span_entry(batch, resource, _text(span, "name"))
-                if entry is None or (entry.any_name and not _has_any(span, entry)):
+                if entry is None:
+                    continue
+                values = _listed(span, entry.keys)
+                if entry.any_name and entry.token_keys.isdisjoint(values):
                     continue
                 add_event(
                     batch,
                     entry,
                     resource,
-                    _listed(span, entry.keys),
+                    values,
                     time=_integer(span, "endTimeUnixNano") or _integer(span, "startTimeUnixNano"),
                     span_id=_text(span, "spanId").lower(),
                     failed=_object(span, "status").get("code") in _ERROR,
@@ -104,10 +107,6 @@ def _log_entry(batch: Batch, resource: Resource, scope: str, record: Mapping[str
             if len(name) > MAX_NAME_IN_BODY:
                 return None
     return event_entry(batch, resource, scope, name)
-
-
-def _has_any(span: Mapping[str, Any], entry: EventEntry) -> bool:
-    return any(_text(attribute, "key") in entry.token_keys for attribute in _items(span, "attributes"))
 
 
 def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Mapping[str, Any]) -> None:
