@@ -21,7 +21,7 @@ from autopack_telemetry import Tokens, UsageRecord
 from autopack_telemetry.adapters.store import SqlStore
 from autopack_telemetry.adapters.tables import USAGE
 
-__all__ = ["run"]
+__all__ = ["run", "serving"]
 
 BATCH = 512
 BATCHES = 80
@@ -104,7 +104,7 @@ async def _served(repeat: int) -> float:
         )
         for batch in range(BATCHES)
     ]
-    with tempfile.TemporaryDirectory(prefix="ap-") as directory, _server(directory) as address:
+    with tempfile.TemporaryDirectory(prefix="ap-") as directory, serving(directory) as address:
         async with open_channel(address) as channel:
             stub = pb_grpc.TelemetryServiceStub(channel)
 
@@ -119,7 +119,7 @@ async def _served(repeat: int) -> float:
 
 
 @contextmanager
-def _server(directory: str) -> Iterator[str]:
+def serving(directory: str) -> Iterator[str]:
     """A server in a process of its own, as the sender's work must not count as its."""
     command = [sys.executable, "-m", "autopack_telemetry", "--address", f"unix:{directory}/s"]
     environment = {"PATH": os.environ["PATH"], "AUTOPACK_DATA_DIR": directory, "AUTOPACK_LOG_LEVEL": "warning"}
