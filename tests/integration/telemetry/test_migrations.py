@@ -21,7 +21,8 @@ REVISIONS = sorted(MIGRATIONS.glob("0*.py"))
 
 PHASE = {
     "tenant": "t", "run_id": "r", "phase_id": "agent", "kind": "agent", "attempt": 1, "started_at": 1_000,
-    "duration": 5, "outcome": "succeeded", "hardening_triggered": True, "doctor_skipped": True, "avoided_tokens": 15_000,
+    "duration": 5, "outcome": "succeeded", "hardening_triggered": True, "doctor_skipped": True,
+    "avoided_tokens": 15_000,
     "avoided_n": 4, "avoided_source": "global", "drift_z": -0.5, "recorded_at": 7,
 }  # fmt: skip
 USAGE = {
