@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from autopack_telemetry.core.compare.model import Design, RunMeasures
 from autopack_telemetry.core.model import PhaseOutcome, RunRecord
+from numpy.typing import NDArray
 
 START = 1_790_000_000_000_000
 HOUR = 3_600_000_000
@@ -55,6 +56,12 @@ def noisy_runs(
             run_id = f"{arm}-{number}"
             runs[run_id] = a_run(run_id, f"task-{number}", tokens, outcome=outcome, started_at=start)
     return runs
+
+
+def noisy_effects(rng: np.random.Generator, pairs: int, *, ratio: float = 1.0) -> NDArray[np.float64]:
+    """The log ratios alone of pairs as those of :func:`noisy_runs`."""
+    noise = rng.normal(0, 0.5, (2, pairs)) + np.log(5) * (rng.random((2, pairs)) < 0.05)
+    return np.asarray(noise[1] - noise[0] + np.log(ratio))
 
 
 def design_of(runs: dict[str, RunMeasures], **fields: Any) -> Design:

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -171,6 +172,7 @@ def wilcoxon(effects: ArrayLike, *, correction: bool = True) -> Wilcoxon | None:
     return Wilcoxon(statistic, _normal_p(statistic, ranks, correction), WilcoxonMethod.ASYMPTOTIC)
 
 
+@cache
 def signed_rank_counts(n: int) -> Floats:
     """How often each sum of ranks 0 ... n(n+1)/2 occurs among all 2^n signs, as probabilities."""
     counts = np.zeros(n * (n + 1) // 2 + 1)
