@@ -33,6 +33,7 @@ class FileFormat(Enum):
     CODEX = "codex-exec"
     GEMINI = "gemini-result"
     MINI = "mini-swe-agent"
+    OPENHANDS = "openhands-state"
 
     @property
     def number(self) -> pb.UsageFileFormat.ValueType:
@@ -60,7 +61,7 @@ def import_files(
     """Record the usage in files that agents wrote. A file that is imported again counts once.
 
     Reads aider --analytics-log, codex exec --json, claude -p --output-format json or stream-json, gemini -p
-    --output-format json or stream-json, and the trajectories of mini-swe-agent.
+    --output-format json or stream-json, the trajectories of mini-swe-agent, and base_state.json of OpenHands.
 
     \b
     autopack import aider.jsonl --run nightly-7k2q9d.fix-login

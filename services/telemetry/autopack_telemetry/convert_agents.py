@@ -89,6 +89,7 @@ def _response(agent: Agent, told: Reporting) -> pb.GetAgentEnvironmentResponse:
         agent_version=agent.version,
         note=agent.note,
         usage_file_format=pb.UsageFileFormat.Value(name),
+        usage_file_pattern=agent.usage_pattern,
     )
 
 

@@ -22,6 +22,7 @@ _FORMATS: dict[pb.UsageFileFormat.ValueType, Format | None] = {
     pb.USAGE_FILE_FORMAT_CODEX_EXEC: Format.CODEX,
     pb.USAGE_FILE_FORMAT_CLAUDE_RESULT: Format.CLAUDE,
     pb.USAGE_FILE_FORMAT_GEMINI_RESULT: Format.GEMINI,
+    pb.USAGE_FILE_FORMAT_OPENHANDS_STATE: Format.OPENHANDS,
 }
 _NUMBERS = {found: number for number, found in _FORMATS.items() if found is not None}
 

@@ -215,15 +215,9 @@ async def test_an_agent_that_nobody_hears_is_a_warning_where_it_matters(
     (programs / "mini").rename(programs / "claude")
     monkeypatch.setenv("PATH", f"{programs}:/usr/local/bin:/usr/bin:/bin")
     async with bench(tmp_path) as stack:  # without a port to which agents can send
-        plain, preset, limited = await stack.finish(
-            repo,
-            run("plain"),
-            run("preset", agent=AgentPreset(name="claude")),
-            run("limited", budget=Budget(max_tokens=10)),
-        )
-    assert not plain.warnings
-    for item in (preset, limited):
-        assert "What the agent uses will not be known" in item.warnings[0]
+        plain, preset = await stack.finish(repo, run("plain"), run("preset", agent=AgentPreset(name="claude")))
+    assert not plain.warnings  # it may have its own ways to tell
+    assert "What the agent uses will not be known" in preset.warnings[0]
 
 
 def _programs(directory: Path, leave: str = 'cp traj.json "$last"') -> Path:

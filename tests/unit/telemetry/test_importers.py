@@ -2,7 +2,7 @@
 
 The first answer used 101 tokens of input, 2,010 read from a cache, 3,100 written to it (Claude Code alone), 50 of
 output and 7 of reasoning (not Claude Code); each answer after that 1, 10, 100, 10 and 7 more. Versions: aider 0.86.2,
-Claude Code 2.1.330, Codex 0.169.0, Gemini CLI 0.61.0, mini-swe-agent 2.4.6.
+Claude Code 2.1.330, Codex 0.169.0, Gemini CLI 0.61.0, mini-swe-agent 2.4.6, OpenHands CLI 1.16.0.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def total(records: list[UsageRecord]) -> Tokens:
         ("gemini.json", Format.GEMINI, "gemini", "gemini-2.5-flash", TWO_ANSWERS),
         ("gemini-stream.jsonl", Format.GEMINI, "gemini", "gemini-2.5-flash", TWO_ANSWERS),
         ("mini-swe-agent.traj.json", Format.MINI_SWE_AGENT, "mini-swe-agent", "gpt-4o", TWO_ANSWERS),
+        ("openhands.json", Format.OPENHANDS, "openhands", "gpt-4o", Tokens(203, 4_030, 0, 809, 63)),
     ],
 )
 def test_file_of_a_real_agent_tells_what_its_model_told(

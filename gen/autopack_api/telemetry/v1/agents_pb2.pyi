@@ -99,6 +99,8 @@ class _UsageFileFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Usage
     """claude -p --output-format json, or stream-json."""
     USAGE_FILE_FORMAT_GEMINI_RESULT: _UsageFileFormat.ValueType  # 5
     """gemini -p --output-format json."""
+    USAGE_FILE_FORMAT_OPENHANDS_STATE: _UsageFileFormat.ValueType  # 6
+    """base_state.json of a conversation of OpenHands."""
 
 class UsageFileFormat(_UsageFileFormat, metaclass=_UsageFileFormatEnumTypeWrapper):
     """Files that agents write."""
@@ -115,6 +117,8 @@ USAGE_FILE_FORMAT_CLAUDE_RESULT: UsageFileFormat.ValueType  # 4
 """claude -p --output-format json, or stream-json."""
 USAGE_FILE_FORMAT_GEMINI_RESULT: UsageFileFormat.ValueType  # 5
 """gemini -p --output-format json."""
+USAGE_FILE_FORMAT_OPENHANDS_STATE: UsageFileFormat.ValueType  # 6
+"""base_state.json of a conversation of OpenHands."""
 Global___UsageFileFormat: _TypeAlias = UsageFileFormat  # noqa: Y015
 
 @_typing.final
@@ -390,6 +394,7 @@ class GetAgentEnvironmentResponse(_message.Message):
     AGENT_VERSION_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
     USAGE_FILE_FORMAT_FIELD_NUMBER: _builtins.int
+    USAGE_FILE_PATTERN_FIELD_NUMBER: _builtins.int
     verified: _builtins.bool
     """True if the mapping of this agent's data was proven with the agent itself, of the version below."""
     agent_version: _builtins.str
@@ -398,14 +403,18 @@ class GetAgentEnvironmentResponse(_message.Message):
     """What to know, for example why an agent sends nothing."""
     usage_file_format: Global___UsageFileFormat.ValueType
     """The format of that file; unspecified for an agent that writes none."""
+    usage_file_pattern: _builtins.str
+    """For an agent that makes a directory of {usage_file}: which files in it are handed in, for example "*/base_state.json". Empty: it
+    is the file itself.
+    """
     @_builtins.property
     def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Variables to set. They hold a token that may record for this run and nothing else."""
 
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Words to add after the agent's own, for agents that take them. The text {usage_file} in them stands for the path of a file
-        that the caller names and, when the agent has ended, hands in with ImportUsage.
+        """Words to add after the agent's own, for agents that take them. The text {usage_file} in them, or in a variable, stands for the
+        path of a file that the caller names and, when the agent has ended, hands in with ImportUsage.
         """
 
     @_builtins.property
@@ -422,10 +431,11 @@ class GetAgentEnvironmentResponse(_message.Message):
         agent_version: _builtins.str = ...,
         note: _builtins.str = ...,
         usage_file_format: Global___UsageFileFormat.ValueType = ...,
+        usage_file_pattern: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arguments", b"arguments", "env", b"env", "note", b"note", "signals", b"signals", "usage_file_format", b"usage_file_format", "verified", b"verified"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent_version", b"agent_version", "arguments", b"arguments", "env", b"env", "note", b"note", "signals", b"signals", "usage_file_format", b"usage_file_format", "usage_file_pattern", b"usage_file_pattern", "verified", b"verified"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

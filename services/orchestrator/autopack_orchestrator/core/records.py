@@ -77,6 +77,7 @@ class Reporting:
         env: variables to set.
         arguments: words behind the agent's own; ``{usage_file}`` stands for the path of a file.
         file_format: telemetry's number of the format of that file; 0 = the agent writes none.
+        file_pattern: which files count where the agent makes a directory of it.
         secrets: what of them must not be shown.
         sends: whether it needs the network for it.
     """
@@ -85,6 +86,7 @@ class Reporting:
     env: Mapping[str, str] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
     file_format: int = 0
+    file_pattern: str = ""
     secrets: tuple[str, ...] = ()
     sends: bool = False
 

@@ -28,7 +28,9 @@ __all__ = ["REPORTING", "as_doctor", "hand_in", "made_to_report", "prepare_repor
 
 REPORTING = "reporting.json"
 """What an attempt's agent was told, for whoever takes it up; it holds a token."""
-USAGE_FILE = "autopack-usage"
+USAGE_FILE = "{usage_file}"
+USAGE_NAME = "autopack-usage"
+MAX_USAGE_FILES = 100
 MAX_USAGE_BYTES = 60 << 20  # what ImportUsage takes
 NO_ENDPOINT = "OTLP_ENDPOINT_UNKNOWN"
 _SANDBOX_TMP = PurePath("/tmp")  # noqa: S108  # the run's own
@@ -41,6 +43,7 @@ class _Told:
 
     phase_id: str
     file_format: int
+    file_pattern: str
     secrets: tuple[str, ...]
 
 
@@ -49,14 +52,17 @@ async def prepare_reporting(ctx: RunContext, command: Command) -> Reporting:
     preset = ctx.run.spec.agent
     reporting = await _ask(ctx, preset.name if preset is not None else _agent_of(command))
     if preset is None:  # words are its author's
-        reporting = replace(reporting, arguments=(), file_format=0)
+        reporting = replace(reporting, arguments=())
+        if not any(USAGE_FILE in value for value in reporting.env.values()):
+            reporting = replace(reporting, file_format=0)
     ctx.add_secrets(reporting.secrets)
-    told = _Told(ctx.phase_id, reporting.file_format, reporting.secrets)
+    told = _Told(ctx.phase_id, reporting.file_format, reporting.file_pattern, reporting.secrets)
     await asyncio.to_thread(_write, ctx.directory / REPORTING, dumps(told))
     if reporting.file_format:
         place = await _usage_file(ctx)
-        words = tuple(word.replace("{usage_file}", str(place)) for word in reporting.arguments)
-        reporting = replace(reporting, arguments=words)
+        words = tuple(word.replace(USAGE_FILE, str(place)) for word in reporting.arguments)
+        env = {name: value.replace(USAGE_FILE, str(place)) for name, value in reporting.env.items()}
+        reporting = replace(reporting, arguments=words, env=env)
     return reporting
 
 
@@ -87,9 +93,12 @@ async def hand_in(ctx: RunContext) -> None:
     told = await asyncio.to_thread(_read, ctx.directory / REPORTING)
     if told is None or not told.file_format:
         return
+    warnings: tuple[str, ...] = ()
     try:
-        content = await asyncio.to_thread(_content, ctx.directory / "tmp" / USAGE_FILE)
-        warnings = await ctx.peers.import_usage(ctx.run.run_id, told.phase_id, told.file_format, content)
+        paths = await asyncio.to_thread(_usage_files, ctx.directory / "tmp" / USAGE_NAME, told.file_pattern)
+        for path in paths:
+            content = await asyncio.to_thread(_content, path)
+            warnings += await ctx.peers.import_usage(ctx.run.run_id, told.phase_id, told.file_format, content)
     except FileNotFoundError:
         warnings = ("the agent wrote none",)
     except AutopackError as error:
@@ -112,9 +121,8 @@ async def _ask(ctx: RunContext, agent: str) -> Reporting:
     try:
         reporting = await ctx.peers.reporting(ctx.run.run_id, ctx.phase_id, agent)
     except AutopackError as error:
-        # A server without such a port is as its operator wants it; that matters to whom an agent or a budget is named.
-        budget = ctx.run.spec.budget.needs_telemetry or ctx.batch.budget.needs_telemetry
-        if error.reason != NO_ENDPOINT or ctx.run.spec.agent is not None or budget:
+        # A server without such a port is as its operator wants it, and a command may have its own ways to tell.
+        if error.reason != NO_ENDPOINT or ctx.run.spec.agent is not None:
             await ctx.warn("telemetry", f"What the agent uses will not be known: {error.message}")
         return Reporting(agent)
     if reporting.sends and ctx.run.spec.isolation.network is Network.OFF:
@@ -133,7 +141,18 @@ async def _usage_file(ctx: RunContext) -> PurePath:
     """Where the agent writes, as it sees it: the run's own directory for temporary files."""
     place = ctx.directory / "tmp"
     await asyncio.to_thread(place.mkdir, mode=0o700, parents=True, exist_ok=True)
-    return (_SANDBOX_TMP if await sandboxed(ctx) else place) / USAGE_FILE
+    return (_SANDBOX_TMP if await sandboxed(ctx) else place) / USAGE_NAME
+
+
+def _usage_files(path: Path, pattern: str) -> list[Path]:
+    """The file, or those of a directory that match; nothing that lies behind a link."""
+    if not pattern:
+        return [path]
+    found = [] if path.is_symlink() else sorted(path.glob(pattern))[:MAX_USAGE_FILES]
+    plain = [file for file in found if not file.parent.is_symlink()]
+    if not plain:
+        raise FileNotFoundError(path)
+    return plain
 
 
 def _content(path: Path) -> bytes:

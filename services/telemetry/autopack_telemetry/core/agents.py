@@ -20,7 +20,7 @@ RUN_HEADER, PHASE_HEADER = "x-autopack-run-id", "x-autopack-phase-id"
 
 _PLACEHOLDERS = ("{endpoint}", "{resource}", "{headers}", "{plain_headers}")
 _KEYS = frozenset(
-    {"signals", "env", "arguments", "http", "grpc", "usage_file", "version", "verified", "reason", "note", "source"}
+    {"signals", "env", "arguments", "http", "grpc", "usage_file", "usage_pattern", "version", "verified", "reason", "note", "source"}
 )
 
 
@@ -48,6 +48,7 @@ class Agent:
         always: whatever carries the data.
         channels: besides, by protocol.
         usage_file: the format of the file that it writes; empty for none.
+        usage_pattern: which files count where it makes a directory of it; empty if it is the file itself.
         verified: the stored rows were equal to what the model's endpoint had reported, with ``version``.
         reason: why that is not so.
     """
@@ -57,6 +58,7 @@ class Agent:
     always: Channel = Channel()
     channels: Mapping[Protocol, Channel] = field(default_factory=dict)
     usage_file: str = ""
+    usage_pattern: str = ""
     version: str = ""
     verified: bool = False
     reason: str = ""
@@ -130,7 +132,7 @@ def _agent(name: str, entry: Mapping[str, Any]) -> Agent:
         signals=tuple(Signal(signal) for signal in entry["signals"]),
         always=_channel(entry),
         channels={protocol: _channel(entry[protocol.value]) for protocol in Protocol if protocol.value in entry},
-        **{key: entry[key] for key in ("usage_file", "version", "verified", "reason", "note") if key in entry},
+        **{key: entry[key] for key in ("usage_file", "usage_pattern", "version", "verified", "reason", "note") if key in entry},
     )
 
 

@@ -49,6 +49,7 @@ class Format(Enum):
     CODEX = "codex-exec"
     CLAUDE = "claude-result"
     GEMINI = "gemini-result"
+    OPENHANDS = "openhands-state"
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from autopack_kit.errors import InvalidArgument, invalid_field
 
 from autopack_telemetry.core.checks import check_usage
-from autopack_telemetry.core.importers import aider, claude, codex, gemini, mini
+from autopack_telemetry.core.importers import aider, claude, codex, gemini, mini, openhands
 from autopack_telemetry.core.importers.found import MAX_WARNINGS, Entry, Format, Found
 
 __all__ = ["MAX_BYTES", "MAX_ENTRIES", "MAX_RECORDS", "import_usage"]
@@ -34,6 +34,7 @@ class _Importer(NamedTuple):
 _IMPORTERS: Mapping[Format, _Importer] = {
     # The order decides where a line could be of several: those that name more come first.
     Format.MINI_SWE_AGENT: _Importer(mini.matches, mini.read),
+    Format.OPENHANDS: _Importer(openhands.matches, openhands.read),
     Format.AIDER: _Importer(aider.matches, aider.read),
     Format.CODEX: _Importer(codex.matches, codex.read),
     Format.CLAUDE: _Importer(claude.matches, claude.read),
