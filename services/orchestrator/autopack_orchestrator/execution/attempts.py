@@ -22,6 +22,7 @@ from autopack_orchestrator.errors import LeaseLost, RunFailed, StoreFailed
 from autopack_orchestrator.execution.context import RunContext, make_event
 
 __all__ = [
+    "WORKSPACE_GONE",
     "check_batch_budget",
     "check_wall_time",
     "next_attempt",
@@ -29,7 +30,14 @@ __all__ = [
     "queue_again",
     "refused",
     "start_from_needed",
+    "workspace_is_gone",
 ]
+
+WORKSPACE_GONE = RunError(
+    "WORKSPACE_GONE",
+    "The directory of the run, or git's data of it, was deleted during the run; what was changed in it is lost.",
+    ("Retry the run; see its log for a command of the agent or of a step that deletes it.",),
+)
 
 DATABASE = "DATABASE_"  # begins the reasons of errors of the store's database
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -126,6 +134,13 @@ async def start_from_needed(
         await fetch(commit)
     message = f"Merge {', '.join(names)} for {ctx.run.name}"
     await ctx.move_base(await git.join_commits(mirror, commits, message, identity))
+
+
+def workspace_is_gone(ctx: RunContext) -> bool:
+    """Whether the worktree was deleted under its run, by an agent or somebody else of the same user: then whatever was
+    asked of the directory fails in its own way."""
+    tree = ctx.tree
+    return tree is not None and not all(path.is_dir() for path in (tree.path, tree.git_dir) if path is not None)
 
 
 def next_attempt(ctx: RunContext, failed: RunFailed) -> retry.Again | None:

@@ -30,6 +30,7 @@ from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.errors import LeaseLost, RunFailed, StoreFailed
 from autopack_orchestrator.execution import agent as agents
 from autopack_orchestrator.execution.attempts import (
+    WORKSPACE_GONE,
     check_batch_budget,
     check_wall_time,
     next_attempt,
@@ -37,6 +38,7 @@ from autopack_orchestrator.execution.attempts import (
     queue_again,
     refused,
     start_from_needed,
+    workspace_is_gone,
 )
 from autopack_orchestrator.execution.base import BaseCommits
 from autopack_orchestrator.execution.capture import environment_paths, keep_patch, restore_captured
@@ -55,11 +57,6 @@ from autopack_orchestrator.settings import OrchestratorSettings
 __all__ = ["Worker"]
 
 CANCELLED = RunError("CANCELLED", "The run was cancelled on request.")
-WORKSPACE_GONE = RunError(
-    "WORKSPACE_GONE",
-    "The directory of the run, or git's data of it, was deleted during the run; what was changed in it is lost.",
-    ("Retry the run; see its log for a command of the agent or of a step that deletes it.",),
-)
 IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
@@ -138,9 +135,7 @@ class Worker:
             remedy = (clean(error.remedy),) if error.remedy else ()
             await self._end(ctx, RunState.FAILED, RunError(error.reason, clean(error.message), remedy))
         except Exception as error:
-            tree = ctx.tree
-            if tree is not None and not all(path.is_dir() for path in (tree.path, tree.git_dir) if path is not None):
-                # An agent, or somebody else of the same user: whatever was asked of the directory fails in its own way.
+            if workspace_is_gone(ctx):
                 _log.warning("a worktree was deleted under its run", run_id=ctx.run.run_id, error=str(error))
                 await self._end(ctx, RunState.FAILED, WORKSPACE_GONE)
                 return
