@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from autopack_kit.trace_context import begin_trace
 
 from autopack_orchestrator.adapters import supervisor
 from autopack_orchestrator.core.model import Run
@@ -18,6 +20,8 @@ from autopack_orchestrator.execution.context import RunContext, Stop
 from autopack_orchestrator.execution.run import Worker
 
 __all__ = ["ActiveRuns"]
+
+ADOPT_AGAIN_S = 5.0
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -36,7 +40,7 @@ class ActiveRuns:
         ended: called when one is over.
         archive: where others read what runs leave; None where they read it on this machine.
         abandoned: one could not begin, or its end could not be written, for example because the database was read-only
-            for a moment; its lease is still held. Whoever takes such runs up sets it back.
+            for a moment; its lease is still held.
     """
 
     worker: Worker
@@ -44,6 +48,7 @@ class ActiveRuns:
     archive: Archive | None = None
     abandoned: bool = False
     _runs: dict[str, _Active] = field(default_factory=dict)
+    _adopt_after: float = 0.0
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -64,6 +69,7 @@ class ActiveRuns:
         return task
 
     async def _carry_out(self, context: RunContext, adopted: bool) -> None:
+        begin_trace(context.run.run_id)
         async with self.archive.keeping(context) if self.archive is not None else contextlib.nullcontext():
             await self.worker.carry_out(context, adopted=adopted)
 
@@ -77,6 +83,15 @@ class ActiveRuns:
         except BaseException:
             self.abandoned = True
             raise
+
+    async def adopt_abandoned(self, owner: str) -> None:
+        """Take up what was abandoned, but not again and again: a run whose end cannot be written is not worth it."""
+        if not self.abandoned or time.monotonic() < self._adopt_after:
+            return
+        self._adopt_after = time.monotonic() + ADOPT_AGAIN_S
+        held = await self.worker.store.held_by(owner)  # if it fails, they are still to be taken up
+        self.abandoned = False
+        await self.adopt(held, owner)
 
     def reap(self) -> None:
         """Forget what is over."""

@@ -8,9 +8,7 @@ One engine works per directory: it holds a lock file there, and whoever gets the
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +16,11 @@ import structlog
 from autopack_kit.errors import AutopackError
 
 from autopack_orchestrator.adapters.store import Store
-from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution.active import ActiveRuns
 from autopack_orchestrator.execution.context import Stop
 from autopack_orchestrator.execution.directory import identity, lock
 from autopack_orchestrator.execution.intake import Intake
+from autopack_orchestrator.execution.rounds import Rounds, claim_next
 from autopack_orchestrator.execution.run import Worker
 from autopack_orchestrator.settings import OrchestratorSettings
 
@@ -30,7 +28,6 @@ __all__ = ["LocalEngine"]
 
 TICK_S = 0.5  # how soon a cancel or a batch of another process is seen; one small query each
 LOCK_RETRY_S = 1.0
-ADOPT_AGAIN_S = 5.0  # a run whose end cannot be written is not worth more attention than this
 
 _log = structlog.get_logger("autopack.orchestrator")
 
@@ -49,11 +46,8 @@ class LocalEngine:
     settings: OrchestratorSettings
     _intake: Intake = field(init=False)
     _active: ActiveRuns = field(init=False)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _task: asyncio.Task[None] | None = None
+    _rounds: Rounds = field(default_factory=Rounds)
     _collecting: asyncio.Task[None] | None = None
-    _stopping: bool = False
-    _adopt_after: float = 0.0
 
     def __post_init__(self) -> None:
         self._intake = Intake(self.store, self.root, self.settings)
@@ -61,37 +55,34 @@ class LocalEngine:
 
     def start(self) -> None:
         """Begin to work, in a task of its own."""
-        self._task = asyncio.create_task(self._serve(), name="autopack-engine")
+        self._rounds.begin(self._serve(), "autopack-engine")
 
     def wake(self) -> None:
         """Look for work now."""
-        self._wake.set()
+        self._rounds.wake()
 
     async def stop(self) -> None:
         """Hand every run off: agents work on until somebody takes them up, or their time without one is over."""
-        self._stopping = True
-        self.wake()
-        if self._task is not None:
-            await self._task
+        await self._rounds.stop()
 
     async def _serve(self) -> None:
-        while not self._stopping:
+        while not self._rounds.stopping:
             try:
                 locked = await asyncio.to_thread(lock, self.root)
             except OSError as error:  # a disk that is full or read-only for a moment must not end the engine
                 _log.error("the engine's lock cannot be used", path=str(self.root), error=str(error))
                 locked = None
             if locked is None:
-                await self._pause(LOCK_RETRY_S)
+                await self._rounds.pause(LOCK_RETRY_S)
                 continue
             try:
                 await self._work(await asyncio.to_thread(identity, self.root))
             except AutopackError as error:
                 _log.error("the engine begins anew", error=str(error))
-                await self._pause(LOCK_RETRY_S)
+                await self._rounds.pause(LOCK_RETRY_S)
             except Exception:
                 _log.exception("the engine begins anew")
-                await self._pause(LOCK_RETRY_S)
+                await self._rounds.pause(LOCK_RETRY_S)
             finally:
                 await self._end_all(Stop.HAND_OFF)
                 os.close(locked)
@@ -103,31 +94,21 @@ class LocalEngine:
         await self._active.adopt(held, owner)
         self._collecting = asyncio.create_task(self.worker.collect_garbage(leftovers), name="autopack-gc")
         self._collecting.add_done_callback(_report_collector)
-        while not self._stopping:
+        while not self._rounds.stopping:
             room = await self._intake.is_open(owner)  # first: it tells of a disk on which nothing can be stored
             await self.store.tick()
             if room:
                 await self._claim(owner)
-            await self._pause(TICK_S)
+            await self._rounds.pause(TICK_S)
             self._active.reap()
-            if self._active.abandoned and time.monotonic() > self._adopt_after:
-                self._active.abandoned, self._adopt_after = False, time.monotonic() + ADOPT_AGAIN_S
-                await self._active.adopt(await self.store.held_by(owner), owner)
+            await self._active.adopt_abandoned(owner)
             for run_id in await self.store.cancel_requested(self._active.ids):
                 self._active.interrupt(run_id, Stop.CANCEL)
 
     async def _claim(self, owner: str) -> None:
-        limits = self.settings
-        while len(self._active) < limits.max_concurrent_runs and not self._stopping:
-            try:
-                run = await self.store.claim(
-                    owner,
-                    limit=limits.max_concurrent_runs,
-                    per_tenant=limits.max_concurrent_runs_per_tenant,
-                    per_repository=limits.max_concurrent_runs_per_repository,
-                )
-            except LeaseLost:  # cancelled, or claimed by another process, while we looked
-                continue
+        limit = self.settings.max_concurrent_runs
+        while len(self._active) < limit and not self._rounds.stopping:
+            run = await claim_next(self.store, owner, limit, self.settings)
             if run is None:
                 return
             await self._active.begin(run, adopted=False)
@@ -138,12 +119,6 @@ class LocalEngine:
         await self._active.end_all(why)
         if self._collecting is not None:
             await asyncio.gather(self._collecting, return_exceptions=True)
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        self._wake.clear()
 
 
 def _report_collector(task: asyncio.Task[None]) -> None:

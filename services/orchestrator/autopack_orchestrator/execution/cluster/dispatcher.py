@@ -6,7 +6,6 @@ lock, giving a worker up only if it has not moved, taking a run over only under 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import time
 import uuid
@@ -21,6 +20,7 @@ from autopack_orchestrator.core.model import Run, RunState
 from autopack_orchestrator.errors import LeaseLost
 from autopack_orchestrator.execution.cluster.jobs import Jobs
 from autopack_orchestrator.execution.cluster.timing import check_timing, host_name
+from autopack_orchestrator.execution.rounds import Rounds, claim_next
 from autopack_orchestrator.execution.run import Worker
 from autopack_orchestrator.settings import OrchestratorSettings
 
@@ -57,9 +57,7 @@ class ClusterEngine:
     owner: str = field(default_factory=lambda: f"{PREFIX}{uuid.uuid4().hex}")
     _beats: dict[str, _Seen] = field(default_factory=dict)
     _untaken: dict[str, _Seen] = field(default_factory=dict)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _task: asyncio.Task[None] | None = None
-    _stopping: bool = False
+    _rounds: Rounds = field(default_factory=Rounds)
     _reconcile_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -68,22 +66,19 @@ class ClusterEngine:
 
     def start(self) -> None:
         """Begin to dispatch."""
-        self._task = asyncio.create_task(self._serve(), name="autopack-dispatcher")
+        self._rounds.begin(self._serve(), "autopack-dispatcher")
 
     def wake(self) -> None:
         """Look for work now."""
-        self._wake.set()
+        self._rounds.wake()
 
     async def stop(self) -> None:
         """Stop dispatching; workers go on with what they have."""
-        self._stopping = True
-        self.wake()
-        if self._task is not None:
-            await self._task
+        await self._rounds.stop()
 
     async def _serve(self) -> None:
         opened = False
-        while not self._stopping:
+        while not self._rounds.stopping:
             try:
                 if not opened:
                     await self.jobs.open()
@@ -93,7 +88,7 @@ class ClusterEngine:
                 _log.error("the dispatcher could not work; it tries again", error=str(error))
             except Exception:
                 _log.exception("the dispatcher could not work; it tries again")
-            await self._pause()
+            await self._rounds.pause(TICK_S)
         with contextlib.suppress(AutopackError):  # whoever sees that we are silent does it
             await self.fleet.leave(self.owner)
         if opened:
@@ -131,17 +126,8 @@ class ClusterEngine:
         await self.worker.lose(context, why, excused=run.state is RunState.PREPARING)
 
     async def _admit(self, capacity: int) -> None:
-        limits = self.settings
-        while not self._stopping:
-            try:
-                run = await self.store.claim(
-                    ADMITTED,
-                    limit=capacity,
-                    per_tenant=limits.max_concurrent_runs_per_tenant,
-                    per_repository=limits.max_concurrent_runs_per_repository,
-                )
-            except LeaseLost:  # cancelled while we looked
-                continue
+        while not self._rounds.stopping:
+            run = await claim_next(self.store, ADMITTED, capacity, self.settings)
             if run is None:
                 return
             await self.jobs.submit(run.run_id)
@@ -161,12 +147,6 @@ class ClusterEngine:
                 await self.jobs.cancel(run.run_id)
                 del self._untaken[run.run_id]
             await self.jobs.submit(run.run_id)
-
-    async def _pause(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(TICK_S):
-                await self._wake.wait()
-        self._wake.clear()
 
 
 def _since(before: _Seen | None, what: int, now: float) -> _Seen:

@@ -29,6 +29,7 @@ from autopack_orchestrator.execution.cluster.watchdog import Watchdog
 from autopack_orchestrator.execution.context import Stop
 from autopack_orchestrator.execution.directory import identity, lock
 from autopack_orchestrator.execution.intake import Intake
+from autopack_orchestrator.execution.rounds import Rounds
 from autopack_orchestrator.execution.run import Worker
 from autopack_orchestrator.settings import OrchestratorSettings
 
@@ -36,7 +37,6 @@ __all__ = ["WorkerEngine"]
 
 BEAT_S = 1.0  # also how soon a cancel is seen
 FENCE_LOOK_S = 0.25
-ADOPT_AGAIN_S = 5.0  # a run whose end cannot be written is not worth more attention than this
 RETRY_S = 1.0
 BEAT_FILE = "worker.beat"  # its time is that of the last success: for probes, as a worker listens nowhere
 
@@ -58,14 +58,11 @@ class WorkerEngine:
     _watchdog: Watchdog = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
     _intake: Intake = field(init=False)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _task: asyncio.Task[None] | None = None
+    _rounds: Rounds = field(default_factory=Rounds)
     _owner: str = ""
-    _stopping: bool = False
     _room: bool = True
     _fenced: bool = False
     _renewed: float = 0.0
-    _adopt_after: float = 0.0
     _taking: set[asyncio.Task[asyncio.Task[None] | None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
@@ -91,28 +88,25 @@ class WorkerEngine:
                 metadata={"path": str(self.root)},
             )
         self._owner = PREFIX + identity(self.root)
-        self._task = asyncio.create_task(self._serve(locked), name="autopack-worker")
+        self._rounds.begin(self._serve(locked), "autopack-worker")
 
     def wake(self) -> None:
         """Look around now."""
-        self._wake.set()
+        self._rounds.wake()
 
     async def stop(self) -> None:
         """Take nothing new, leave what is at work some time to end, and give the rest back."""
-        self._stopping = True
-        self.wake()
-        if self._task is not None:
-            await self._task
+        await self._rounds.stop()
 
     async def _serve(self, locked: int) -> None:
         try:
-            while not self._stopping:
+            while not self._rounds.stopping:
                 try:
                     leftovers = await self._begin()
                     break
                 except AutopackError as error:
                     _log.error("the worker cannot begin; it tries again", error=str(error))
-                    await self._pause(RETRY_S)
+                    await self._rounds.pause(RETRY_S)
             else:
                 return
             await self._work(leftovers)
@@ -141,12 +135,12 @@ class WorkerEngine:
         drained: float | None = None
         while drained is None or (len(self._active) and time.monotonic() < drained):
             await self._round()
-            if self._stopping and drained is None:
+            if self._rounds.stopping and drained is None:
                 drained = time.monotonic() + self.settings.worker_drain.total_seconds()
                 await _end(serving)
                 # What is being taken just now is at work a moment later: nobody may leave before that.
                 await asyncio.gather(*self._taking, return_exceptions=True)
-            await self._pause(BEAT_S)
+            await self._rounds.pause(BEAT_S)
             self._active.reap()
         ending = asyncio.ensure_future(self._active.end_all(Stop.FENCED if self._fenced else Stop.RELEASE))
         while not ending.done():  # what they changed is kept, which may take longer than silence is borne
@@ -159,13 +153,9 @@ class WorkerEngine:
 
     async def _round(self) -> None:
         try:
-            self._room = not self._stopping and await self._intake.is_open(self._owner)
+            self._room = not self._rounds.stopping and await self._intake.is_open(self._owner)
             await self._renew()
-            if self._active.abandoned and time.monotonic() > self._adopt_after:
-                self._adopt_after = time.monotonic() + ADOPT_AGAIN_S
-                held = await self.store.held_by(self._owner)  # if it fails, they are still to be taken up
-                self._active.abandoned = False
-                await self._active.adopt(held, self._owner)
+            await self._active.adopt_abandoned(self._owner)
             for run_id in await self.store.cancel_requested(self._active.ids):
                 self._active.interrupt(run_id, Stop.CANCEL)
         except AutopackError as error:
@@ -222,7 +212,12 @@ class WorkerEngine:
                 await asyncio.wait([task])
 
     async def _take(self, run_id: str) -> asyncio.Task[None] | None:
-        if self._stopping or self._fenced or not self._room or len(self._active) >= self.settings.max_concurrent_runs:
+        if (
+            self._rounds.stopping
+            or self._fenced
+            or not self._room
+            or len(self._active) >= self.settings.max_concurrent_runs
+        ):
             return None  # it is delivered again, also to others
         try:
             run = await self.fleet.take(run_id, self._owner, host_name())
@@ -235,12 +230,6 @@ class WorkerEngine:
         if self._fenced:  # since it was taken
             self._active.interrupt(run_id, Stop.FENCED)
         return task
-
-    async def _pause(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._wake.wait()
-        self._wake.clear()
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:
