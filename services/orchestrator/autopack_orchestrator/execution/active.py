@@ -70,7 +70,6 @@ class ActiveRuns:
 
     async def _carry_out(self, context: RunContext, adopted: bool) -> None:
         begin_trace(context.run.run_id)
-        begin_trace(context.run.run_id)
         async with self.archive.keeping(context) if self.archive is not None else contextlib.nullcontext():
             await self.worker.carry_out(context, adopted=adopted)
 
