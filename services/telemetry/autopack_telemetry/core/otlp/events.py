@@ -109,7 +109,8 @@ def _record(
         model="" if model is None else label_of(model, entry.model[0], MAX_NAME),
         role=whose.role,
         model_class=whose.model_class,
-        reported_cost_microusd=None if cost is None else cost_of(cost, entry.cost_usd[0]),
+        # Agents write 0 for a model whose price they do not know.
+        reported_cost_microusd=None if cost is None else cost_of(cost, entry.cost_usd[0]) or None,
         failed=failed,
         session_id=session,
         response_id="" if failed else response_id,

@@ -142,7 +142,7 @@ class Points:
             model="" if model is None else label_of(model, entry.model[0], MAX_NAME),
             role=whose.role,
             model_class=whose.model_class,
-            reported_cost_microusd=cost,
+            reported_cost_microusd=cost or None,  # agents write 0 for a model whose price they do not know
             session_id=resource.session_of(entry, values),
             signal=Signal.METRIC,
             cumulative=group.temporality == CUMULATIVE,
