@@ -104,8 +104,9 @@ USAGE = Table(
         sqlite_where=text("response_id IS NOT NULL"),
         postgresql_where=text("response_id IS NOT NULL"),
     ),
-    # What one session told: moved when it is registered, weighed when a better signal speaks.
-    Index("usage_by_session", "tenant", "run_id", "agent", "session_id"),
+    # What one session told: moved when it is registered, weighed when a better signal speaks. What each signal told of
+    # it is summed from the index alone, and the sums of a run pass over shadows there.
+    Index("usage_by_session", "tenant", "run_id", "agent", "session_id", "signal", "shadow", "total"),
     # The doctor's last calls: of a run, of any of a class of models, of any. Partial, as they are few among all calls,
     # which then pay nothing for them.
     *(

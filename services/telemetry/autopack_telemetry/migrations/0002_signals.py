@@ -45,7 +45,9 @@ def _usage() -> None:
         sqlite_where=_RESPONSE,
         postgresql_where=_RESPONSE,
     )
-    op.create_index("usage_by_session", "usage", ["tenant", "run_id", "agent", "session_id"])
+    op.create_index(
+        "usage_by_session", "usage", ["tenant", "run_id", "agent", "session_id", "signal", "shadow", "total"]
+    )
     for name, columns in (("doctor_by_run", ["run_id"]), ("doctor_by_class", ["model_class"]), ("doctor_by_time", [])):
         op.create_index(
             name, "usage", ["tenant", *columns, "time", "id"], sqlite_where=_DOCTOR, postgresql_where=_DOCTOR
