@@ -23,10 +23,14 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
+from bench import full, phoenix
+
 __all__ = ["run"]
 
 BATCH = 512
 BATCHES = 40
+PHOENIX_BATCHES = 6
+"""It takes minutes for more."""
 SENDERS = 4
 REPEATS = 3
 TARGET = "target: at least 20,000; batches of 512, server on one core, sender in another process"
@@ -40,7 +44,7 @@ Document = dict[str, Any]
 
 def run() -> list[Row]:
     """``(name, value, unit, note)`` of each number, the best of a few repeats."""
-    return [*_in_process(), *_served()]
+    return [*_in_process(), *_served(), *(_phoenix() if full() else [])]
 
 
 def _in_process() -> list[Row]:
@@ -78,6 +82,17 @@ def _served() -> list[Row]:
 
 def _best(requests: list[bytes], method: str, kind: str | None) -> float:
     return max(asyncio.run(_send(requests, method, kind)) for _ in range(REPEATS))
+
+
+def _phoenix() -> list[Row]:
+    """Beside a collector that keeps spans: it stores more of each, and answers before it has stored it."""
+    few = _requests(_span)[:PHOENIX_BATCHES]
+    acknowledged, committed = phoenix.measure(few, BATCH * PHOENIX_BATCHES)
+    note = f"{phoenix.PACKAGE}, SQLite, one core, same spans"
+    return [
+        ("Phoenix: spans over gRPC, acknowledged", acknowledged, "spans/s", f"{note}; before the commit"),
+        ("Phoenix: spans over gRPC, committed", committed, "spans/s", note),
+    ]
 
 
 async def _send(requests: list[bytes], method: str, kind: str | None) -> float:
@@ -152,6 +167,7 @@ def _requests(item: Callable[[int], Document]) -> list[bytes]:
     request: Any = (ExportTraceServiceRequest if item is _span else ExportLogsServiceRequest)()
     json_format.ParseDict(_document(item, 0), request)
     group = request.resource_spans[0].scope_spans[0] if item is _span else request.resource_logs[0].scope_logs[0]
+    spans = list(group.spans) if item is _span else []
     changing = [
         attribute.value
         for entry in (group.spans if item is _span else group.log_records)
@@ -162,6 +178,8 @@ def _requests(item: Callable[[int], Document]) -> list[bytes]:
     for batch in range(BATCHES):
         for index, value in enumerate(changing):
             value.string_value = f"id_{batch * BATCH + index:024}"
+        for index, span in enumerate(spans):
+            span.span_id = (batch * BATCH + index + 1).to_bytes(8, "big")
         found.append(request.SerializeToString())
     return found
 
