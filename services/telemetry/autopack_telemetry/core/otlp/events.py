@@ -66,7 +66,10 @@ def _record(
             if value is not None:
                 counts[column] = count_of(value, key)
                 break
-    failed = failed or entry.failed or any(_holds(values.get(key), wanted) for key, wanted in entry.failed_when)
+    failed = failed or entry.failed
+    for key, wanted in entry.failed_when:
+        if key in values and _holds(values[key], wanted):
+            failed = True
     if counts:
         tokens = disjoint(
             counts,

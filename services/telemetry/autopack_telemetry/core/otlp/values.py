@@ -68,13 +68,16 @@ def label_of(value: Any, key: str, limit: int) -> str:
     Raises:
         Malformed: longer, with control characters, or neither text nor number.
     """
-    if type(value) is not str:
+    if type(value) is str:
+        if len(value) <= limit and value.isprintable():
+            return value
+    else:
         if type(value) not in (int, float):
             raise Malformed(f"{key} must be text")
         value = str(value)
     if len(value) > limit:
         raise Malformed(f"{key} must have at most {limit} characters")
-    if not value.isprintable() and _NOT_STORED.search(value):
+    if _NOT_STORED.search(value):
         raise Malformed(f"{key} must not contain control characters")
     return str(value)
 
