@@ -23,10 +23,11 @@ from autopack_api.common.v1.common_pb2 import TokenUsage
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 from autopack_api.orchestrator.v1.batch_pb2 import AgentPreset
 from autopack_api.telemetry.v1 import agents_pb2, telemetry_pb2
+from autopack_client import AsyncClient
 from google.protobuf.duration_pb2 import Duration
 
-from tests.integration.agents.model_server import Call, ModelServer, Say, Turn, serve_model
-from tests.service.orchestrator.bench import Bench, argv, bench, run, shell
+from tests.integration.agents.model_server import KINDS, Call, ModelServer, Say, Turn, serve_model
+from tests.service.orchestrator.bench import argv, bench, run, shell
 
 EDIT = "printf '\\ndef sub(a, b):\\n    return a - b\\n' >> src/calc.py"
 BLOCK = """I add it.
@@ -122,14 +123,14 @@ async def carry_out(directory: Path, repo: Path, agent: str, model: ModelServer)
             "branch": done.branch,
             "overloaded": [event.message for event in overloaded],
             "warnings": list(done.warnings),
-            "told": await recorded(stack, run_id),
+            "told": await recorded_by(stack.client, run_id),
             "log": (await stack.log(run_id, attempt=1)).decode(errors="replace")[-4000:],
         }
 
 
-async def recorded(stack: Bench, run_id: str) -> dict[str, Any]:
+async def recorded_by(client: AsyncClient, run_id: str) -> dict[str, Any]:
     """What telemetry knows of the run: its tokens by kind, its sessions by signal, and the warnings."""
-    telemetry = stack.client.telemetry
+    telemetry = client.telemetry
     summary = await telemetry.GetRunSummary(telemetry_pb2.GetRunSummaryRequest(run_id=run_id))
     sessions = await telemetry.ListSessions(agents_pb2.ListSessionsRequest(run_id=run_id))
     strays = await telemetry.ListSessions(agents_pb2.ListSessionsRequest(unattributed=True))
@@ -153,7 +154,7 @@ async def recorded(stack: Bench, run_id: str) -> dict[str, Any]:
 
 def counts(tokens: TokenUsage) -> dict[str, int]:
     """Tokens by kind."""
-    return {kind: getattr(tokens, kind) for kind in ("input", "cache_read", "cache_write", "output", "reasoning")}
+    return {kind: getattr(tokens, kind) for kind in KINDS}
 
 
 def main() -> None:
@@ -167,10 +168,7 @@ def main() -> None:
         os.environ.update(environment(agent, model), HOME=str(home), PATH=path, CODEX_HOME=str(home / ".codex"))
         (home / ".codex").mkdir()
         report = asyncio.run(carry_out(directory, repo, agent, model))
-        report["used"] = {
-            kind: sum(getattr(one, kind) for one in model.used)
-            for kind in ("input", "cache_read", "cache_write", "output", "reasoning")
-        }
+        report["used"] = model.total()
         report["answers"] = len(model.used)
         report["asked"] = sum(method == "POST" for method, _, _ in model.requests)
         report["prompts"] = json.dumps([body for _, _, body in model.requests if body])[:2_000_000]

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-__all__ = ["Call", "ModelServer", "Say", "Used", "serve_model"]
+__all__ = ["KINDS", "Call", "ModelServer", "Say", "Used", "serve_model"]
 
 MAX_REQUEST_BYTES = 16 << 20  # agents send their whole instructions with every turn, some 100 KB
 
@@ -48,6 +48,8 @@ class Used:
     output: int
     reasoning: int
 
+
+KINDS = tuple(Used.__dataclass_fields__)
 
 #: The tools with which agents run a line of shell, and how its arguments are written.
 SHELL_TOOLS: Mapping[str, str] = {
@@ -95,6 +97,10 @@ class ModelServer:
             )
             self.used.append(used)
         return f"{number:08d}", used
+
+    def total(self) -> dict[str, int]:
+        """The sum of what all answers used, by kind."""
+        return {kind: sum(getattr(one, kind) for one in self.used) for kind in KINDS}
 
     def turn(self, results: int, tools: Iterable[str]) -> tuple[Turn, str]:
         """The answer to a conversation with so many tool results, and the tool that it uses.

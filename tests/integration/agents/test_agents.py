@@ -21,6 +21,7 @@ from tests.integration.agents import shop
 from tests.service.orchestrator.bench import git, repository
 
 DRIVER = Path(__file__).with_name("in_namespace.py")
+SIGNAL_DRIVER = Path(__file__).with_name("signals_in_namespace.py")
 RUN_TIMEOUT_S = 420.0  # agents start in seconds; hang protection
 NAMESPACES = (["unshare", "--net"], ["unshare", "--map-root-user", "--net"])
 PROVEN = sorted(name for name, agent in known_agents().items() if agent.verified)
@@ -53,9 +54,13 @@ def carry_out(namespace: list[str], tmp_path: Path, home: Path, agent: str, stat
     """One run of an agent whose provider answers with ``status``."""
     programs = shop.installed(agent) if agent != "generic" else home
     repo = repository(tmp_path / "calc")
-    words = (str(tmp_path), str(repo), agent, str(programs), str(home), str(status))
+    return drive(namespace, DRIVER, str(tmp_path), str(repo), agent, str(programs), str(home), str(status))
+
+
+def drive(namespace: list[str], driver: Path, *words: str) -> dict[str, Any]:
+    """What a driver reports that was started in a network namespace."""
     done = subprocess.run(
-        [*namespace, sys.executable, str(DRIVER), *words],
+        [*namespace, sys.executable, str(driver), *words],
         capture_output=True,
         text=True,
         check=False,
@@ -99,6 +104,29 @@ def check_usage(agent: str, told: dict[str, Any], used: dict[str, int], answers:
         assert told["calls"] < answers
     else:
         assert told["calls"] == 0
+
+
+SIGNALS = [
+    *((agent, protocol, "") for agent in ("claude", "codex", "gemini") for protocol in ("http", "grpc")),
+    *(("claude", "http", signal) for signal in ("log", "metric", "span")),
+    *(("codex", "http", signal) for signal in ("metric", "span")),
+]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("agent", "protocol", "signal"), SIGNALS)
+def test_each_signal_of_an_agent_tells_what_the_endpoint_reported(
+    namespace: list[str], tmp_path: Path, home: Path, agent: str, protocol: str, signal: str
+) -> None:
+    """Over HTTP and over gRPC; a signal that counts only where no other comes, is the only one that is sent."""
+    words = (agent, str(shop.installed(agent)), str(home), protocol, signal)
+    report = drive(namespace, SIGNAL_DRIVER, str(tmp_path), str(repository(tmp_path / "calc")), *words)
+    assert report["exit_code"] == 0, report["log"]
+    told = report["told"]
+    assert told["tokens"] == report["used"], told
+    assert (told["warnings"], told["unattributed"]) == ([], 0)
+    expected = signal.upper() or reporting_agents()[agent].signals[0].name
+    assert {item["counts"] for item in told["signals"]} == {f"USAGE_SIGNAL_{expected}"}
 
 
 @pytest.mark.parametrize("agent", GIVING_UP)
