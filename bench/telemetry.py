@@ -49,9 +49,13 @@ def _bare(repeat: int) -> float:
         names = [column.name for column in USAGE.columns if column.name != "id"]
         marks = ",".join("?" * len(names))
         statement = f"INSERT INTO usage ({','.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
-        values = {"tenant": "default", "run_id": "run-1", "failed": False, "model": "m", "role": "agent"} | {
-            "response_id": None
-        }
+        values: dict[str, object] = {
+            "tenant": "default",
+            "run_id": "run-1",
+            "failed": False,
+            "model": "m",
+            "role": "agent",
+        } | {"response_id": None}
         connection = sqlite3.connect(Path(directory) / "t.sqlite3")
         connection.execute("PRAGMA synchronous=NORMAL")
         rows = [
