@@ -71,7 +71,10 @@ def _content(path: Path) -> Mapping[str, Any]:
             raise invalid_field(path.name, f"this is not TOML: {error}") from error
     elif text is not None and text.strip() and compose(text, problems) is not None:
         # Within bounds, as compose() has found; the safe loader builds plain values only.
-        content = yaml.load(text, Loader=yaml.CSafeLoader)
+        try:
+            content = yaml.load(text, Loader=yaml.CSafeLoader)
+        except yaml.MarkedYAMLError as error:  # a tag of something that is no plain value
+            raise invalid_field(path.name, f"this is not plain YAML: {error.problem}") from error
     if problems.items:
         problem = problems.sorted()[0]
         raise invalid_field(path.name, f"line {problem.place.line}: {problem.message}")

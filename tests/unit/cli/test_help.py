@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
-    ("import",), ("usage", "sessions"),
+    ("import",), ("usage", "sessions"), ("compare",), ("power",),
     ("serve",), ("worker",), ("health",), ("capabilities",),
     ("config",), ("migrate",),
     ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),

@@ -10,7 +10,9 @@ import pytest
 from autopack_telemetry.core.compare.analysis import compare
 from autopack_telemetry.core.compare.metrics import intervals_after_each
 from autopack_telemetry.core.compare.model import MIN_ANYTIME_PAIRS, Design, GuardrailStatus, Mode, Verdict
+from autopack_telemetry.core.compare.pairing import match
 from autopack_telemetry.core.compare.sequential import running_e_values
+from autopack_telemetry.core.compare.success import compare_success, success_e_values
 
 from .runs_to_compare import design_of, noisy_effects, noisy_runs
 
@@ -63,10 +65,12 @@ def test_equal_success_breaks_no_guardrail_and_raises_no_alarms(mode: Mode) -> N
     rng, broken, alarms, e_values = np.random.default_rng(79), 0, 0, 0
     for _ in range(WHOLE):
         runs = noisy_runs(rng, 25, success=(0.7, 0.7))
-        result = compare(design_of(runs, mode=mode), runs)
-        broken += result.success.guardrail is GuardrailStatus.BROKEN
-        alarms += (result.success.mid_p or 1) < 0.05
-        e_values += result.anytime is not None and result.anytime.success_e_value_max >= 20
+        design = design_of(runs, mode=mode)
+        pairs, _ = match(design, runs)
+        success = compare_success(pairs, design)
+        broken += success.guardrail is GuardrailStatus.BROKEN
+        alarms += (success.mid_p or 1) < 0.05
+        e_values += success_e_values(pairs)[1] >= 20
     assert broken / WHOLE <= 0.03
     assert alarms / WHOLE <= 0.055
     assert e_values / WHOLE <= 0.05
