@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,9 +37,18 @@ def python_files(root: Path, *folders: str) -> Iterator[Path]:
         yield from sorted((root / folder).rglob("*.py"))
 
 
-def imports(path: Path) -> Iterator[tuple[int, str]]:
+def imports(path: Path) -> tuple[tuple[int, str], ...]:
     """(line, absolute module) of every import, wherever it stands; ``from a import b`` gives ``a`` and ``a.b``."""
-    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+    return _imports(path, path.read_text())
+
+
+@functools.cache  # each rule asks for the same files again
+def _imports(path: Path, text: str) -> tuple[tuple[int, str], ...]:
+    return tuple(_walk_imports(path, text))
+
+
+def _walk_imports(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(ast.parse(text, str(path))):
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield node.lineno, alias.name
