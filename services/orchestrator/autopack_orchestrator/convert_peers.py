@@ -269,6 +269,7 @@ def run_request(record: RunRecord) -> RecordRunsRequest:
         base_commit=record.base_commit,
         spec_hash=record.spec_hash,
         agent=record.agent,
+        agent_version=record.agent_version,
         outcome=telemetry_pb2.PhaseOutcome.Value(f"PHASE_OUTCOME_{record.outcome.upper() or 'UNSPECIFIED'}"),
         retries=record.attempt - 1,
         token_limit=record.token_limit,

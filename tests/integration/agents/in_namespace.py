@@ -138,7 +138,12 @@ async def recorded_by(client: AsyncClient, run_id: str) -> dict[str, Any]:
         "tokens": counts(summary.tokens),
         "calls": summary.usage_records,
         "warnings": list(summary.warnings),
-        "run": {"agent": summary.run.agent, "task": summary.run.task, "outcome": summary.run.outcome},
+        "run": {
+            "agent": summary.run.agent,
+            "version": summary.run.agent_version,
+            "task": summary.run.task,
+            "outcome": summary.run.outcome,
+        },
         "signals": [
             {
                 "agent": session.agent,

@@ -90,6 +90,7 @@ def check_usage(agent: str, told: dict[str, Any], used: dict[str, int], answers:
     """What telemetry keeps of the run is what the model's endpoint said that its answers used, by every signal."""
     known = reporting_agents()[agent]
     assert (told["run"]["agent"], told["run"]["task"]) == (agent, "one")
+    assert told["run"]["version"] == known.version
     assert (told["warnings"], told["unattributed"]) == ([], 0)
     if known.verified:
         assert told["tokens"] == used

@@ -64,6 +64,7 @@ class RunRecord:
     start_time: datetime | None
     time_limit: timedelta
     token_limit: int
+    agent_version: str = ""
     outcome: str = ""
     duration: timedelta | None = None
 
@@ -91,8 +92,8 @@ class Reporting:
     sends: bool = False
 
 
-def run_record(run: Run, state: RunState | None = None, now: datetime | None = None) -> RunRecord:
-    """What is known of a run; at its end also how it ended, in ``state`` at ``now``."""
+def run_record(run: Run, version: str = "", state: RunState | None = None, now: datetime | None = None) -> RunRecord:
+    """What is known of a run and its agent's ``version``; at its end also how it ended, in ``state`` at ``now``."""
     spec = run.spec
     limit = spec.timeout if spec.budget.max_wall_time is None else min(spec.timeout, spec.budget.max_wall_time)
     return RunRecord(
@@ -102,6 +103,7 @@ def run_record(run: Run, state: RunState | None = None, now: datetime | None = N
         base_commit=run.base_commit,
         spec_hash=spec_hash(spec),
         agent=_agent(spec),
+        agent_version=version,
         attempt=run.attempt,
         start_time=run.start_time,
         time_limit=limit,

@@ -14,6 +14,7 @@ from pathlib import Path, PurePath
 from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
 
+from autopack_orchestrator.adapters.agent_versions import installed_version
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.core.agents import GENERIC
 from autopack_orchestrator.core.codec import dumps, loads
@@ -111,8 +112,11 @@ async def hand_in(ctx: RunContext) -> None:
 
 async def record_run(ctx: RunContext, state: RunState | None = None) -> None:
     """Tell telemetry about the run as a whole; at its end with the state in which it ends."""
+    version, preset = "", ctx.run.spec.agent
+    if preset is not None and (command := known_agents()[preset.name].command):
+        version = await asyncio.to_thread(installed_version, command[0], ctx.server_environment.get("PATH", ""))
     try:
-        await ctx.peers.record_run(run_record(ctx.run, state, datetime.now(UTC) if state is not None else None))
+        await ctx.peers.record_run(run_record(ctx.run, version, state, datetime.now(UTC) if state else None))
     except AutopackError as error:
         await ctx.warn("telemetry", f"Telemetry could not be written: {error.message}")
 
