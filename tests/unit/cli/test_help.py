@@ -16,13 +16,13 @@ COMMANDS = (
     ("run",), ("demo",), ("detect",), ("plan",), ("diagnose",), ("context",), ("drift",), ("stats",),
     ("import",), ("usage", "sessions"), ("compare",), ("power",),
     ("serve",), ("worker",), ("health",), ("capabilities",),
-    ("config",), ("migrate",),
+    ("config",), ("migrate",), ("patterns", "test"),
     ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
     ("merge",), ("gc",), ("top",), ("resume",),
     ("runs", "retry"), ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip
-WITHOUT_SERVER = {"serve", "worker", "config", "migrate", "certs", "demo"}
-WITHOUT_RESPONSE = {("runs", "log"), ("runs", "patch")}
+WITHOUT_SERVER = {"serve", "worker", "config", "migrate", "certs", "demo", "patterns"}
+WITHOUT_RESPONSE = {("runs", "log"), ("runs", "patch"), ("patterns", "test")}
 
 
 def shown(*words: str) -> str:
