@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -188,6 +189,25 @@ async def test_the_file_that_an_agent_writes_about_its_usage_is_handed_in(
     expected = json.loads(TRAJECTORY.read_text())["info"]["model_stats"]["api_calls"]
     assert summary.usage_records == expected > 0
     assert summary.tokens.output > 0
+
+
+@pytest.mark.long
+async def test_what_an_agent_had_used_until_it_was_cancelled_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = repository(tmp_path / "calc", {"src/calc.py": "x = 1\n", "traj.json": TRAJECTORY.read_text()})
+    programs = _programs(tmp_path, 'cp traj.json "$last"; echo it is written; exec sleep 600')
+    monkeypatch.setenv("PATH", f"{programs}:/usr/local/bin:/usr/bin:/bin")
+    async with bench(tmp_path, http=True) as stack:
+        batch = await stack.submit(repo, run("one", agent=AgentPreset(name="mini-swe-agent")))
+        async with asyncio.timeout(60):
+            while b"it is written\n" not in await stack.log(f"{batch.batch_id}.one"):  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+        await stack.client.orchestrator.CancelBatch(pb.CancelBatchRequest(batch_id=batch.batch_id))
+        await stack.watch(batch.batch_id)
+        summary = await summary_of(stack, f"{batch.batch_id}.one")
+    assert summary.tokens.output > 0
+    assert summary.run.outcome == telemetry_pb2.PHASE_OUTCOME_CANCELLED
 
 
 @pytest.mark.long

@@ -49,7 +49,7 @@ from autopack_orchestrator.execution.heal import Healer
 from autopack_orchestrator.execution.isolate import clean_up
 from autopack_orchestrator.execution.layout import Layout
 from autopack_orchestrator.execution.prepare import detect, make_virtualenvs, plan, run_variables, should_install
-from autopack_orchestrator.execution.reporting import recall, record_run
+from autopack_orchestrator.execution.reporting import hand_in, recall, record_run
 from autopack_orchestrator.execution.sources import Sources
 from autopack_orchestrator.execution.validate import Validation
 from autopack_orchestrator.settings import OrchestratorSettings
@@ -352,6 +352,8 @@ class Worker:
         What was validated is kept as it was validated; else everything that is there.
         """
         await supervisor.end_all(ctx.directory)
+        if ctx.run.state is RunState.RUNNING:
+            await hand_in(ctx)  # an agent that was interrupted has used something too
         if ctx.tree is None or not ctx.tree.ready:
             return {}
         try:
