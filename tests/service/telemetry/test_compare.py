@@ -215,7 +215,7 @@ async def test_many_runs_are_measured_whole(stub: Stub) -> None:
     assert {pair.effect for pair in response.pairs} == {1.0}
 
 
-async def test_tokens_of_no_run_and_models_as_used_are_seen(stub: Stub) -> None:
+async def test_other_models_in_one_arm_leave_no_verdict_unless_they_are_meant(stub: Stub) -> None:
     request = await record_arms(stub, 6, ratio=0.9)
     await stub.RecordRuns(
         pb.RecordRunsRequest(runs=[pb.RunRecord(run_id=f"c{n}", models={"agent": "x"}) for n in range(6)])

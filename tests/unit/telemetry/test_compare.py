@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from autopack_kit.errors import FailedPrecondition, InvalidArgument
+from autopack_telemetry.adapters.page import html_page
 from autopack_telemetry.core.compare.analysis import Comparison, compare
 from autopack_telemetry.core.compare.model import (
     Design,
@@ -24,7 +25,7 @@ from autopack_telemetry.core.compare.pairing import check_runs_once
 from autopack_telemetry.core.compare.success import side_succeeded
 from autopack_telemetry.core.estimate import EstimateSource
 from autopack_telemetry.core.model import Avoided, PhaseOutcome
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from .runs_to_compare import HOUR, START, a_run, design_of, noisy_runs
@@ -256,6 +257,19 @@ def test_another_difference_between_the_arms_fails_unless_it_is_meant(check: str
     assert result.control.configuration_hash != result.treatment.configuration_hash
 
 
+def test_models_are_compared_role_by_role_as_used_where_none_were_recorded() -> None:
+    runs = alike(FEW)
+    for run_id, run in runs.items():
+        used = {"agent": "sonnet"} | ({"doctor": "opus"} if run_id.startswith("c") else {})
+        runs[run_id] = replace(run, record=replace(run.record, models={}), used_models=used)
+    result = result_of(runs)
+    assert status(result, "models") is Status.PASS  # no doctor was needed on one side, which is no other model
+    assert result.control.models == ("agent=sonnet", "doctor=opus")
+    assert result.control.configuration_hash == result.treatment.configuration_hash
+    runs["t-a"] = replace(runs["t-a"], used_models={"agent": "haiku"})
+    assert status(result_of(runs), "models") is Status.FAIL
+
+
 def test_what_was_not_recorded_warns_and_is_never_taken_for_equal() -> None:
     runs = alike(FEW)
     blank: dict[str, Any] = dict.fromkeys(("base_commit", "spec_hash", "agent", "agent_version"), "")
@@ -373,6 +387,16 @@ def test_anytime_mode_gives_no_p_and_wider_intervals_that_hold_together() -> Non
     assert once.anytime is None
 
 
+def test_the_wildest_pairs_have_finite_numbers() -> None:
+    tokens = {str(number): (1, 10**12) if number % 2 else (10**12, 1) for number in range(8)}
+    for mode in Mode:
+        result = result_of(alike(tokens), level=0.999, expected_pairs=10_000, mode=mode)
+        assert result.verdict is Verdict.INCONCLUSIVE
+        assert result.primary.interval is not None
+        assert 0 < result.primary.interval.low < 1 < result.primary.interval.high < float("inf")
+        assert "nan" not in html_page(result, "1", START)
+
+
 def test_pairs_stand_in_the_order_of_time() -> None:
     runs = noisy_runs(np.random.default_rng(1), 6)
     backwards = dict(reversed(list(runs.items())))
@@ -394,6 +418,7 @@ def test_estimates_stand_by_arm_and_source_and_change_nothing_measured() -> None
     assert result.saved_tokens == plain.saved_tokens
 
 
+@settings(deadline=None, max_examples=40)  # of whole comparisons
 @given(
     st.dictionaries(
         st.text("abcdef", min_size=1, max_size=4), st.tuples(*[st.integers(0, 10**12)] * 2), min_size=1, max_size=15

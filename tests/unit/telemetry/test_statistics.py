@@ -32,7 +32,7 @@ from autopack_telemetry import (
 )
 from autopack_telemetry.core.compare import paired, sequential
 from autopack_telemetry.core.compare.paired import WilcoxonMethod
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import optimize, stats
 
@@ -250,6 +250,7 @@ def test_values_that_cannot_be_compared_are_refused() -> None:
 FINITE = st.floats(-50, 50).map(lambda value: round(value, 3))
 
 
+@settings(deadline=None)
 @given(st.lists(FINITE, min_size=6, max_size=40))
 def test_tests_are_symmetric_and_intervals_hold_their_estimate(effects: list[float]) -> None:
     flipped = [-value for value in effects]
@@ -266,6 +267,7 @@ def test_tests_are_symmetric_and_intervals_hold_their_estimate(effects: list[flo
     assert around[1] >= 0.95
 
 
+@settings(deadline=None)
 @given(st.lists(FINITE.filter(bool), min_size=6, max_size=30, unique_by=abs))
 def test_exact_wilcoxon_is_that_of_scipy(effects: list[float]) -> None:
     mine = wilcoxon(effects)
@@ -274,6 +276,7 @@ def test_exact_wilcoxon_is_that_of_scipy(effects: list[float]) -> None:
     assert mine.p == pytest.approx(stats.wilcoxon(effects, method="exact").pvalue)
 
 
+@settings(deadline=None)
 @given(st.lists(FINITE, min_size=3, max_size=30))
 def test_pairwise_means_without_making_them_all_are_the_same(effects: list[float]) -> None:
     values = np.sort(np.array(effects))
@@ -284,6 +287,7 @@ def test_pairwise_means_without_making_them_all_are_the_same(effects: list[float
     )
 
 
+@settings(deadline=None)
 @given(*[st.integers(0, 60)] * 4)
 def test_paired_rates_turn_with_their_arms_and_stay_rates(both: int, first: int, second: int, neither: int) -> None:
     if both + first + second + neither == 0:
@@ -297,6 +301,7 @@ def test_paired_rates_turn_with_their_arms_and_stay_rates(both: int, first: int,
     assert 0 < result.mid_p <= result.exact_p <= 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
 def test_holm_never_lowers_a_p_and_keeps_their_order(p_values: list[float]) -> None:
     adjusted = holm(p_values)

@@ -689,7 +689,7 @@ class Arm(_message.Message):
     runs: _builtins.int
     """Runs."""
     configuration_hash: _builtins.str
-    """SHA-256 of agents, versions, models and limits of all its runs: equal for arms that are equal in these."""
+    """SHA-256 of agents, versions, models and limits as recorded of its runs: equal for arms that are equal in these."""
     @_builtins.property
     def base_commits(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Commits that they started from."""

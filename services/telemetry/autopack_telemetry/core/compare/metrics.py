@@ -14,6 +14,9 @@ from autopack_telemetry.core.compare.paired import Floats, Interval, WilcoxonMet
 
 __all__ = ["ArmStatistics", "MetricResult", "Observed", "adjusted", "effect_of", "left_out", "measure", "observe"]
 
+WIDEST = 700.0
+"""Logarithm of the largest ratio that is told: 10^304."""
+
 
 @dataclass(frozen=True, slots=True)
 class Observed:
@@ -141,7 +144,12 @@ def adjusted(results: Sequence[MetricResult]) -> list[MetricResult]:
 
 def effect_of(metric: Metric) -> Callable[[float], float]:
     """From the scale on which a metric is compared back to the one on which it is told."""
-    return math.exp if metric.scale is Scale.RATIO else float
+    return _ratio if metric.scale is Scale.RATIO else float
+
+
+def _ratio(logarithm: float) -> float:
+    """Kept where a double has it: the interval of a few wild pairs may be as wide as that."""
+    return math.exp(max(-WIDEST, min(WIDEST, logarithm)))
 
 
 def intervals_after_each(effects: Floats, design: Design) -> tuple[Floats, Floats, Floats]:
@@ -173,7 +181,7 @@ def _tested(result: MetricResult, effects: Floats, design: Design) -> MetricResu
     around = paired.hodges_lehmann_interval(effects, design.level)
     detectable = planning.smallest_detectable_effect(len(effects), student.sd, alpha=alpha) if student else None
     if detectable is not None:
-        detectable = math.exp(-detectable) if result.metric.scale is Scale.RATIO else detectable
+        detectable = _ratio(-detectable) if result.metric.scale is Scale.RATIO else detectable
     return replace(
         result,
         t_p=student.p if student else None,

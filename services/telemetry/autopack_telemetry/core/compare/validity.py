@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,8 +94,8 @@ def arm_runs(label: str, runs: Sequence[RunMeasures]) -> ArmRuns:
     records = [run.record for run in runs]
     starts = [record.started_at for record in records if record.started_at is not None]
     settings = {
-        (record.agent, record.agent_version, _models(run), record.token_limit, record.time_limit)
-        for record, run in zip(records, runs, strict=True)
+        (record.agent, record.agent_version, _text(record.models), record.token_limit, record.time_limit)
+        for record in records
     }
     text = json.dumps(sorted(settings, key=repr))
     return ArmRuns(
@@ -166,10 +166,10 @@ def _properties(evidence: Evidence) -> Iterator[Check]:
     ):
         words = name.replace("_", " ")
         unknown = sum(not _property(run, which) for run in evidence.paired)
-        differ = [pair.task for pair in evidence.pairs if _sides_differ(pair, which)]
+        differ = [pair.task for pair in evidence.pairs if _differ(pair.runs, which)]
         data = {"pairs_that_differ": str(len(differ)), "runs_not_known": str(unknown)}
         if which in evidence.design.intended:
-            mixed = [arm.value for arm in Arm if len({_property(run, which) for run in _arm(evidence.pairs, arm)}) > 1]
+            mixed = [arm.value for arm in Arm if _differ(_arm(evidence.pairs, arm), which)]
             if mixed:
                 message = f"the arms are meant to differ in {words}, but the {' and '.join(mixed)} arm is mixed in it"
                 yield Check(name, Status.WARN, message, data)
@@ -312,13 +312,23 @@ def _property(run: RunMeasures, which: RunProperty) -> str:
     return _PROPERTIES[which](run)
 
 
-def _sides_differ(pair: Pair, which: RunProperty) -> bool:
-    """Whether something known differs among the runs of a pair; what is not known is told apart."""
-    return len({_property(run, which) for run in pair.runs} - {""}) > 1
+def _differ(runs: Sequence[RunMeasures], which: RunProperty) -> bool:
+    """Whether something known differs among runs; what is not known is told apart.
+
+    Models are compared role by role: a run that needed no doctor has no model of one.
+    """
+    if which is not RunProperty.MODELS:
+        return len({_property(run, which) for run in runs} - {""}) > 1
+    roles = {role for run in runs for role in run.models}
+    return any(len({run.models[role] for run in runs if role in run.models}) > 1 for role in roles)
 
 
 def _models(run: RunMeasures) -> str:
-    return json.dumps(dict(sorted(run.models.items()))) if run.models else ""
+    return _text(run.models)
+
+
+def _text(models: Mapping[str, str]) -> str:
+    return json.dumps(dict(sorted(models.items()))) if models else ""
 
 
 def _limits(run: RunMeasures) -> str:
