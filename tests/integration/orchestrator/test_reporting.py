@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -20,10 +21,20 @@ from autopack_api.orchestrator.v1.batch_pb2 import (
     Isolation,
 )
 from autopack_api.telemetry.v1 import telemetry_pb2
+from autopack_client import ClientTls, connect
+from autopack_kit import certs
+from autopack_kit.auth import ensure_signing_key, mint_service_token
+from autopack_kit.bind import Bind
 from autopack_kit.errors import NotFound
+from autopack_kit.kit_settings import KitSettings
+from autopack_kit.server import Server
+from autopack_kit.settings import load
+from autopack_kit.tls import ServerTls
+from autopack_telemetry import create
+from autopack_telemetry.settings import TelemetrySettings
 
 from tests.integration.orchestrator.sandboxes import needs_sandbox
-from tests.service.orchestrator.bench import Bench, argv, bench, repository, run, shell
+from tests.service.orchestrator.bench import ADVISERS, Bench, argv, bench, options, repository, run, shell
 
 AGENT = str(Path(__file__).with_name("sdk_agent.py"))
 TRAJECTORY = Path(__file__).parents[2] / "unit/telemetry/golden_files/mini-swe-agent.traj.json"
@@ -159,6 +170,39 @@ async def test_without_a_network_there_is_nothing_to_send_to(tmp_path: Path) -> 
         log = await stack.log(done.run_id)
     assert b"nothing is set" in log, log
     assert not done.warnings
+
+
+@pytest.mark.long
+async def test_over_tls_an_agent_knows_the_authority_of_the_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Telemetry is apart, over TLS; the other services are not there, which a run bears."""
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):  # with them the SDK of Python forgets its own certificate
+        monkeypatch.delenv(name, raising=False)
+    repo = repository(tmp_path / "calc")
+    made = certs.init(tmp_path / "certs")
+    tls = ServerTls(made.server, made.server_key)
+    (tmp_path / "data").mkdir()
+    secured = replace(options(tmp_path / "data", http=True), tls=tls, http_tls=tls)
+    kit = load(
+        KitSettings, {"AUTOPACK_DATA_DIR": str(tmp_path / "data"), "AUTOPACK_TLS_CERTIFICATE_FILE": str(made.server)}
+    )
+    service = create(TelemetrySettings(database_url=f"sqlite:///{tmp_path}/telemetry.sqlite3"), kit)
+    item = run("one", command=argv(sys.executable, AGENT, str(tmp_path / "witness"), "span"))
+    server = Server([service], Bind.parse("127.0.0.1:0"), secured)
+    await server.start()
+    try:
+        async with bench(tmp_path, without=ADVISERS, telemetry_address=server.address, peer_ca_file=made.ca) as stack:
+            (done,) = await stack.finish(repo, item)
+            log = await stack.log(done.run_id)
+        token = mint_service_token(ensure_signing_key(kit.signing_key_path), "test", "default")
+        async with connect(server.address, token=token, tls=ClientTls(ca=made.ca)) as client:
+            request = telemetry_pb2.GetRunSummaryRequest(run_id=done.run_id)
+            summary = await client.telemetry.GetRunSummary(request)
+    finally:
+        await server.stop(grace=0)
+    assert b"OTEL_EXPORTER_OTLP_ENDPOINT=https://" in log
+    assert tokens(summary) == USED
 
 
 @pytest.mark.long

@@ -155,7 +155,8 @@ def options(data: Path, principal: Principal = LOCAL_PRINCIPAL, *, http: bool = 
     """A server that knows the tokens of runs; with ``http`` it has a port to which agents can send what they use."""
     key = ensure_signing_key(data / "signing.key")
     authenticator = Authenticator(local=principal, signing_key=key)
-    return ServerOptions(authenticator=authenticator, http_bind=Bind.parse("127.0.0.1:0") if http else None)
+    bind = Bind.parse("127.0.0.1:0") if http else None
+    return ServerOptions(authenticator=authenticator, http_bind=bind)
 
 
 @asynccontextmanager

@@ -35,6 +35,7 @@ MAX_USAGE_FILES = 100
 MAX_USAGE_BYTES = 60 << 20  # what ImportUsage takes
 NO_ENDPOINT = "OTLP_ENDPOINT_UNKNOWN"
 _SANDBOX_TMP = PurePath("/tmp")  # noqa: S108  # the run's own
+_NODE = "NODE_EXTRA_CA_CERTS"  # adds to what Node's programs trust already
 _RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 
 
@@ -131,7 +132,22 @@ async def _ask(ctx: RunContext, agent: str) -> Reporting:
         return Reporting(agent)
     if reporting.sends and ctx.run.spec.isolation.network is Network.OFF:
         return Reporting(agent)  # it would only wait for an answer
-    return reporting
+    return await asyncio.to_thread(_trusting, ctx, reporting)
+
+
+def _trusting(ctx: RunContext, reporting: Reporting) -> Reporting:
+    """So that programs know the authority of the other services, if it is one of our own. Blocks."""
+    authority = ctx.settings.peer_ca_file
+    if authority is None or not any("https://" in text for text in (*reporting.env.values(), *reporting.arguments)):
+        return reporting
+    copy = ctx.directory / "peer-ca.pem"  # where commands in the sandbox can read it
+    try:
+        known = Path(ctx.variables[_NODE]).read_text() if _NODE in ctx.variables else ""
+        _write(copy, f"{authority.read_text()}\n{known}")
+    except OSError:
+        return reporting
+    named = {_NODE: str(copy), "OTEL_EXPORTER_OTLP_CERTIFICATE": str(copy)}
+    return replace(reporting, env={**named, **reporting.env})
 
 
 def _agent_of(command: Command) -> str:
