@@ -157,6 +157,13 @@ def test_another_command_is_never_automatic() -> None:
     assert diagnosis(one, b"broken\n", "cargo", "build", "-q").mitigation.actions == ()
 
 
+def test_other_words_are_for_the_command_lines_that_the_pattern_names() -> None:
+    one = pattern({"action": "edit_command", "add": ["--set-upstream"], "commands": ["git push", "git push -*"]})
+    found = diagnosis(one, b"broken\n", "/usr/bin/git", "push", "-v").mitigation
+    assert found.actions[0].kind == EditCommand(Command.of("/usr/bin/git", "push", "-v", "--set-upstream"))
+    assert diagnosis(one, b"broken\n", "git", "pull").mitigation.actions == ()
+
+
 def test_half_a_mitigation_is_none() -> None:
     both = [{"action": "run_command", "run": ["uv", "venv"], "creates": [".venv"]}, {"action": "restore_out_of_scope"}]
     assert actions(both) == []

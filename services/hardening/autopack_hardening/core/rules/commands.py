@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 
 from autopack_kit.commands import Command
 from autopack_kit.safe_actions import MAX_ATTEMPTS, MAX_WAIT_S, MIN_LOCK_AGE_S, unsafe_env, unsafe_words
@@ -64,10 +65,14 @@ def _run_command(parameters: Parameters, hits: Sequence[Hit], context: Context) 
 
 def _edit_command(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """``drop``: words to leave out; ``add``: words to append; ``replace``: words for others; ``interpreters``: what
-    runs a script by its suffix. Nothing is proposed if that changes nothing, or for a script.
+    runs a script by its suffix; ``commands``: globs of the command lines to which that applies. Nothing is proposed
+    for others, if that changes nothing, or for a script.
     """
     command = context.failure.command
     if command is None or not command.argv:
+        return Finding(hits[-1])
+    globs = parameters.get("commands", ())
+    if globs and not any(fnmatchcase(command_line(command), glob) for glob in globs):
         return Finding(hits[-1])
     replaced: Mapping[str, str] = parameters.get("replace", {})
     words = [replaced.get(word, word) for word in command.argv if word not in parameters.get("drop", ())]
@@ -130,7 +135,7 @@ def _check_run(parameters: Parameters) -> str:
 
 
 def _check_edit(parameters: Parameters) -> str:
-    for key in ("drop", "add"):
+    for key in ("drop", "add", "commands"):
         if key in parameters and not strings(parameters[key]):
             return f"{key} must be a list of texts"
     for key in ("replace", "interpreters"):
@@ -161,6 +166,6 @@ def _check_lock(parameters: Parameters) -> str:
 
 SET_ENV = Resolver(_set_env, required=("env",), check=_check_env)
 RUN_COMMAND = Resolver(_run_command, required=("run",), optional=("requires", "creates"), check=_check_run)
-EDIT_COMMAND = Resolver(_edit_command, optional=("drop", "add", "replace", "interpreters"), check=_check_edit)
+EDIT_COMMAND = Resolver(_edit_command, optional=("drop", "add", "replace", "interpreters", "commands"), check=_check_edit)
 RETRY_WITH_BACKOFF = Resolver(_retry, optional=("attempts", "initial_s", "max_s"), check=_check_retry)
 REMOVE_STALE_LOCK = Resolver(_remove_stale_lock, required=("path",), optional=("min_age_s",), check=_check_lock)
