@@ -4,6 +4,7 @@ isort:skip_file
 Why did this command fail, and what is the safe deterministic fix?"""
 
 from autopack_api.common.v1 import common_pb2 as _common_pb2
+from autopack_api.hardening.v1 import patterns_pb2 as _patterns_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
@@ -306,21 +307,27 @@ class DiagnoseResponse(_message.Message):
 
     OUTCOME_FIELD_NUMBER: _builtins.int
     DIAGNOSES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     outcome: Global___DiagnoseResponse.Outcome.ValueType
     """The result as a whole."""
     @_builtins.property
     def diagnoses(self) -> _containers.RepeatedCompositeFieldContainer[Global___Diagnosis]:
         """The diagnoses, best first. Empty unless MATCHED or AMBIGUOUS."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What was left out, for example the tenant's own patterns while the database cannot be reached."""
+
     def __init__(
         self,
         *,
         outcome: Global___DiagnoseResponse.Outcome.ValueType = ...,
         diagnoses: _abc.Iterable[Global___Diagnosis] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnoses", b"diagnoses", "outcome", b"outcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["diagnoses", b"diagnoses", "outcome", b"outcome", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -972,19 +979,31 @@ class ListPatternsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    TIER_FIELD_NUMBER: _builtins.int
+    CUSTOM_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """Patterns at most; default 50, maximum 500."""
     page_token: _builtins.str
-    """From the previous page; empty for the first."""
+    """From the previous page; empty for the first. Filters must stay the same."""
+    family: _builtins.str
+    """Only of this family, for example "git"; empty = of all."""
+    tier: _builtins.int
+    """Only of this tier; 0 = of both."""
+    custom_only: _builtins.bool
+    """Only one's own patterns."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        family: _builtins.str = ...,
+        tier: _builtins.int = ...,
+        custom_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom_only", b"custom_only", "family", b"family", "page_size", b"page_size", "page_token", b"page_token", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1090,6 +1109,11 @@ class Pattern(_message.Message):
     APPROVAL_FIELD_NUMBER: _builtins.int
     SUGGESTIONS_FIELD_NUMBER: _builtins.int
     VERIFY_FIELD_NUMBER: _builtins.int
+    IS_CUSTOM_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    DEFINITION_FIELD_NUMBER: _builtins.int
+    DISABLED_REASON_FIELD_NUMBER: _builtins.int
+    SUCCESS_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
     """Stable id, for example "py.module_not_found"."""
     title: _builtins.str
@@ -1108,6 +1132,14 @@ class Pattern(_message.Message):
     """How freely its actions may be applied at most."""
     verify: _builtins.str
     """How to prove that it helped."""
+    is_custom: _builtins.bool
+    """Written by a user: never automatic."""
+    revision: _builtins.int
+    """Of one's own pattern: its revision, for UpdatePattern and DeletePattern."""
+    definition: _builtins.str
+    """Of one's own pattern: its definition, as it was sent. Only in GetPattern."""
+    disabled_reason: _builtins.str
+    """Of one's own pattern: why it does not work in this version; empty if it does."""
     @_builtins.property
     def any(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """RE2 expressions of which any must match."""
@@ -1152,6 +1184,10 @@ class Pattern(_message.Message):
     def suggestions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suggestion]:
         """Advice; "{name}" stands for a capture."""
 
+    @_builtins.property
+    def success(self) -> _patterns_pb2.MeasuredSuccess:
+        """How often its mitigation helped. Absent while the database cannot be reached."""
+
     def __init__(
         self,
         *,
@@ -1175,10 +1211,15 @@ class Pattern(_message.Message):
         approval: Global___Approval.ValueType = ...,
         suggestions: _abc.Iterable[Global___Suggestion] | None = ...,
         verify: _builtins.str = ...,
+        is_custom: _builtins.bool = ...,
+        revision: _builtins.int = ...,
+        definition: _builtins.str = ...,
+        disabled_reason: _builtins.str = ...,
+        success: _patterns_pb2.MeasuredSuccess | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["success", b"success"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "description", b"description", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "risk", b"risk", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "definition", b"definition", "description", b"description", "disabled_reason", b"disabled_reason", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "is_custom", b"is_custom", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "revision", b"revision", "risk", b"risk", "success", b"success", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

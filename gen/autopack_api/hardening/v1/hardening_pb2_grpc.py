@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from autopack_api.hardening.v1 import hardening_pb2 as autopack_dot_hardening_dot_v1_dot_hardening__pb2
+from autopack_api.hardening.v1 import patterns_pb2 as autopack_dot_hardening_dot_v1_dot_patterns__pb2
 
 GRPC_GENERATED_VERSION = '1.80.0'
 GRPC_VERSION = grpc.__version__
@@ -50,6 +51,31 @@ class HardeningServiceStub(object):
                 request_serializer=autopack_dot_hardening_dot_v1_dot_hardening__pb2.GetPatternRequest.SerializeToString,
                 response_deserializer=autopack_dot_hardening_dot_v1_dot_hardening__pb2.GetPatternResponse.FromString,
                 _registered_method=True)
+        self.CreatePattern = channel.unary_unary(
+                '/autopack.hardening.v1.HardeningService/CreatePattern',
+                request_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.CreatePatternRequest.SerializeToString,
+                response_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.CreatePatternResponse.FromString,
+                _registered_method=True)
+        self.UpdatePattern = channel.unary_unary(
+                '/autopack.hardening.v1.HardeningService/UpdatePattern',
+                request_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.UpdatePatternRequest.SerializeToString,
+                response_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.UpdatePatternResponse.FromString,
+                _registered_method=True)
+        self.DeletePattern = channel.unary_unary(
+                '/autopack.hardening.v1.HardeningService/DeletePattern',
+                request_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.DeletePatternRequest.SerializeToString,
+                response_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.DeletePatternResponse.FromString,
+                _registered_method=True)
+        self.RecordOutcome = channel.unary_unary(
+                '/autopack.hardening.v1.HardeningService/RecordOutcome',
+                request_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.RecordOutcomeRequest.SerializeToString,
+                response_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.RecordOutcomeResponse.FromString,
+                _registered_method=True)
+        self.ListUnmatched = channel.unary_unary(
+                '/autopack.hardening.v1.HardeningService/ListUnmatched',
+                request_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.ListUnmatchedRequest.SerializeToString,
+                response_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.ListUnmatchedResponse.FromString,
+                _registered_method=True)
 
 
 class HardeningServiceServicer(object):
@@ -57,14 +83,15 @@ class HardeningServiceServicer(object):
     """
 
     def Diagnose(self, request, context):
-        """Diagnoses one failed command. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit.
+        """Diagnoses one failed command, with the built-in patterns and the tenant's own. What nothing explains is counted for
+        ListUnmatched. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPatterns(self, request, context):
-        """Lists the patterns by priority, then by id.
+        """Lists the patterns, built-in ones and the tenant's own, by priority, then by id.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +99,44 @@ class HardeningServiceServicer(object):
 
     def GetPattern(self, request, context):
         """Returns one pattern. Errors: NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreatePattern(self, request, context):
+        """Keeps a pattern of one's own after proving it on its samples and on those of all others. The same definition again changes
+        nothing. Needs scope admin. Errors: INVALID_ARGUMENT saying what is wrong with it; ALREADY_EXISTS with another definition;
+        RESOURCE_EXHAUSTED over the number or size of patterns that a tenant may have.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdatePattern(self, request, context):
+        """Replaces a pattern of one's own. Needs scope admin. Errors: as CreatePattern; NOT_FOUND; ABORTED if it has another revision by now.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeletePattern(self, request, context):
+        """Deletes a pattern of one's own. Needs scope admin. Errors: NOT_FOUND; ABORTED if it has another revision;
+        FAILED_PRECONDITION for a built-in one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordOutcome(self, request, context):
+        """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListUnmatched(self, request, context):
+        """Lists failures that no pattern explains, alike ones together: the next patterns to write.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -94,6 +159,31 @@ def add_HardeningServiceServicer_to_server(servicer, server):
                     servicer.GetPattern,
                     request_deserializer=autopack_dot_hardening_dot_v1_dot_hardening__pb2.GetPatternRequest.FromString,
                     response_serializer=autopack_dot_hardening_dot_v1_dot_hardening__pb2.GetPatternResponse.SerializeToString,
+            ),
+            'CreatePattern': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreatePattern,
+                    request_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.CreatePatternRequest.FromString,
+                    response_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.CreatePatternResponse.SerializeToString,
+            ),
+            'UpdatePattern': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdatePattern,
+                    request_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.UpdatePatternRequest.FromString,
+                    response_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.UpdatePatternResponse.SerializeToString,
+            ),
+            'DeletePattern': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeletePattern,
+                    request_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.DeletePatternRequest.FromString,
+                    response_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.DeletePatternResponse.SerializeToString,
+            ),
+            'RecordOutcome': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordOutcome,
+                    request_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.RecordOutcomeRequest.FromString,
+                    response_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.RecordOutcomeResponse.SerializeToString,
+            ),
+            'ListUnmatched': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListUnmatched,
+                    request_deserializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.ListUnmatchedRequest.FromString,
+                    response_serializer=autopack_dot_hardening_dot_v1_dot_patterns__pb2.ListUnmatchedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +268,141 @@ class HardeningService(object):
             '/autopack.hardening.v1.HardeningService/GetPattern',
             autopack_dot_hardening_dot_v1_dot_hardening__pb2.GetPatternRequest.SerializeToString,
             autopack_dot_hardening_dot_v1_dot_hardening__pb2.GetPatternResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreatePattern(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.hardening.v1.HardeningService/CreatePattern',
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.CreatePatternRequest.SerializeToString,
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.CreatePatternResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdatePattern(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.hardening.v1.HardeningService/UpdatePattern',
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.UpdatePatternRequest.SerializeToString,
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.UpdatePatternResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeletePattern(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.hardening.v1.HardeningService/DeletePattern',
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.DeletePatternRequest.SerializeToString,
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.DeletePatternResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordOutcome(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.hardening.v1.HardeningService/RecordOutcome',
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.RecordOutcomeRequest.SerializeToString,
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.RecordOutcomeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListUnmatched(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/autopack.hardening.v1.HardeningService/ListUnmatched',
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.ListUnmatchedRequest.SerializeToString,
+            autopack_dot_hardening_dot_v1_dot_patterns__pb2.ListUnmatchedResponse.FromString,
             options,
             channel_credentials,
             insecure,

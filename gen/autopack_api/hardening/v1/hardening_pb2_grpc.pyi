@@ -4,6 +4,7 @@ isort:skip_file
 Why did this command fail, and what is the safe deterministic fix?"""
 
 from autopack_api.hardening.v1 import hardening_pb2 as _hardening_pb2
+from autopack_api.hardening.v1 import patterns_pb2 as _patterns_pb2
 from collections import abc as _abc
 from grpc import aio as _aio
 import abc as _abc_1
@@ -34,11 +35,28 @@ class HardeningServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> HardeningServiceAsyncStub: ...
     Diagnose: _grpc.UnaryUnaryMultiCallable[_hardening_pb2.DiagnoseRequest, _hardening_pb2.DiagnoseResponse]
-    """Diagnoses one failed command. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit."""
+    """Diagnoses one failed command, with the built-in patterns and the tenant's own. What nothing explains is counted for
+    ListUnmatched. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit.
+    """
     ListPatterns: _grpc.UnaryUnaryMultiCallable[_hardening_pb2.ListPatternsRequest, _hardening_pb2.ListPatternsResponse]
-    """Lists the patterns by priority, then by id."""
+    """Lists the patterns, built-in ones and the tenant's own, by priority, then by id."""
     GetPattern: _grpc.UnaryUnaryMultiCallable[_hardening_pb2.GetPatternRequest, _hardening_pb2.GetPatternResponse]
     """Returns one pattern. Errors: NOT_FOUND."""
+    CreatePattern: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.CreatePatternRequest, _patterns_pb2.CreatePatternResponse]
+    """Keeps a pattern of one's own after proving it on its samples and on those of all others. The same definition again changes
+    nothing. Needs scope admin. Errors: INVALID_ARGUMENT saying what is wrong with it; ALREADY_EXISTS with another definition;
+    RESOURCE_EXHAUSTED over the number or size of patterns that a tenant may have.
+    """
+    UpdatePattern: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.UpdatePatternRequest, _patterns_pb2.UpdatePatternResponse]
+    """Replaces a pattern of one's own. Needs scope admin. Errors: as CreatePattern; NOT_FOUND; ABORTED if it has another revision by now."""
+    DeletePattern: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.DeletePatternRequest, _patterns_pb2.DeletePatternResponse]
+    """Deletes a pattern of one's own. Needs scope admin. Errors: NOT_FOUND; ABORTED if it has another revision;
+    FAILED_PRECONDITION for a built-in one.
+    """
+    RecordOutcome: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.RecordOutcomeRequest, _patterns_pb2.RecordOutcomeResponse]
+    """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field."""
+    ListUnmatched: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.ListUnmatchedRequest, _patterns_pb2.ListUnmatchedResponse]
+    """Lists failures that no pattern explains, alike ones together: the next patterns to write."""
 
 @_typing.type_check_only
 class HardeningServiceAsyncStub(HardeningServiceStub):
@@ -46,11 +64,28 @@ class HardeningServiceAsyncStub(HardeningServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Diagnose: _aio.UnaryUnaryMultiCallable[_hardening_pb2.DiagnoseRequest, _hardening_pb2.DiagnoseResponse]  # type: ignore[assignment]
-    """Diagnoses one failed command. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit."""
+    """Diagnoses one failed command, with the built-in patterns and the tenant's own. What nothing explains is counted for
+    ListUnmatched. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit.
+    """
     ListPatterns: _aio.UnaryUnaryMultiCallable[_hardening_pb2.ListPatternsRequest, _hardening_pb2.ListPatternsResponse]  # type: ignore[assignment]
-    """Lists the patterns by priority, then by id."""
+    """Lists the patterns, built-in ones and the tenant's own, by priority, then by id."""
     GetPattern: _aio.UnaryUnaryMultiCallable[_hardening_pb2.GetPatternRequest, _hardening_pb2.GetPatternResponse]  # type: ignore[assignment]
     """Returns one pattern. Errors: NOT_FOUND."""
+    CreatePattern: _aio.UnaryUnaryMultiCallable[_patterns_pb2.CreatePatternRequest, _patterns_pb2.CreatePatternResponse]  # type: ignore[assignment]
+    """Keeps a pattern of one's own after proving it on its samples and on those of all others. The same definition again changes
+    nothing. Needs scope admin. Errors: INVALID_ARGUMENT saying what is wrong with it; ALREADY_EXISTS with another definition;
+    RESOURCE_EXHAUSTED over the number or size of patterns that a tenant may have.
+    """
+    UpdatePattern: _aio.UnaryUnaryMultiCallable[_patterns_pb2.UpdatePatternRequest, _patterns_pb2.UpdatePatternResponse]  # type: ignore[assignment]
+    """Replaces a pattern of one's own. Needs scope admin. Errors: as CreatePattern; NOT_FOUND; ABORTED if it has another revision by now."""
+    DeletePattern: _aio.UnaryUnaryMultiCallable[_patterns_pb2.DeletePatternRequest, _patterns_pb2.DeletePatternResponse]  # type: ignore[assignment]
+    """Deletes a pattern of one's own. Needs scope admin. Errors: NOT_FOUND; ABORTED if it has another revision;
+    FAILED_PRECONDITION for a built-in one.
+    """
+    RecordOutcome: _aio.UnaryUnaryMultiCallable[_patterns_pb2.RecordOutcomeRequest, _patterns_pb2.RecordOutcomeResponse]  # type: ignore[assignment]
+    """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field."""
+    ListUnmatched: _aio.UnaryUnaryMultiCallable[_patterns_pb2.ListUnmatchedRequest, _patterns_pb2.ListUnmatchedResponse]  # type: ignore[assignment]
+    """Lists failures that no pattern explains, alike ones together: the next patterns to write."""
 
 class HardeningServiceServicer(metaclass=_abc_1.ABCMeta):
     """Names failures and proposes typed fixes. Executes nothing and touches no file."""
@@ -61,7 +96,9 @@ class HardeningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hardening_pb2.DiagnoseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hardening_pb2.DiagnoseResponse, _abc.Awaitable[_hardening_pb2.DiagnoseResponse]]:
-        """Diagnoses one failed command. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit."""
+        """Diagnoses one failed command, with the built-in patterns and the tenant's own. What nothing explains is counted for
+        ListUnmatched. Errors: INVALID_ARGUMENT naming the field; RESOURCE_EXHAUSTED for output over the limit.
+        """
 
     @_abc_1.abstractmethod
     def ListPatterns(
@@ -69,7 +106,7 @@ class HardeningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _hardening_pb2.ListPatternsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_hardening_pb2.ListPatternsResponse, _abc.Awaitable[_hardening_pb2.ListPatternsResponse]]:
-        """Lists the patterns by priority, then by id."""
+        """Lists the patterns, built-in ones and the tenant's own, by priority, then by id."""
 
     @_abc_1.abstractmethod
     def GetPattern(
@@ -78,5 +115,50 @@ class HardeningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_hardening_pb2.GetPatternResponse, _abc.Awaitable[_hardening_pb2.GetPatternResponse]]:
         """Returns one pattern. Errors: NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CreatePattern(
+        self,
+        request: _patterns_pb2.CreatePatternRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_patterns_pb2.CreatePatternResponse, _abc.Awaitable[_patterns_pb2.CreatePatternResponse]]:
+        """Keeps a pattern of one's own after proving it on its samples and on those of all others. The same definition again changes
+        nothing. Needs scope admin. Errors: INVALID_ARGUMENT saying what is wrong with it; ALREADY_EXISTS with another definition;
+        RESOURCE_EXHAUSTED over the number or size of patterns that a tenant may have.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdatePattern(
+        self,
+        request: _patterns_pb2.UpdatePatternRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_patterns_pb2.UpdatePatternResponse, _abc.Awaitable[_patterns_pb2.UpdatePatternResponse]]:
+        """Replaces a pattern of one's own. Needs scope admin. Errors: as CreatePattern; NOT_FOUND; ABORTED if it has another revision by now."""
+
+    @_abc_1.abstractmethod
+    def DeletePattern(
+        self,
+        request: _patterns_pb2.DeletePatternRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_patterns_pb2.DeletePatternResponse, _abc.Awaitable[_patterns_pb2.DeletePatternResponse]]:
+        """Deletes a pattern of one's own. Needs scope admin. Errors: NOT_FOUND; ABORTED if it has another revision;
+        FAILED_PRECONDITION for a built-in one.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordOutcome(
+        self,
+        request: _patterns_pb2.RecordOutcomeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_patterns_pb2.RecordOutcomeResponse, _abc.Awaitable[_patterns_pb2.RecordOutcomeResponse]]:
+        """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field."""
+
+    @_abc_1.abstractmethod
+    def ListUnmatched(
+        self,
+        request: _patterns_pb2.ListUnmatchedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_patterns_pb2.ListUnmatchedResponse, _abc.Awaitable[_patterns_pb2.ListUnmatchedResponse]]:
+        """Lists failures that no pattern explains, alike ones together: the next patterns to write."""
 
 def add_HardeningServiceServicer_to_server(servicer: HardeningServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
