@@ -166,6 +166,8 @@ def _check_lock(parameters: Parameters) -> str:
 
 SET_ENV = Resolver(_set_env, required=("env",), check=_check_env)
 RUN_COMMAND = Resolver(_run_command, required=("run",), optional=("requires", "creates"), check=_check_run)
-EDIT_COMMAND = Resolver(_edit_command, optional=("drop", "add", "replace", "interpreters", "commands"), check=_check_edit)
+EDIT_COMMAND = Resolver(
+    _edit_command, optional=("drop", "add", "replace", "interpreters", "commands"), check=_check_edit
+)
 RETRY_WITH_BACKOFF = Resolver(_retry, optional=("attempts", "initial_s", "max_s"), check=_check_retry)
 REMOVE_STALE_LOCK = Resolver(_remove_stale_lock, required=("path",), optional=("min_age_s",), check=_check_lock)
