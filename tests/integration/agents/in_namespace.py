@@ -102,7 +102,7 @@ async def carry_out(directory: Path, repo: Path, agent: str, model: ModelServer)
     """The run, and what the tests look at."""
     preset = AgentPreset(name=agent, arguments=arguments(agent, model))
     validate = [shell("grep -q 'def sub' src/calc.py"), argv("python3", "-c", "import ast")]
-    item = run("one", agent=preset, validate=validate, max_attempts=1, timeout=Duration(seconds=240))
+    item = run("one", agent=preset, validate=validate, max_attempts=1, timeout=Duration(seconds=360))
     async with bench(directory, http=True) as stack:
         batch = await stack.submit(repo, item)
         run_id = f"{batch.batch_id}.one"
