@@ -23,7 +23,7 @@ from autopack_api.toolchain.v1.toolchain_pb2 import STEP_KIND_INSTALL, DetectRes
 from autopack_client.facts_manifests import Entry, ManifestError, entries, included, is_lock, is_manifest
 from autopack_client.mitigate_git import Git, read_inside
 
-__all__ = ["Declared", "added_since", "declared", "project_facts", "workspace_paths"]
+__all__ = ["Declared", "added_since", "declared", "listed", "project_facts", "workspace_paths"]
 
 MAX_MANIFEST_BYTES = 1 << 20
 """Bytes read of a manifest; as the toolchain service does."""
@@ -151,7 +151,7 @@ def _facts(project: Project, workspace: Path, base_commit: str | None, git_dir: 
 
 def _files(workspace: Path, workdir: str, extra: Sequence[str]) -> list[str]:
     """The files of a project that declare something, with those that requirement files include; each once."""
-    pending = [*_listed(workspace, workdir), *extra]
+    pending = [*listed(workspace, workdir), *extra]
     found: dict[str, None] = {}
     while pending and len(found) < MAX_FILES:
         path = pending.pop(0)
@@ -163,7 +163,8 @@ def _files(workspace: Path, workdir: str, extra: Sequence[str]) -> list[str]:
     return list(found)
 
 
-def _listed(workspace: Path, workdir: str) -> Iterator[str]:
+def listed(workspace: Path, workdir: str) -> Iterator[str]:
+    """Manifests and lock files of one project that exist: its own, and those of a front end's workspace above it."""
     directory = posixpath.normpath(workdir)
     for place in (directory, posixpath.join(directory, "requirements")):
         try:

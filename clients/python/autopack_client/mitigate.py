@@ -4,7 +4,9 @@
     outcome = await applier.apply(diagnosis.mitigation, command)
     if outcome.state is State.APPLIED:
         ...                                  # run outcome.rerun; only if that passes the failure is fixed
-        await applier.undo(outcome)          # if it made things worse
+        await applier.undo(outcome)          # if it did not
+
+:class:`autopack_client.proving.Chain` does this with every diagnosis that may be acted upon, pauses included.
 
 The answer of a service is advice from the network: every precondition is checked here, in the workspace, and more: no
 path leaves the workspace (not through a symbolic link either), nothing is installed but by an install command that the
@@ -17,19 +19,22 @@ import asyncio
 import enum
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from autopack_api.hardening.v1.hardening_pb2 import (
+    APPROVAL_NEVER,
     Action,
     InstallDeclared,
+    InstalledRuntime,
     Mitigation,
     Precondition,
     ProjectFacts,
     RestoreOutOfScope,
     SetEnv,
+    SwitchRuntime,
 )
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto
@@ -37,11 +42,13 @@ from autopack_kit.errors import InvalidArgument
 from autopack_kit.globs import out_of_scope
 from autopack_kit.safe_actions import unsafe_env, unsafe_install
 
-from autopack_client.facts import added_since, declared
+from autopack_client.facts import added_since, declared, listed
 from autopack_client.facts_manifests import ManifestError, declares, entries, is_lock
 from autopack_client.mitigate_git import Git, inside, read_inside
-from autopack_client.mitigate_more import MoreActions, changed_beyond, own_command, pause
+from autopack_client.mitigate_more import MoreActions, changed_beyond, leading_out, named_paths, own_command, pauses
 from autopack_client.mitigate_run import LocalRunner, Ran, Runner
+from autopack_client.mitigate_runtime import RuntimeSwitch, carried
+from autopack_client.mitigate_undo import Copy, changed_copies, keep, put_back, remove_created
 
 __all__ = ["Applier", "LocalRunner", "Outcome", "Ran", "Runner", "State"]
 
@@ -73,7 +80,9 @@ class Outcome:
         created: new files and directories (ending in ``/``) that git neither tracks nor ignores.
         diff: what changed in ``changed``, at most 1 MiB.
         ran: the commands that ran, with their outputs.
+        pauses: seconds to wait before each time that ``rerun`` may run; empty = it runs once, at once.
         before: the tree from which :meth:`Applier.undo` restores; None outside of git, or if no action changes files.
+        copies: the files that it restores byte for byte.
     """
 
     state: State
@@ -83,7 +92,9 @@ class Outcome:
     created: tuple[str, ...] = ()
     diff: bytes = b""
     ran: tuple[Ran, ...] = ()
+    pauses: tuple[float, ...] = ()
     before: str | None = field(default=None, repr=False)
+    copies: Mapping[str, Copy] = field(default_factory=dict, repr=False)
 
 
 class Applier:
@@ -100,6 +111,8 @@ class Applier:
         consent: bool = False,
         interactive: bool = False,
         git_dir: Path | None = None,
+        runtimes: Sequence[InstalledRuntime] = (),
+        search_path: str | None = None,
     ) -> None:
         """Args:
         workspace: its root. Paths of a mitigation are relative to it.
@@ -110,6 +123,8 @@ class Applier:
         consent: a person or a policy agreed to what is not automatic.
         interactive: the workspace is a person's own checkout: files that they modified are not touched.
         git_dir: a git directory for this workspace that no agent writes; default: what its ``.git`` names.
+        runtimes: those that the service was told of; only these may be switched to.
+        search_path: ``PATH`` of the failed command; default: this process's own.
         """
         self._workspace = workspace
         self._runner = runner
@@ -121,6 +136,8 @@ class Applier:
         self._git_dir = git_dir
         self._git = Git(workspace, trusted=interactive, git_dir=git_dir)
         self._more = MoreActions(workspace, self._git, scope=self._scope, interactive=interactive)
+        path = os.environ.get("PATH", os.defpath) if search_path is None else search_path
+        self._switch = RuntimeSwitch(workspace, runtimes, path)
 
     def check(self, mitigation: Mitigation, command: Command) -> tuple[str, ...]:
         """Why the mitigation may not be applied here and now; empty = it may. Changes nothing. Blocking."""
@@ -128,6 +145,8 @@ class Applier:
             return ("it has no action, only advice",)
         if len(mitigation.actions) > MAX_ACTIONS:
             return (f"it has {len(mitigation.actions)} actions; at most {MAX_ACTIONS} are applied",)
+        if mitigation.approval == APPROVAL_NEVER:
+            return ("it is never applied: there is only advice",)
         if not mitigation.automatic and not self._consent:
             return (f"it needs consent: {mitigation.consent_reason or 'it is not automatic'}",)
         return tuple(reason for action in mitigation.actions for reason in self._refusals(action, command))
@@ -146,44 +165,79 @@ class Applier:
         reasons = await asyncio.to_thread(self.check, mitigation, command)
         if reasons:
             return Outcome(State.REFUSED, command, reasons)
-        before, untracked = await asyncio.to_thread(self._before, mitigation)
-        outcome = Outcome(State.APPLIED, command, before=before)
-        for action in mitigation.actions:
-            outcome = await self._carry_out(action, outcome)
-            if outcome.state is State.FAILED:
-                break
-        outcome = await asyncio.to_thread(self._report, outcome, untracked)
+        outcome, dirty, untracked = await asyncio.to_thread(self._before, mitigation, command)
+        try:
+            for action in mitigation.actions:
+                outcome = await self._carry_out(action, outcome)
+                if outcome.state is State.FAILED:
+                    break
+        except BaseException:  # interrupted: what it has changed so far is taken back before anybody is told
+            await self.undo(await asyncio.to_thread(self._report, outcome, untracked, mitigation))
+            raise
+        outcome = await asyncio.to_thread(self._report, outcome, untracked, mitigation)
         beyond = changed_beyond(mitigation, (*outcome.changed, *outcome.created))
         if beyond and outcome.state is State.APPLIED:
             outcome = replace(outcome, state=State.FAILED, reasons=(f"it changed {beyond}, which it may not",))
+        theirs = [path for path in outcome.changed if path in dirty]
+        if theirs and self._interactive and outcome.state is State.APPLIED:
+            reason = f"it changed {theirs[0]}, which is modified; commit or stash it first"
+            outcome = replace(outcome, state=State.FAILED, reasons=(reason,))
         if outcome.state is State.FAILED:
             await self.undo(outcome)
         return outcome
 
     async def undo(self, outcome: Outcome) -> tuple[str, ...]:
-        """Restores the tracked files that the mitigation changed, and those it removed; returns their paths.
+        """Restores the files that the mitigation changed or removed, byte for byte, and removes those that it created.
 
-        What was installed into ignored directories stays; so do new untracked files, which are listed as ``created``.
+        In a person's checkout only what an action names is removed: the rest, listed as ``created``, may be theirs.
+        What was installed into ignored directories stays. Returns the restored paths.
         """
-        if outcome.before is None:
-            return ()
-        await asyncio.to_thread(self._git.restore, outcome.changed, outcome.before)
+        return await asyncio.to_thread(self._undo, outcome)
+
+    def _undo(self, outcome: Outcome) -> tuple[str, ...]:
+        put_back(self._workspace, outcome.copies)
+        if outcome.before is not None:
+            others = [path for path in outcome.changed if path not in outcome.copies]
+            self._git.restore(others, outcome.before)
+            if not self._interactive:
+                remove_created(self._workspace, outcome.created)
         return outcome.changed
 
-    def _before(self, mitigation: Mitigation) -> tuple[str | None, set[str]]:
+    def _before(self, mitigation: Mitigation, command: Command) -> tuple[Outcome, set[str], set[str]]:
+        """What undoing needs; the files that differ from HEAD, and those that git does not track."""
+        outcome = Outcome(State.APPLIED, command)
         kinds = {action.WhichOneof("kind") for action in mitigation.actions}
-        if kinds.isdisjoint(CHANGING) or not self._git.is_work_tree():
-            return None, set()
+        if kinds.isdisjoint(CHANGING):
+            return outcome, set(), set()
+        paths = [*named_paths(mitigation), *self._manifests(mitigation)]
+        if not self._git.is_work_tree():
+            return replace(outcome, copies=keep(self._workspace, paths)), set(), set()
         named = {path for action in mitigation.actions for path in action.restore_out_of_scope.paths}
-        untracked = {path for path, letters in self._git.changed().items() if letters == "??"}
+        status = self._git.changed()
+        untracked = {path for path, letters in status.items() if letters == "??"}
         existing = [path for path in sorted(named) if os.path.lexists(self._workspace / path)]
-        return self._git.snapshot(existing), untracked
+        dirty = set(status) - untracked
+        copies = keep(self._workspace, [*paths, *sorted(dirty)])
+        return replace(outcome, before=self._git.snapshot(existing), copies=copies), dirty, untracked
 
-    def _report(self, outcome: Outcome, untracked: set[str]) -> Outcome:
+    def _manifests(self, mitigation: Mitigation) -> Iterator[str]:
+        """What package managers rewrite in passing, where the commands of the mitigation run."""
+        for action in mitigation.actions:
+            kind = action.WhichOneof("kind") or ""
+            commands = getattr(action, kind).commands if kind == "install_declared" else ()
+            places = [message.cwd or "." for message in commands]
+            places += [action.run_command.command.cwd or "."] if kind == "run_command" else []
+            for place in places:
+                yield from listed(self._workspace, place)
+
+    def _report(self, outcome: Outcome, untracked: set[str], mitigation: Mitigation) -> Outcome:
+        copied = changed_copies(self._workspace, outcome.copies)
         if outcome.before is None:
-            return outcome
-        changed = tuple(dict.fromkeys([*outcome.changed, *self._git.changed_since(outcome.before)]))
-        created = [path for path, letters in self._git.changed().items() if letters == "??" and path not in untracked]
+            return replace(outcome, changed=tuple(dict.fromkeys([*outcome.changed, *copied])))
+        tracked = self._git.changed_since(outcome.before)
+        changed = tuple(dict.fromkeys([*outcome.changed, *tracked, *copied]))
+        status = self._git.changed()
+        created = [path for path, letters in status.items() if letters == "??" and path not in untracked]
         diff = self._git.diff(outcome.before, changed, MAX_DIFF_BYTES)
         return replace(outcome, changed=changed, created=tuple(sorted(created)), diff=diff)
 
@@ -201,8 +255,9 @@ class Applier:
             case "edit_command":
                 return replace(outcome, rerun=own_command(action))
             case "retry_with_backoff":
-                await asyncio.sleep(pause(action.retry_with_backoff))
-                return outcome
+                return replace(outcome, pauses=pauses(action.retry_with_backoff))
+            case "switch_runtime":
+                return await self._switch_runtime(action.switch_runtime, outcome)
             case "remove_stale_lock":
                 await asyncio.to_thread(self._more.remove_lock, action.remove_stale_lock)
                 return outcome
@@ -217,7 +272,17 @@ class Applier:
                 break
         return outcome
 
+    async def _switch_runtime(self, switch: SwitchRuntime, outcome: Outcome) -> Outcome:
+        first = self._switch.prepare(switch)
+        if first is not None:
+            outcome = await self._run(first, outcome)
+        if outcome.state is State.FAILED:
+            return outcome
+        await asyncio.to_thread(self._switch.hide, switch)
+        return replace(outcome, rerun=self._switch.switched(switch, outcome.rerun))
+
     async def _run(self, command: Command, outcome: Outcome) -> Outcome:
+        command = carried(outcome.rerun, command)
         ran = await self._runner.run(command, self._workspace / command.cwd)
         outcome = replace(outcome, ran=(*outcome.ran, ran))
         if ran.exit_code == 0 and not ran.timed_out:
@@ -257,6 +322,8 @@ class Applier:
                 yield from self._more.check_lock(action.remove_stale_lock)
             case "retry_with_backoff":
                 yield from self._more.check_retry(action.retry_with_backoff)
+            case "switch_runtime":
+                yield from self._switch.check(action.switch_runtime)
             case _:
                 yield "it has an action that this version does not know"
 
@@ -314,6 +381,7 @@ class Applier:
         if not words or problem:
             yield f"{command.line()} is never run by a mitigation: {problem or 'it has no words'}"
         yield from self._check_directory(command.cwd)
+        yield from leading_out(self._workspace, (command.cwd, project.workdir))
         extra = [
             posixpath.normpath(posixpath.join(command.cwd, word)) for word in words if word.endswith((".txt", ".in"))
         ]

@@ -23,10 +23,10 @@ from autopack_kit.errors import InvalidArgument
 from autopack_kit.globs import out_of_scope
 from autopack_kit.safe_actions import MAX_ATTEMPTS, MAX_WAIT_S, MIN_LOCK_AGE_S, unsafe_words
 
-from autopack_client.facts_manifests import is_lock
+from autopack_client.facts_manifests import is_lock, is_manifest
 from autopack_client.mitigate_git import Git, inside
 
-__all__ = ["MoreActions", "changed_beyond", "own_command", "pause"]
+__all__ = ["MoreActions", "changed_beyond", "leading_out", "named_paths", "own_command", "pauses"]
 
 JITTER = 0.2
 """Part of a pause by which it is longer or shorter, so that many runs do not come back at once."""
@@ -67,6 +67,7 @@ class MoreActions:
             if not consent:
                 yield "it needs consent: other versions than the reviewed ones may be locked"
             yield from (f"{path} is no lock file" for path in paths if not is_lock(path))
+            yield from (reason for path in paths if (reason := self._linked(path)))
         # How the failed command started the formatter (`uv run black`) is the caller's own.
         words = command.argv[: len(command.argv) - len(paths)] if kind == "run_formatter" else command.argv
         own = [word for word in words if kind != "run_formatter" or word not in failed.argv]
@@ -76,6 +77,12 @@ class MoreActions:
         if self._interactive and self._git.is_work_tree():
             modified = self._git.changed()
             yield from (f"{path} is modified; commit or stash it first" for path in paths if path in modified)
+
+    def _linked(self, path: str) -> str:
+        place = inside(self._workspace, path)
+        if place is None:
+            return f"{path!r} leads out of the workspace"
+        return f"{path} is a symbolic link; what it names would be written" if place.is_symlink() else ""
 
     def _check_formatter(self, formatter: RunFormatter, command: Command) -> Iterator[str]:
         words = command.argv[len(command.argv) - len(formatter.paths) :]
@@ -92,7 +99,8 @@ class MoreActions:
     def check_retry(self, retry: RetryWithBackoff) -> Iterator[str]:
         """Why a pause is refused."""
         longest = retry.longest.ToTimedelta().total_seconds()
-        if not 1 <= retry.attempts <= MAX_ATTEMPTS or not 0 <= pause(retry, jitter=0) <= longest <= MAX_WAIT_S:
+        initial = retry.initial.ToTimedelta().total_seconds()
+        if not 1 <= retry.attempts <= MAX_ATTEMPTS or not 0 <= initial <= longest <= MAX_WAIT_S:
             yield f"it waits too often or too long: at most {MAX_ATTEMPTS} times, {MAX_WAIT_S:.0f} s"
 
     def check_lock(self, lock: RemoveStaleLock) -> Iterator[str]:
@@ -101,8 +109,8 @@ class MoreActions:
         if place is None or place.is_symlink() or not place.is_file():
             yield f"{lock.path} is no file of the workspace"
             return
-        if not place.name.endswith(".lock"):
-            yield f"{lock.path} is no lock"
+        if not place.name.endswith(".lock") or is_lock(lock.path):
+            yield f"{lock.path} is no lock of a process"
         age = time.time() - place.stat().st_mtime
         least = max(lock.min_age.ToTimedelta().total_seconds(), MIN_LOCK_AGE_S)
         if age < least:
@@ -126,10 +134,38 @@ def own_command(action: Action) -> Command:
     return command_from_proto(getattr(action, action.WhichOneof("kind") or "").command)
 
 
-def pause(retry: RetryWithBackoff, *, jitter: float = JITTER) -> float:
-    """Seconds before the first attempt."""
-    seconds = retry.initial.ToTimedelta().total_seconds()
-    return seconds * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311 - spreads load, guards nothing
+def pauses(retry: RetryWithBackoff, *, jitter: float = JITTER) -> tuple[float, ...]:
+    """Seconds before each attempt: they double up to the longest, each a little longer or shorter by chance."""
+    initial = retry.initial.ToTimedelta().total_seconds()
+    longest = retry.longest.ToTimedelta().total_seconds()
+    return tuple(
+        min(initial * 2**number, longest) * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311 - spreads load
+        for number in range(retry.attempts)
+    )
+
+
+def named_paths(mitigation: Mitigation) -> list[str]:
+    """The files that the actions name as those that they may change."""
+    found: list[str] = []
+    for action in mitigation.actions:
+        found += [*action.run_formatter.paths, *action.regenerate_lockfile.files, *action.restore_out_of_scope.paths]
+    return found
+
+
+_INSTALLED = (".venv", "venv", "node_modules")
+
+
+def leading_out(workspace: Path, directories: Sequence[str]) -> Iterator[str]:
+    """What an installer would write through: lock files, manifests and environments that are links leading out."""
+    for directory in dict.fromkeys(posixpath.normpath(one or ".") for one in directories):
+        place = inside(workspace, directory)
+        if place is None or not place.is_dir():
+            continue
+        for entry in sorted(os.scandir(place), key=lambda one: one.name):
+            path = posixpath.normpath(posixpath.join(directory, entry.name))
+            is_written = is_lock(path) or is_manifest(path) or entry.name in _INSTALLED
+            if is_written and entry.is_symlink() and inside(workspace, path) is None:
+                yield f"{path} is a link that leads out of the workspace"
 
 
 def changed_beyond(mitigation: Mitigation, changed: Sequence[str]) -> str:

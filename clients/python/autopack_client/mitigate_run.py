@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import tempfile
+from collections import deque
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,8 +22,12 @@ NOT_FOUND = 127
 INSTALL_TIMEOUT_S = 900.0
 """Seconds for one command when it brings no timeout of its own: a cold install of a large front end takes minutes."""
 MAX_OUTPUT_BYTES = 16 << 20
-"""Bytes kept of one command's output; the rest is read and dropped, so that the command is never blocked."""
+"""Bytes kept of the beginning of one command's output, so that the command is never blocked and no disk is filled."""
+MAX_TAIL_BYTES = 1 << 20
+"""Bytes kept of the end of a longer one: what Diagnose takes. What is between is read and dropped."""
 CHUNK_BYTES = 64 << 10
+TERM_GRACE_S = 2.0
+"""Seconds between asking an interrupted command to end and killing it."""
 DRAIN_S = 5.0
 """Seconds for the rest of the output once the command has ended; a child that left the group may hold the pipe."""
 
@@ -36,12 +41,16 @@ class Ran:
         exit_code: its exit code; the negative signal if one ended it.
         output: the file with its output, stdout and stderr as they came.
         timed_out: it was killed because its time was over.
+        dropped: the output was longer than what is kept of it, and its end follows a line that says so.
+        started: there was such a program.
     """
 
     command: Command
     exit_code: int
     output: Path
     timed_out: bool = False
+    dropped: bool = False
+    started: bool = True
 
 
 class Runner(Protocol):
@@ -58,15 +67,24 @@ class LocalRunner:
     that leaves none.
     """
 
-    def __init__(self, directory: Path, *, env: Mapping[str, str] | None = None, timeout: float = INSTALL_TIMEOUT_S):
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        env: Mapping[str, str] | None = None,
+        timeout: float | None = INSTALL_TIMEOUT_S,
+        echo: BinaryIO | None = None,
+    ):
         """Args:
         directory: where outputs are written; must exist.
         env: environment of the commands; default: this process's own.
-        timeout: seconds for a command that brings no timeout.
+        timeout: seconds for a command that brings no timeout; None = as long as it takes.
+        echo: where outputs are shown as they come; once that is closed, nothing is shown any more.
         """
         self._directory = directory
         self._env = dict(os.environ if env is None else env)
         self._timeout = timeout
+        self._echo = echo
 
     async def run(self, command: Command, cwd: Path) -> Ran:
         """Runs ``command`` in ``cwd``; a program that does not exist exits 127 with that in its output."""
@@ -85,20 +103,24 @@ class LocalRunner:
                 )
             except OSError as error:
                 output.write(f"{argv[0]}: cannot be started: {error.strerror}\n".encode())
-                return Ran(command, NOT_FOUND, Path(name))
+                return Ran(command, NOT_FOUND, Path(name), started=False)
             return await self._finish(command, process, output, Path(name))
 
     async def _finish(self, command: Command, process: asyncio.subprocess.Process, output: BinaryIO, path: Path) -> Ran:
         timeout = command.timeout.total_seconds() if command.timeout is not None else self._timeout
         assert process.stdout is not None
         timed_out = False
+        kept = _Kept(output, self._echo)
         async with asyncio.TaskGroup() as group:
-            pump = group.create_task(_pump(process.stdout, output))
+            pump = group.create_task(_pump(process.stdout, kept))
             try:
                 async with asyncio.timeout(timeout):
                     await process.wait()
             except TimeoutError:
                 timed_out = True
+            except asyncio.CancelledError:
+                await _ask_to_end(process)
+                raise
             finally:
                 # The group outlives its leader as long as it has a member, and its number is not given away before.
                 with suppress(ProcessLookupError):
@@ -107,20 +129,61 @@ class LocalRunner:
             _, rest = await asyncio.wait([pump], timeout=DRAIN_S)
             for task in rest:
                 task.cancel()
-        return Ran(command, exit_code, path, timed_out)
+        kept.finish()
+        return Ran(command, exit_code, path, timed_out, kept.dropped)
 
 
-async def _pump(stream: asyncio.StreamReader, output: BinaryIO) -> None:
-    """Copies ``stream``; what is over the limit is dropped with a marker."""
-    kept = 0
+class _Kept:
+    """The beginning of an output in a file, and its end in memory until it is complete."""
+
+    def __init__(self, file: BinaryIO, echo: BinaryIO | None) -> None:
+        self._file = file
+        self._echo = echo
+        self._written = 0
+        self._rest: deque[bytes] = deque()
+        self._rest_size = 0
+        self.dropped = False
+
+    def add(self, chunk: bytes) -> None:
+        """The next part of the output. Blocking while the echo is."""
+        if self._echo is not None:
+            try:
+                self._echo.write(chunk)
+                self._echo.flush()
+            except OSError:  # whoever read it has gone, as with `| head`
+                self._echo = None
+        room = max(0, MAX_OUTPUT_BYTES - self._written)
+        if room:
+            self._file.write(chunk[:room])
+            self._file.flush()
+            self._written += len(chunk[:room])
+        if chunk[room:]:
+            self._rest.append(chunk[room:])
+            self._rest_size += len(chunk) - room
+        while self._rest_size - len(self._rest[0] if self._rest else b"") >= MAX_TAIL_BYTES:
+            self._rest_size -= len(self._rest.popleft())
+            self.dropped = True
+
+    def finish(self) -> None:
+        """Writes the end behind the beginning."""
+        if self.dropped:
+            self._file.write(b"\n[the middle of the output was dropped]\n")
+        self._file.write(b"".join(self._rest))
+        self._file.flush()
+
+
+async def _pump(stream: asyncio.StreamReader, kept: _Kept) -> None:
     while chunk := await stream.read(CHUNK_BYTES):
-        if kept <= MAX_OUTPUT_BYTES < kept + len(chunk):
-            output.write(chunk[: MAX_OUTPUT_BYTES - kept])
-            output.write(b"\n[the rest of the output was dropped]\n")
-        elif kept < MAX_OUTPUT_BYTES:
-            output.write(chunk)
-            output.flush()
-        kept += len(chunk)
+        await asyncio.to_thread(kept.add, chunk)
+
+
+async def _ask_to_end(process: asyncio.subprocess.Process) -> None:
+    """Lets an interrupted command put away what it must; its caller kills what is left."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    with suppress(TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(TERM_GRACE_S):
+            await process.wait()
 
 
 def _argv(command: Command, output: Path) -> tuple[str, ...]:
