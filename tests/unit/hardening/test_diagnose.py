@@ -74,7 +74,7 @@ def test_diagnoses_come_by_priority_and_the_excerpt_is_the_line_as_sent() -> Non
     output = b"bash: line 1: ./run.sh: Permission denied\n\x1b[31mModuleNotFoundError: No module named 'yaml'\x1b[0m\n"
     first, second = diagnose(Failure(PYTHON, FAILED, output)).diagnoses
     assert (first.pattern_id, first.priority, first.line) == ("py.module_not_found", 1, 2)
-    assert (second.pattern_id, second.priority, second.line) == ("os.permission_denied", 4, 1)
+    assert (second.pattern_id, second.priority, second.line) == ("os.permission_exec", 4, 1)
     assert first.excerpt == b"ModuleNotFoundError: No module named 'yaml'"
     assert first.captures["module"] == "yaml"
 
@@ -88,6 +88,18 @@ def test_the_last_occurrence_decides() -> None:
     output = b"ModuleNotFoundError: No module named 'first'\n" * 3 + b"ModuleNotFoundError: No module named 'last'\n"
     (found,) = diagnose(Failure(PYTHON, FAILED, output)).diagnoses
     assert (found.captures["module"], found.line) == ("last", 4)
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [(["flake8"], ["lint.flake8"]), (["flake8", "--exit-zero"], []), (["make", "lint"], ["lint.flake8"])],
+)
+def test_a_command_line_that_a_pattern_excludes_does_not_match(words: list[str], expected: list[str]) -> None:
+    assert ids(b"a.py:1:1: F401 'os' imported but unused", Command.of(*words)) == expected
+
+
+def test_a_command_line_that_a_pattern_excludes_does_not_matter_when_it_is_unknown() -> None:
+    assert ids(b"a.py:1:1: F401 'os' imported but unused", None) == ["lint.flake8"]
 
 
 def test_a_script_is_diagnosed_like_any_command() -> None:

@@ -78,32 +78,47 @@ class _Owner:
 
 
 class Matcher:
-    """Compiled patterns. Immutable and safe to share between threads."""
+    """Compiled patterns. Immutable and safe to share between threads.
 
-    def __init__(self, patterns: Sequence[Pattern], noise: Noise = Noise()) -> None:
-        self._patterns = tuple(patterns)
+    Args:
+        patterns: to be found.
+        noise: what does not count.
+        base: found as well, by a set of their own: however large ``patterns`` are, they take nothing away from those.
+            Its noise counts, too.
+    """
+
+    def __init__(self, patterns: Sequence[Pattern], noise: Noise = Noise(), *, base: Matcher | None = None) -> None:
+        self._base = base
+        self._patterns: list[Pattern] = list(base._patterns) if base is not None else []
+        self._owners: list[_Owner] = list(base._owners) if base is not None else []
+        self._regexes: list[str] = list(base._regexes) if base is not None else []
+        self._first = len(self._regexes)
         options = re2.Options()
         options.max_mem = SET_MEMORY
         self._set = re2.Set.SearchSet(options)
-        self._owners: list[_Owner] = []
         # Filled when an expression hits for the first time: most never do in the life of a process.
         self._compiled: dict[int, Any] = {}
-        self._regexes: list[str] = []
-        self._unless = {
-            one.unless: re2.compile(one.unless) for pattern in patterns for one in pattern.any if one.unless
-        }
-        for index, pattern in enumerate(self._patterns):
-            for expression in pattern.any:
-                self._add(expression.regex, _Owner(index, expression))
-            for number, regex in enumerate(pattern.all):
-                self._add(regex, _Owner(index, required=number))
-            for regex in pattern.none:
-                self._add(regex, _Owner(index))
+        self._unless = dict(base._unless) if base is not None else {}
+        for pattern in patterns:
+            self._unless |= {one.unless: re2.compile(one.unless) for one in pattern.any if one.unless}
+            self._add_pattern(pattern)
         for regex in noise.recovered:
             self._add(regex, _Owner())
-        if self._owners:
+        if len(self._owners) > self._first:
             self._set.Compile()
         self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
+        if self._noise is None and base is not None:
+            self._noise = base._noise
+
+    def _add_pattern(self, pattern: Pattern) -> None:
+        index = len(self._patterns)
+        self._patterns.append(pattern)
+        for expression in pattern.any:
+            self._add(expression.regex, _Owner(index, expression))
+        for number, regex in enumerate(pattern.all):
+            self._add(regex, _Owner(index, required=number))
+        for regex in pattern.none:
+            self._add(regex, _Owner(index))
 
     def _add(self, regex: str, owner: _Owner) -> None:
         self._set.Add(regex)
@@ -112,6 +127,8 @@ class Matcher:
 
     def _reader(self, number: int) -> Any:
         """The expression compiled alone, to read its captures. Two threads may both compile it, and get the same."""
+        if self._base is not None and number < self._first:
+            return self._base._reader(number)
         found = self._compiled.get(number)
         if found is None:
             found = self._compiled[number] = re2.compile(self._regexes[number])
@@ -119,7 +136,10 @@ class Matcher:
 
     def scan(self, text: bytes) -> list[int]:
         """Numbers of the expressions that occur; for measuring the scan alone."""
-        return list(self._set.Match(text) or []) if self._owners else []
+        found = self._base.scan(text) if self._base is not None else []
+        if len(self._owners) == self._first:
+            return found
+        return found + [self._first + number for number in self._set.Match(text) or []]
 
     def hits(self, failure: Failure, text: Text) -> list[tuple[Pattern, list[Hit]]]:
         """Patterns that occur in ``text`` with their hits in the order of the text; then those whose ending suffices.
@@ -201,7 +221,12 @@ def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failu
 
 
 def _fits(globs: Sequence[str], line: str) -> bool:
-    return not globs or not line or any(fnmatch.fnmatchcase(line, glob) for glob in globs)
+    """Whether the command line fits one of the globs, and none of those that begin with ``!``."""
+    if not line:
+        return True
+    wanted = [glob for glob in globs if not glob.startswith("!")]
+    refused = any(fnmatch.fnmatchcase(line, glob[1:]) for glob in globs if glob.startswith("!"))
+    return not refused and (not wanted or any(fnmatch.fnmatchcase(line, glob) for glob in wanted))
 
 
 def _last(compiled: Any, text: bytes, count: int) -> list[Any]:

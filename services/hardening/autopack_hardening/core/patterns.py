@@ -65,7 +65,7 @@ class Expression:
         regex: the expression.
         confidence: 0 to 1, how sure the reading is where it occurs.
         values: fixed values beside the named groups.
-        commands: globs of command lines, of which one must fit; empty = any.
+        commands: globs of command lines, of which one must fit; empty = any. None that begins with ``!`` may fit.
         exit_codes: of which one must be the command's; empty = any.
         unless: RE2; an occurrence on a line that this matches does not count.
         noisy: it counts on lines that are noise elsewhere, such as warnings.
