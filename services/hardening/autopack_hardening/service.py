@@ -27,13 +27,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
     """``autopack.hardening.v1.HardeningService`` as a service of the kit. Stateless; executes and touches nothing.
 
-    Its patterns are loaded and proven when it is made.
+    The packaged patterns are loaded by the first call that needs them.
 
     Args:
         settings: which patterns are off.
 
     Raises:
-        PatternError: a packaged pattern is broken; names file and id.
         InvalidArgument: the settings disable a pattern that does not exist.
     """
 

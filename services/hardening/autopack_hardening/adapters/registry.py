@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import tomllib
 from collections.abc import Collection, Sequence
 from importlib.resources import files
@@ -14,15 +15,26 @@ from autopack_hardening.core.matching import Noise
 from autopack_hardening.core.names import Names, parse_names
 from autopack_hardening.core.patternfile import parse_file
 from autopack_hardening.core.patterns import ALIASES, Pattern, PatternError
-from autopack_hardening.core.proving import duplicates, prove
+from autopack_hardening.core.proving import duplicates
 from autopack_hardening.core.rules import check_step
 from autopack_hardening.errors import unknown_disabled_pattern
 
 __all__ = ["built_in", "diagnostician", "load_names", "load_noise", "read_patterns"]
 
 
-def read_patterns(directory: Traversable | None = None) -> tuple[list[Pattern], list[PatternError]]:
-    """The patterns in ``directory`` (default: the packaged ones), one ``.toml`` file a family; and the bad ones."""
+_LOCK = threading.Lock()
+"""Held while the packaged patterns are loaded: the first calls of a process often come together."""
+
+
+def read_patterns(
+    directory: Traversable | None = None, *, is_proven: bool = False
+) -> tuple[list[Pattern], list[PatternError]]:
+    """The patterns in ``directory`` (default: the packaged ones), one ``.toml`` file a family; and the bad ones.
+
+    Args:
+        directory: where the files are.
+        is_proven: these expressions were checked before, one by one: it takes as long as all the rest.
+    """
     directory = directory if directory is not None else _data() / "patterns"
     good: list[Pattern] = []
     bad: list[PatternError] = []
@@ -30,7 +42,7 @@ def read_patterns(directory: Traversable | None = None) -> tuple[list[Pattern], 
         if not entry.name.endswith(".toml"):
             continue
         try:
-            found, errors = parse_file(_read(entry), entry.name, check_step)
+            found, errors = parse_file(_read(entry), entry.name, check_step, is_proven=is_proven)
         except PatternError as error:
             found, errors = [], [error]
         good += found
@@ -55,9 +67,10 @@ def built_in(patterns: Sequence[Pattern]) -> Diagnostician:
     return Diagnostician(patterns, load_names(), load_noise())
 
 
-@functools.lru_cache(maxsize=8)
 def diagnostician(disabled: tuple[str, ...] = ()) -> Diagnostician:
-    """The packaged patterns without the ``disabled`` ones, compiled and proven once per process.
+    """The packaged patterns without the ``disabled`` ones, loaded and compiled once per process, on the first call.
+
+    They are not proven here, which takes seconds: the tests of every build do that, and ``autopack patterns test``.
 
     Args:
         disabled: ids, or aliases, which stand for all patterns that have them.
@@ -66,25 +79,23 @@ def diagnostician(disabled: tuple[str, ...] = ()) -> Diagnostician:
         PatternError: a packaged pattern is broken.
         InvalidArgument: ``disabled`` names a pattern that does not exist.
     """
-    core = _proven()
+    with _LOCK:
+        return _diagnostician(disabled)
+
+
+@functools.lru_cache(maxsize=8)
+def _diagnostician(disabled: tuple[str, ...]) -> Diagnostician:
     if not disabled:
-        return core
-    known = {pattern.id for pattern in core.patterns} | set(ALIASES)
+        good, bad = read_patterns(is_proven=True)
+        if bad:
+            raise bad[0]
+        return built_in(good)
+    patterns = _diagnostician(()).patterns
+    known = {pattern.id for pattern in patterns} | set(ALIASES)
     for pattern_id in disabled:
         if pattern_id not in known:
             raise unknown_disabled_pattern(pattern_id)
-    return built_in([one for one in core.patterns if not _is_named(one, disabled)])
-
-
-@functools.cache
-def _proven() -> Diagnostician:
-    good, bad = read_patterns()
-    if bad:
-        raise bad[0]
-    core = built_in(good)
-    for error in prove(core):
-        raise error
-    return core
+    return built_in([one for one in patterns if not _is_named(one, disabled)])
 
 
 def _is_named(pattern: Pattern, names: Collection[str]) -> bool:

@@ -37,11 +37,31 @@ _AMBIGUITY = "the same line can be read in another way: {other}"
 class Diagnostician:
     """The patterns, ready to diagnose. Immutable and safe to share between threads."""
 
-    def __init__(self, patterns: Iterable[Pattern], names: Names, noise: Noise = Noise()) -> None:  # noqa: B008 - frozen
-        """Compiles ``patterns``; ``prove`` in ``proving.py`` checks them on their samples."""
-        self.patterns = tuple(sorted(patterns, key=lambda pattern: (pattern.priority, pattern.id)))
-        self.matcher = Matcher(self.patterns, noise)
+    def __init__(
+        self,
+        patterns: Iterable[Pattern],
+        names: Names,
+        noise: Noise = Noise(),  # noqa: B008 - frozen
+        *,
+        base: Diagnostician | None = None,
+    ) -> None:
+        """Compiles ``patterns``; ``prove`` in ``proving.py`` checks them on their samples.
+
+        Args:
+            patterns: what it knows.
+            names: which distribution has which module.
+            noise: what is no failure although it reads like one.
+            base: what it knows besides, compiled already.
+        """
+        own = list(patterns)
+        known = [*base.patterns, *own] if base is not None else own
+        self.patterns: tuple[Pattern, ...] = tuple(sorted(known, key=lambda pattern: (pattern.priority, pattern.id)))
+        self.matcher: Matcher = Matcher(own, noise, base=base.matcher if base is not None else None)
         self._names = names
+
+    def with_custom(self, patterns: Sequence[Pattern]) -> Diagnostician:
+        """This one with more patterns; itself without any."""
+        return Diagnostician(patterns, self._names, base=self) if patterns else self
 
     def diagnose(self, failure: Failure) -> DiagnosisResult:
         """Explains ``failure``: the diagnoses, best first."""

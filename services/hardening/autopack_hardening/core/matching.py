@@ -98,7 +98,7 @@ class Matcher:
         self._set = re2.Set.SearchSet(options)
         # Filled when an expression hits for the first time: most never do in the life of a process.
         self._compiled: dict[int, Any] = {}
-        self._unless = dict(base._unless) if base is not None else {}
+        self._unless: dict[str, Any] = dict(base._unless) if base is not None else {}
         for pattern in patterns:
             self._unless |= {one.unless: re2.compile(one.unless) for one in pattern.any if one.unless}
             self._add_pattern(pattern)

@@ -48,7 +48,12 @@ _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 def parse_file(
-    data: Mapping[str, Any], source: str, check_step: CheckStep, *, is_custom: bool = False
+    data: Mapping[str, Any],
+    source: str,
+    check_step: CheckStep,
+    *,
+    is_custom: bool = False,
+    is_proven: bool = False,
 ) -> tuple[list[Pattern], list[PatternError]]:
     """The patterns of a file, and the errors of those that are bad.
 
@@ -57,6 +62,7 @@ def parse_file(
         source: its name, for messages; of a built-in file ``<family>.toml``.
         check_step: knows the actions there are.
         is_custom: these are a user's patterns: what they may do is checked accordingly.
+        is_proven: the expressions were checked before.
     """
     unknown = sorted(set(data) - {"family", "pattern"})
     if unknown:
@@ -71,16 +77,22 @@ def parse_file(
     bad: list[PatternError] = []
     for item in tables:
         try:
-            good.append(parse_pattern(item, family, source, check_step, is_custom=is_custom))
+            good.append(parse_pattern(item, family, source, check_step, is_custom=is_custom, is_proven=is_proven))
         except PatternError as error:
             bad.append(error)
     return good, bad
 
 
 def parse_pattern(
-    data: Mapping[str, Any], family: str, source: str, check_step: CheckStep, *, is_custom: bool = False
+    data: Mapping[str, Any],
+    family: str,
+    source: str,
+    check_step: CheckStep,
+    *,
+    is_custom: bool = False,
+    is_proven: bool = False,
 ) -> Pattern:
-    """One ``[[pattern]]`` table.
+    """One ``[[pattern]]`` table; the arguments as for :func:`parse_file`.
 
     Raises:
         PatternError: for an unknown or missing key, a wrong value, an expression that RE2 refuses, or too few samples.
@@ -90,7 +102,7 @@ def parse_pattern(
         pattern = _pattern(data, family, source, is_custom=is_custom)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise PatternError(source, pattern_id, str(error)) from error
-    problem = _problem(pattern) or next(filter(None, map(check_step, pattern.steps)), "")
+    problem = _problem(pattern, is_proven=is_proven) or next(filter(None, map(check_step, pattern.steps)), "")
     if problem:
         raise PatternError(source, pattern_id, problem)
     return pattern
@@ -228,7 +240,7 @@ def _check_keys(data: Mapping[str, Any], known: Sequence[str], what: str) -> Non
         raise ValueError(f"{what} has the unknown key {unknown[0]!r}; known are {', '.join(known)}")
 
 
-def _problem(pattern: Pattern) -> str:
+def _problem(pattern: Pattern, *, is_proven: bool) -> str:
     if not _ID.fullmatch(pattern.id):
         return "the id must be like tool.what_happened, in lower case"
     if pattern.is_custom != pattern.id.startswith("custom."):
@@ -251,7 +263,7 @@ def _problem(pattern: Pattern) -> str:
         if ALIASES.get(alias) != pattern.priority:
             known = ", ".join(f"{name} (priority {priority})" for name, priority in ALIASES.items())
             return f"alias {alias!r} with priority {pattern.priority}; aliases are {known}"
-    return _regex_problems(pattern) or _action_problem(pattern)
+    return ("" if is_proven else _regex_problems(pattern)) or _action_problem(pattern)
 
 
 def _action_problem(pattern: Pattern) -> str:
