@@ -23,7 +23,8 @@ IMPURE = frozenset(
 )  # fmt: skip
 #: Of the kit, ``core/`` may use what has no input or output.
 PURE_KIT = frozenset(
-    f"autopack_kit.{name}" for name in ("errors", "commands", "identity", "paging", "globs", "pruning", "safe_actions")
+    f"autopack_kit.{name}"
+    for name in ("errors", "commands", "identity", "paging", "globs", "pruning", "redaction", "safe_actions")
 )
 ENVIRONMENT = frozenset({"environ", "environb", "getenv", "getenvb", "putenv", "unsetenv"})
 #: The files that may know the generated stubs, besides the apps and the client: a large convert.py may be split.

@@ -12,6 +12,7 @@ from autopack_client.facts import project_facts, workspace_paths
 from autopack_client.mitigate import Applier, Outcome, Ran, State
 from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
+from autopack_kit.redaction import redact
 
 from autopack_orchestrator import convert_peers as convert
 from autopack_orchestrator.adapters import git
@@ -19,7 +20,6 @@ from autopack_orchestrator.adapters.peers import Detection
 from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.model import EventKind, MitigationResult
 from autopack_orchestrator.core.records import PhaseRecord
-from autopack_orchestrator.core.redact import redact
 from autopack_orchestrator.core.secrets import hide
 from autopack_orchestrator.core.text import clean
 from autopack_orchestrator.execution.commands import Finished, execute, log_path

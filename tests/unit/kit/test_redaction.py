@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from autopack_orchestrator.core.redact import redact
+from autopack_kit.redaction import redact
 
 
 @pytest.mark.parametrize(
@@ -15,6 +15,13 @@ from autopack_orchestrator.core.redact import redact
         ("Authorization: Bearer abc.def, x", "Authorization: Bearer [redacted], x"),
         ('{"authorization": "Basic dXNlcg=="}', '{"authorization": "Basic [redacted]"}'),
         ("x-api-key: abc", "x-api-key: [redacted]"),
+        ("NPM_CONFIG__authToken=abcdef0123 x", "NPM_CONFIG__authToken=[redacted] x"),
+        ("//registry.example/:_authToken=abcdef0123", "//registry.example/:_authToken=[redacted]"),
+        ('{"db_password": "it is long"}', '{"db_password": "[redacted]"}'),
+        (
+            "postgres connection failed: password=hunter22 host=db",
+            "postgres connection failed: password=[redacted] host=db",
+        ),
         ("https://user:pass@example.com/x", "https://user:[redacted]example.com/x"),
         ("a apr1.eyJydW4iOiJ4In0.c2lnbmF0dXJl b", "a [redacted] b"),
         (
@@ -34,6 +41,8 @@ def test_what_has_the_form_of_a_secret_is_replaced(text: str, expected: str) -> 
         "",
         "task-oriented-programming-is-nice",
         "authorization failed for user",
+        "SyntaxError: Unexpected token: identifier",
+        "tokenizer == 2",
         "https://example.com:443/a@b",
         "commit 0123456789abcdef0123456789abcdef01234567",
     ],

@@ -1,7 +1,7 @@
-"""What has the form of a secret, taken out of text before it goes to a model.
+"""What has the form of a secret, taken out of text before it is kept, or goes to a model.
 
-The secrets of the run itself are known and hidden everywhere (:mod:`.secrets`); these are others', which a log may
-hold.
+For the secrets of others, which a log may hold; those that are known are better looked for by their value. Pure:
+``core/`` packages may import it.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ import re2
 __all__ = ["redact"]
 
 MASK = "[redacted]"
+
+#: What names of secrets contain.
+_NAMES = "(?:token|secret|passw(?:or)?d|passphrase|api_?key|access_?key|credential)"
 
 #: Forms of secrets, by their makers' documentation. RE2: linear, whatever a log holds. What a group holds stays.
 _FORMS = tuple(
@@ -27,6 +30,12 @@ _FORMS = tuple(
         r"((?i:authorization\"?: *\"?(?:bearer|basic|token) +))[^\s\"',;]+",
         r"((?i:x-api-key\"?: *\"?))[^\s\"',;]+",
         r"([a-z][a-z0-9+.-]*://[^\s/:@]*:)[^\s/@]+@",  # the password of a URL
+        r"()\bnpm_[A-Za-z0-9]{30,}",
+        r"()\bpypi-[A-Za-z0-9_-]{32,}",
+        r"()\bhf_[A-Za-z0-9]{30,}",  # Hugging Face
+        r"()\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
+        rf"((?i:[\w.-]*{_NAMES}[\w.-]*[\"']?\s?=\s?[\"']?))[^\s\"',;&]{{4,}}",  # PASSWORD=..., _authToken=...
+        rf"((?i:\"[\w.-]*{_NAMES}[\w.-]*\"\s?:\s?\"))[^\"]{{4,}}",  # the same in JSON
         r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
     )
 )
