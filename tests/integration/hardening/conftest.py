@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
+
+from tests.integration.hardening.scenario_stage import Stage, open_stage
+from tests.integration.toolchain.toolbox import open_toolbox
 
 
 class Repository:
@@ -41,3 +46,10 @@ class Repository:
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
     return Repository(tmp_path / "repository")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def stage(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Stage]:
+    """The services and the real tools; one of each for all scenarios of a file."""
+    async with open_stage(open_toolbox(), tmp_path_factory.mktemp("stage")) as opened:
+        yield opened
