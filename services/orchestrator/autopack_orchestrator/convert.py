@@ -161,6 +161,7 @@ def _run(reader: _Reader, message: batch_pb2.RunSpec, field: str, isolation: Iso
         validate_kinds=tuple(kinds) or default.validate_kinds,
         fail_on_pre_existing=message.fail_on_pre_existing,
         no_mitigation=message.no_mitigation,
+        mitigate_yes_to=tuple(message.mitigate_yes_to),
         on_scope_violation=reader.read(
             None,
             _enum,
@@ -328,7 +329,13 @@ def run_to_proto(run: Run) -> orchestrator_pb2.Run:
         steps=[_step_to_proto(step) for step in result.steps],
         mitigations=[
             orchestrator_pb2.MitigationResult(
-                pattern_id=item.pattern_id, actions=item.actions, fixed=item.fixed, changed_paths=item.changed_paths
+                pattern_id=item.pattern_id,
+                actions=item.actions,
+                fixed=item.fixed,
+                changed_paths=item.changed_paths,
+                outcome=orchestrator_pb2.MitigationOutcome.Value(
+                    f"MITIGATION_OUTCOME_{item.outcome.upper() or 'UNSPECIFIED'}"
+                ),
             )
             for item in result.mitigations
         ],

@@ -15,9 +15,10 @@ from autopack_api.hardening.v1.hardening_pb2 import (
     DiagnoseRequest,
     DiagnoseResponse,
     Diagnosis,
-    Mitigation,
+    InstalledRuntime,
     ProjectFacts,
 )
+from autopack_api.hardening.v1.patterns_pb2 import MitigationOutcome, RecordOutcomeRequest
 from autopack_api.intention.v1 import intention_pb2
 from autopack_api.intention.v1.intention_pb2 import BuildContextRequest, CheckDriftRequest, PutProfileRequest
 from autopack_api.telemetry.v1 import agents_pb2, telemetry_pb2
@@ -39,6 +40,7 @@ from autopack_api.toolchain.v1.toolchain_pb2 import (
 )
 from autopack_client.evidence import Evidence
 from autopack_client.profile import Profile
+from autopack_client.proof import Ended, ending
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto, command_to_proto, duration_to_proto
 
@@ -51,7 +53,7 @@ __all__ = [
     "DiagnoseResponse",
     "Diagnosis",
     "Failure",
-    "Mitigation",
+    "InstalledRuntime",
     "ProjectFacts",
     "SnapshotSpec",
     "action_words",
@@ -64,6 +66,7 @@ __all__ = [
     "estimate_request",
     "finite",
     "import_request",
+    "outcome_request",
     "phase_request",
     "profile_request",
     "projects",
@@ -165,32 +168,30 @@ def finite(value: float) -> float | None:
 class Failure:
     """One failed command and what is known of its workspace."""
 
-    command: Command
-    exit_code: int | None
-    signal: int | None
-    timed_out: bool
-    output: bytes
+    ended: Ended
     facts: Sequence[ProjectFacts]
     paths: Sequence[str]
     scope: Sequence[str]
+    runtimes: Sequence[InstalledRuntime]
 
 
 def diagnose_request(failure: Failure) -> DiagnoseRequest:
     """Why did this command fail?"""
     request = DiagnoseRequest(
-        command=command_to_proto(failure.command),
-        output=failure.output,
+        command=command_to_proto(failure.ended.command),
         projects=failure.facts,
         paths=failure.paths,
         scope=failure.scope,
+        runtimes=failure.runtimes,
     )
-    if failure.timed_out:
-        request.timed_out = True
-    elif failure.signal is not None:
-        request.signal = failure.signal
-    else:
-        request.exit_code = failure.exit_code if failure.exit_code is not None else 1
+    ending(request, failure.ended)
     return request
+
+
+def outcome_request(outcome_id: str, pattern_id: str, outcome: str, run_id: str) -> RecordOutcomeRequest:
+    """Recording what became of a failure: ``fixed``, ``progressed``, ``unchanged`` or ``worse``."""
+    value = MitigationOutcome.Value(f"MITIGATION_OUTCOME_{outcome.upper()}")
+    return RecordOutcomeRequest(outcome_id=outcome_id, pattern_id=pattern_id, outcome=value, run_id=run_id)
 
 
 def with_own_install(facts: Sequence[ProjectFacts], install: Sequence[Command]) -> Sequence[ProjectFacts]:
@@ -235,7 +236,6 @@ def phase_request(record: PhaseRecord) -> RecordPhasesRequest:
         phase_id=record.phase_id,
         kind=record.kind[:64],
         attempt=record.attempt,
-        duration=duration_to_proto(timedelta(seconds=record.seconds)),
         outcome=telemetry_pb2.PhaseOutcome.Value(f"PHASE_OUTCOME_{record.outcome.upper() or 'UNSPECIFIED'}"),
         hardening_triggered=record.hardening_triggered,
         pattern_id=record.pattern_id,
@@ -251,6 +251,8 @@ def phase_request(record: PhaseRecord) -> RecordPhasesRequest:
         scope_size=record.scope_size,
         warnings=record.warnings,
     )
+    if not record.is_part:
+        phase.duration.CopyFrom(duration_to_proto(timedelta(seconds=record.seconds)))
     if record.start_time is not None:
         phase.start_time.FromDatetime(record.start_time)
     if record.avoided is not None:

@@ -420,6 +420,7 @@ class RunSpec(_message.Message):
     IDLE_TIMEOUT_FIELD_NUMBER: _builtins.int
     PREPARE_TIMEOUT_FIELD_NUMBER: _builtins.int
     NEEDS_FIELD_NUMBER: _builtins.int
+    MITIGATE_YES_TO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Unique in the batch, from 1 to 64 characters of [A-Za-z0-9._-], valid as a branch name."""
     prepare: Global___Prepare.ValueType
@@ -510,6 +511,12 @@ class RunSpec(_message.Message):
         or from all of theirs merged. At most 20. If one of them fails, this one ends with DEPENDENCY_FAILED.
         """
 
+    @_builtins.property
+    def mitigate_yes_to(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Globs of ids of patterns, such as "uv.lock_outdated" or "lint.*", whose mitigations may be applied although they need consent.
+        At most 100.
+        """
+
     def __init__(
         self,
         *,
@@ -538,10 +545,11 @@ class RunSpec(_message.Message):
         idle_timeout: _duration_pb2.Duration | None = ...,
         prepare_timeout: _duration_pb2.Duration | None = ...,
         needs: _abc.Iterable[_builtins.str] | None = ...,
+        mitigate_yes_to: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "http", b"http", "idle_timeout", b"idle_timeout", "intention", b"intention", "limits", b"limits", "mock", b"mock", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "http", b"http", "idle_timeout", b"idle_timeout", "install", b"install", "intention", b"intention", "limits", b"limits", "max_attempts", b"max_attempts", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "budget", b"budget", "command", b"command", "doctor", b"doctor", "drift_interval", b"drift_interval", "executor", b"executor", "fail_on_pre_existing", b"fail_on_pre_existing", "http", b"http", "idle_timeout", b"idle_timeout", "install", b"install", "intention", b"intention", "limits", b"limits", "max_attempts", b"max_attempts", "mitigate_yes_to", b"mitigate_yes_to", "mock", b"mock", "name", b"name", "needs", b"needs", "no_mitigation", b"no_mitigation", "on_drift", b"on_drift", "on_scope_violation", b"on_scope_violation", "pass_env", b"pass_env", "prepare", b"prepare", "prepare_timeout", b"prepare_timeout", "step_timeout", b"step_timeout", "timeout", b"timeout", "validate", b"validate", "validate_kinds", b"validate_kinds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_executor: _TypeAlias = _typing.Literal["command", "agent", "mock", "http"]  # noqa: Y015
     _WhichOneofArgType_executor: _TypeAlias = _typing.Literal["executor", b"executor"]  # noqa: Y015

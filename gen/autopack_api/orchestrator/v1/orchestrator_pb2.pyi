@@ -144,6 +144,38 @@ STEP_OUTCOME_SKIPPED: StepOutcome.ValueType  # 5
 """It did not run."""
 Global___StepOutcome: _TypeAlias = StepOutcome  # noqa: Y015
 
+class _MitigationOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MitigationOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MitigationOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MITIGATION_OUTCOME_UNSPECIFIED: _MitigationOutcome.ValueType  # 0
+    """Not set; also of runs of earlier versions."""
+    MITIGATION_OUTCOME_FIXED: _MitigationOutcome.ValueType  # 1
+    """It passed."""
+    MITIGATION_OUTCOME_PROGRESSED: _MitigationOutcome.ValueType  # 2
+    """This failure is gone, and it got to another one."""
+    MITIGATION_OUTCOME_UNCHANGED: _MitigationOutcome.ValueType  # 3
+    """It failed as before. What had been changed was undone."""
+    MITIGATION_OUTCOME_WORSE: _MitigationOutcome.ValueType  # 4
+    """It got less far, or more failed. What had been changed was undone."""
+
+class MitigationOutcome(_MitigationOutcome, metaclass=_MitigationOutcomeEnumTypeWrapper):
+    """What became of a failure once the same step ran again after its mitigation."""
+
+MITIGATION_OUTCOME_UNSPECIFIED: MitigationOutcome.ValueType  # 0
+"""Not set; also of runs of earlier versions."""
+MITIGATION_OUTCOME_FIXED: MitigationOutcome.ValueType  # 1
+"""It passed."""
+MITIGATION_OUTCOME_PROGRESSED: MitigationOutcome.ValueType  # 2
+"""This failure is gone, and it got to another one."""
+MITIGATION_OUTCOME_UNCHANGED: MitigationOutcome.ValueType  # 3
+"""It failed as before. What had been changed was undone."""
+MITIGATION_OUTCOME_WORSE: MitigationOutcome.ValueType  # 4
+"""It got less far, or more failed. What had been changed was undone."""
+Global___MitigationOutcome: _TypeAlias = MitigationOutcome  # noqa: Y015
+
 class _EventKind:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -163,7 +195,9 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_DIAGNOSIS: _EventKind.ValueType  # 5
     """A failure was diagnosed ("pattern_id", "excerpt", "automatic")."""
     EVENT_KIND_MITIGATION: _EventKind.ValueType  # 6
-    """A mitigation was applied or refused ("pattern_id", "actions", "outcome")."""
+    """A mitigation was applied or refused ("pattern_id", "actions", "outcome": "refused", "failed", "fixed", "progressed", "unchanged" or
+    "worse").
+    """
     EVENT_KIND_SCOPE: _EventKind.ValueType  # 7
     """The scope was checked ("reverted")."""
     EVENT_KIND_DRIFT: _EventKind.ValueType  # 8
@@ -191,7 +225,9 @@ EVENT_KIND_COMMAND: EventKind.ValueType  # 4
 EVENT_KIND_DIAGNOSIS: EventKind.ValueType  # 5
 """A failure was diagnosed ("pattern_id", "excerpt", "automatic")."""
 EVENT_KIND_MITIGATION: EventKind.ValueType  # 6
-"""A mitigation was applied or refused ("pattern_id", "actions", "outcome")."""
+"""A mitigation was applied or refused ("pattern_id", "actions", "outcome": "refused", "failed", "fixed", "progressed", "unchanged" or
+"worse").
+"""
 EVENT_KIND_SCOPE: EventKind.ValueType  # 7
 """The scope was checked ("reverted")."""
 EVENT_KIND_DRIFT: EventKind.ValueType  # 8
@@ -670,17 +706,20 @@ class MitigationResult(_message.Message):
     ACTIONS_FIELD_NUMBER: _builtins.int
     FIXED_FIELD_NUMBER: _builtins.int
     CHANGED_PATHS_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
     """The pattern."""
     fixed: _builtins.bool
     """True only if the same step then passed."""
+    outcome: Global___MitigationOutcome.ValueType
+    """What the same step did when it ran again."""
     @_builtins.property
     def actions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The actions, each in a few words."""
 
     @_builtins.property
     def changed_paths(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Tracked files that it changed."""
+        """Files that it changed; of what was undone, those that were restored."""
 
     def __init__(
         self,
@@ -689,10 +728,11 @@ class MitigationResult(_message.Message):
         actions: _abc.Iterable[_builtins.str] | None = ...,
         fixed: _builtins.bool = ...,
         changed_paths: _abc.Iterable[_builtins.str] | None = ...,
+        outcome: Global___MitigationOutcome.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "changed_paths", b"changed_paths", "fixed", b"fixed", "pattern_id", b"pattern_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "changed_paths", b"changed_paths", "fixed", b"fixed", "outcome", b"outcome", "pattern_id", b"pattern_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

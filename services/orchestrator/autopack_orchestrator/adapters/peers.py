@@ -181,6 +181,12 @@ class Peers:
         service = self._client("hardening").hardening
         return await service.Diagnose(convert.diagnose_request(failure), timeout=CALL_TIMEOUT_S)
 
+    async def record_outcome(self, outcome_id: str, pattern_id: str, outcome: str, run_id: str) -> None:
+        """Record whether a mitigation helped; recording it again is not counted."""
+        service = self._client("hardening").hardening
+        request = convert.outcome_request(outcome_id, pattern_id, outcome, run_id)
+        await service.RecordOutcome(request, timeout=CALL_TIMEOUT_S)
+
     async def record_phase(self, record: PhaseRecord) -> None:
         """Record one phase; recording it again replaces it."""
         service = self._client("telemetry").telemetry

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import PurePosixPath
@@ -30,6 +31,7 @@ MAX_ITEM_BYTES = 2 << 10
 MAX_GLOBS = 200
 MAX_GLOB_BYTES = 1 << 10
 MAX_PASSED = 100
+PATTERN_GLOB = re.compile(r"[\w.*?\[\]!-]{1,128}", re.ASCII)  # ids of patterns have dots, letters, digits, - and _
 MAX_PATH_BYTES = 4096  # PATH_MAX
 MIN_DRIFT_INTERVAL = timedelta(seconds=1)
 MIN_IDLE = timedelta(seconds=1)
@@ -145,6 +147,11 @@ def _run(run: RunSpec, agents: frozenset[str], passable_env: frozenset[str]) -> 
             known = ", ".join(item.name for item in VALIDATING)
             yield f"validate_kinds[{index}]", f"{kind.name} does not validate; use one of {known}"
     yield from _limits(run)
+    if len(run.mitigate_yes_to) > MAX_PASSED:
+        yield "mitigate_yes_to", f"has more than {MAX_PASSED} globs"
+    for index, glob in enumerate(run.mitigate_yes_to[:MAX_PASSED]):
+        if not PATTERN_GLOB.fullmatch(glob):
+            yield f"mitigate_yes_to[{index}]", "must be an id of a pattern, such as uv.lock_outdated, or a glob of ids"
     if len(run.pass_env) > MAX_PASSED:
         yield "pass_env", f"has more than {MAX_PASSED} names"
     for index, name in enumerate(run.pass_env[:MAX_PASSED]):

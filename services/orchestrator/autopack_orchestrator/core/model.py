@@ -230,6 +230,7 @@ class RunSpec:
     validate_kinds: tuple[StepKind, ...] = (StepKind.TEST,)
     fail_on_pre_existing: bool = False
     no_mitigation: bool = False
+    mitigate_yes_to: tuple[str, ...] = ()
     on_scope_violation: OnScopeViolation = OnScopeViolation.REVERT
     on_drift: OnDrift = OnDrift.WARN
     drift_interval: timedelta = timedelta(minutes=2)
@@ -296,12 +297,16 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class MitigationResult:
-    """One mitigation that was applied; ``fixed`` only if the same step then passed."""
+    """One mitigation that was applied; ``fixed`` only if the same step then passed.
+
+    ``outcome`` is ``fixed``, ``progressed``, ``unchanged`` or ``worse``.
+    """
 
     pattern_id: str
     actions: tuple[str, ...]
     fixed: bool = False
     changed_paths: tuple[str, ...] = ()
+    outcome: str = ""
 
 
 @dataclass(frozen=True, slots=True)

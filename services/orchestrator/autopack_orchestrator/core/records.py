@@ -48,6 +48,8 @@ class PhaseRecord:
     context_source: str | None = None
     scope_size: int | None = None
     warnings: int | None = None
+    is_part: bool = False
+    """Its time is counted in the phase that it is a part of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from autopack_kit.commands import Command
 
@@ -31,11 +32,13 @@ __all__ = [
     "log_line",
     "log_path",
     "log_text",
+    "read_output",
     "read_tail",
     "shown",
 ]
 
 TAIL_BYTES = 1 << 20  # what Diagnose takes at most
+HEAD_BYTES = 8 << 10  # likewise, of the beginning of a longer output
 MAX_LINE = 500
 SHELL_SIGNAL = 128  # added to the number of a signal (POSIX)
 _SIGNALS: dict[int, str] = {
@@ -255,6 +258,30 @@ def read_tail(ctx: RunContext, finished: Finished) -> bytes:
     except FileNotFoundError:
         return b""
     return data
+
+
+def read_output(ctx: RunContext, finished: Finished) -> tuple[bytes, bytes, int]:
+    """What a command printed: its end (at most 1 MiB), the beginning of a longer one (8 KiB), and the number of the
+    end's first line, 0 if it is not known. Blocking."""
+    output = read_tail(ctx, finished)
+    head, first_line = b"", 0
+    with contextlib.suppress(FileNotFoundError), open_plain(log_path(ctx)) as file:
+        size = file.seek(0, os.SEEK_END)
+        if finished.outcome.truncated or size - finished.log_start > TAIL_BYTES:
+            file.seek(finished.log_start)
+            head = file.read(HEAD_BYTES)
+            if not finished.outcome.truncated:
+                file.seek(finished.log_start)
+                first_line = 1 + _lines(file, size - TAIL_BYTES - finished.log_start)
+    return output, head, first_line
+
+
+def _lines(file: BinaryIO, left: int) -> int:
+    count = 0
+    while left > 0 and (chunk := file.read(min(left, TAIL_BYTES))):
+        count += chunk.count(b"\n")
+        left -= len(chunk)
+    return count
 
 
 def _next_number(directory: Path) -> int:

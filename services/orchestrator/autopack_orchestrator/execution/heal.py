@@ -1,15 +1,19 @@
-"""A failed command made to work: hardening's automatic mitigation first, then the doctor, as far as the run allows."""
+"""A failed command made to work: hardening's mitigations first, then the doctor, as far as the run allows."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from autopack_client.facts import project_facts, workspace_paths
-from autopack_client.mitigate import Applier, Outcome, Ran, State
+from autopack_client.mitigate import Applier, Ran
+from autopack_client.proof import Ended, Proof
+from autopack_client.proving import Attempt, Bench, Chain
+from autopack_client.runtimes import installed_runtimes
 from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
 from autopack_kit.redaction import redact
@@ -22,86 +26,86 @@ from autopack_orchestrator.core.model import EventKind, MitigationResult
 from autopack_orchestrator.core.records import PhaseRecord
 from autopack_orchestrator.core.secrets import hide
 from autopack_orchestrator.core.text import clean
-from autopack_orchestrator.execution.commands import Finished, execute, log_path
+from autopack_orchestrator.execution.commands import Finished, environment_at, execute, log_path, log_text, read_output
 from autopack_orchestrator.execution.context import RunContext, make_event
 from autopack_orchestrator.execution.reporting import as_doctor
 
-__all__ = ["Healer", "Remedy"]
+__all__ = ["Healer", "ended_of"]
 
 MAX_EXCERPT = 400
-MAX_MITIGATIONS = 20  # per run; each costs a run of the failed step
 MAX_CHANGED_PATHS = 100
+MAX_SHOWN_DIFF = 64 << 10  # bytes in the log; the patch of the run has all that stays
+MAX_EVENT_DIFF = 4 << 10
+MAX_KIND = 64  # what telemetry takes
+MAX_PHASE_ID = 128
 NOT_FOUND = 127  # what a shell exits with when there is no such program (POSIX)
 NO_EXIT_CODE = 1  # for a runner's caller, who wants a number: it did not succeed
-
-
-@dataclass(frozen=True, slots=True)
-class Remedy:
-    """Something was done about a failure: what to run now, and what did it."""
-
-    rerun: Command
-    pattern_id: str
-    is_mitigation: bool
+DOCTOR_OUTPUT = 64 << 10  # what a model can use; the whole is in the log
 
 
 @dataclass(slots=True)
 class Healer:
-    """The mitigations and doctor calls of one run: the same actions at most once, the doctor as often as it may.
+    """The mitigations and doctor calls of one run: each pattern at most once, the doctor as often as it may.
 
     Attributes:
         detection: the projects of the worktree as the agent left it; None if they are not known, and then nothing is
             installed. What of them the base commit declares, and so may be installed, is asked of git.
         suggestions: the advice of the last diagnosis.
         last_pattern, last_title: what the last diagnosis named; empty for nothing.
+        fixed_by: the pattern of the last mitigation that was proven to fix something.
     """
 
     detection: Detection | None
     suggestions: tuple[str, ...] = ()
     last_pattern: str = ""
     last_title: str = ""
-    _used: set[tuple[str, tuple[bytes, ...]]] = field(default_factory=set)
+    fixed_by: str = ""
+    _chain: Chain | None = None
+    _runtimes: Sequence[convert.InstalledRuntime] | None = None
 
-    async def heal(
-        self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
-    ) -> Remedy | None:
-        """Do something about a failure, or return None. Whether it helped, only running the command again can tell."""
-        self.suggestions, self.last_pattern, self.last_title = (), "", ""
-        response = None if ctx.run.spec.no_mitigation else await self._diagnose(ctx, finished, command, output, record)
-        if response is not None:
-            for diagnosis in response.diagnoses:
-                remedy = await self._mitigate(ctx, diagnosis, command)
-                if remedy is not None:
-                    return remedy
-        return await self._call_doctor(ctx, command, output, record)
+    async def heal(self, ctx: RunContext, bench: Bench, failed: Ended) -> Ended:
+        """Act upon a failure as far as that leads; returns the run that passed, or the last failure."""
+        self.suggestions, self.last_pattern, self.last_title, self.fixed_by = (), "", "", ""
+        if ctx.run.spec.no_mitigation:
+            return failed
+        failed = replace(failed, diagnoses=tuple(await bench.diagnose(failed)))
+        if self._chain is None:
+            self._chain = Chain(bench)
+        self._chain.bench = bench
+        return await self._chain.work_off(failed)
 
-    async def _diagnose(
-        self, ctx: RunContext, finished: Finished, command: Command, output: bytes, record: PhaseRecord
-    ) -> convert.DiagnoseResponse | None:
-        missing = finished.outcome.reason is Reason.SPAWN_FAILED
-        if missing:  # nobody was there to print it, and a pattern knows it by what a shell prints
-            output = f"sh: 1: {command.argv[0] if command.argv else 'script'}: not found\n".encode()
+    async def diagnose(self, ctx: RunContext, ended: Ended, record: PhaseRecord) -> Sequence[convert.Diagnosis]:
+        """Why a command failed; nothing, with a warning, if that cannot be found out."""
+        if not ended.started:  # nobody was there to print it, and a pattern knows it by what a shell prints
+            program = ended.command.argv[0] if ended.command.argv else "script"
+            ended = replace(ended, exit_code=NOT_FOUND, output=f"sh: 1: {program}: not found\n".encode())
         try:
             failure = convert.Failure(
-                command=command,
-                exit_code=NOT_FOUND if missing else finished.outcome.exit_code,
-                signal=finished.outcome.signal,
-                timed_out=finished.outcome.reason is Reason.TIMEOUT,
-                output=output,
+                ended=ended,
                 facts=await asyncio.to_thread(self._facts, ctx),
                 paths=await asyncio.to_thread(workspace_paths, ctx.workspace),
                 scope=ctx.run.spec.intention.scope,
+                runtimes=await self._installed(ctx),
             )
             response = await ctx.peers.diagnose(failure)
         except (AutopackError, OSError) as error:
             await ctx.warn("hardening", f"A failure could not be diagnosed: {error}")
-            return None
+            return ()
         record.hardening_triggered = True
         await self._remember(ctx, response, record)
-        return response
+        return tuple(response.diagnoses)
 
     async def _remember(self, ctx: RunContext, response: convert.DiagnoseResponse, record: PhaseRecord) -> None:
+        self.suggestions, self.last_pattern, self.last_title = (), "", ""
         for number, diagnosis in enumerate(response.diagnoses):
-            advice = [f"{one.text} {one.risk}".strip() for one in diagnosis.mitigation.suggestions]
+            mitigation = diagnosis.mitigation
+            advice = [f"{one.text} {one.risk}".strip() for one in mitigation.suggestions]
+            if mitigation.actions and not mitigation.automatic and not _agreed(ctx, diagnosis.pattern_id):
+                words = "; ".join(map(convert.action_words, mitigation.actions))
+                agree = f"mitigate: {{yes_to: [{diagnosis.pattern_id}]}}"
+                advice.append(
+                    f"With consent ({agree}) this would be tried: {words}. {mitigation.consent_reason}".strip()
+                )
             self.suggestions += tuple(advice)
             excerpt = diagnosis.excerpt[:MAX_EXCERPT].decode("utf-8", "replace").strip()
             if number == 0:
@@ -112,71 +116,87 @@ class Healer:
                 f"{diagnosis.pattern_id}: {excerpt or diagnosis.title}",
                 pattern_id=diagnosis.pattern_id,
                 excerpt=excerpt,
-                automatic=str(diagnosis.mitigation.automatic).lower(),
+                automatic=str(mitigation.automatic).lower(),
                 suggestions=" | ".join(advice),
             )
         if not response.diagnoses:
             await ctx.event(EventKind.DIAGNOSIS, "no known pattern explains this failure", pattern_id="")
 
-    async def _mitigate(self, ctx: RunContext, diagnosis: convert.Diagnosis, command: Command) -> Remedy | None:
-        mitigation, pattern = diagnosis.mitigation, diagnosis.pattern_id
-        # The same pattern may need other actions in another project; the same actions do not help a second time.
-        key = (pattern, tuple(action.SerializeToString(deterministic=True) for action in mitigation.actions))
-        if key in self._used or len(self._used) >= MAX_MITIGATIONS or not mitigation.automatic or not key[1]:
+    async def applier(self, ctx: RunContext, diagnosis: convert.Diagnosis, command: Command) -> Applier | None:
+        """What applies a mitigation; None if it needs a consent that the run does not give."""
+        agreed = _agreed(ctx, diagnosis.pattern_id)
+        if not diagnosis.mitigation.automatic and not agreed:
             return None
-        self._used.add(key)
-        try:
-            outcome = await self._apply(ctx, mitigation, command)
-        except (AutopackError, OSError) as error:
-            await ctx.warn("hardening", f"A mitigation could not be applied: {error}")
-            return None
-        await self._report(ctx, diagnosis, outcome)
-        if outcome.state is not State.APPLIED:
-            return None
-        return Remedy(outcome.rerun, pattern, is_mitigation=True)
-
-    async def _apply(self, ctx: RunContext, mitigation: convert.Mitigation, command: Command) -> Outcome:
         head = await git.branch_tip(ctx.worktree) or ctx.worktree.base
-        trusted = await git.open_view(ctx.worktree, head)
-        applier = Applier(
+        return Applier(
             ctx.workspace,
             _Runner(ctx),
             facts=await asyncio.to_thread(self._facts, ctx),
             base_commit=ctx.run.base_commit,
             scope=ctx.run.spec.intention.scope,
-            git_dir=trusted,
+            consent=agreed,
+            git_dir=await git.open_view(ctx.worktree, head),
+            runtimes=await self._installed(ctx),
+            search_path=environment_at(ctx, command.cwd).get("PATH", ""),
         )
-        return await applier.apply(mitigation, command)
 
-    async def _report(self, ctx: RunContext, diagnosis: convert.Diagnosis, outcome: Outcome) -> None:
-        actions = tuple(clean(convert.action_words(action)) for action in diagnosis.mitigation.actions)
+    async def report(self, ctx: RunContext, attempt: Attempt, record: PhaseRecord) -> None:
+        """Keep what became of a mitigation: in the run, as an event, as a part of the phase, and for the statistics."""
+        pattern, outcome, proof = attempt.diagnosis.pattern_id, attempt.outcome, attempt.proof
+        if outcome is None:
+            await ctx.warn("hardening", f"A mitigation could not be applied: {attempt.problem}")
+            return
+        actions = tuple(clean(convert.action_words(action)) for action in attempt.diagnosis.mitigation.actions)
+        words = outcome.state.value if proof is None else proof.value
         why = f": {'; '.join(outcome.reasons)}" if outcome.reasons else ""
-        applied = outcome.state is State.APPLIED
         changed = tuple(map(clean, outcome.changed[:MAX_CHANGED_PATHS]))
-        result = MitigationResult(diagnosis.pattern_id, actions, changed_paths=changed)
-        await ctx.write(
-            mitigations=(*ctx.result.mitigations, result) if applied else ctx.result.mitigations,
-            events=(
-                make_event(
-                    EventKind.MITIGATION,
-                    f"{diagnosis.pattern_id}: {', '.join(actions)} {outcome.state.value}{why}",
-                    pattern_id=diagnosis.pattern_id,
-                    actions=" | ".join(actions),
-                    outcome=outcome.state.value,
-                    reasons=" | ".join(outcome.reasons),
-                ),
-            ),
+        result = MitigationResult(pattern, actions, proof is Proof.FIXED, changed, words)
+        event = make_event(
+            EventKind.MITIGATION,
+            f"{pattern}: {', '.join(actions)} - {_WORDS.get(words, words)}{why}",
+            pattern_id=pattern,
+            actions=" | ".join(actions),
+            outcome=words,
+            reasons=" | ".join(outcome.reasons),
+            changed=" | ".join(changed),
+            diff=outcome.diff[:MAX_EVENT_DIFF].decode("utf-8", "replace"),
         )
+        kept = () if proof is None else (result,)
+        await ctx.write(mitigations=(*ctx.result.mitigations, *kept), events=(event,))
+        if outcome.diff:
+            text = outcome.diff[:MAX_SHOWN_DIFF].decode("utf-8", "replace")
+            await asyncio.to_thread(log_text, ctx, f"[autopack] {pattern} changed:\n{text}")
+        if proof is not None:
+            self.fixed_by = pattern if proof is Proof.FIXED else ""
+            await self._record(ctx, pattern, proof, record)
 
-    async def _call_doctor(
-        self, ctx: RunContext, command: Command, output: bytes, record: PhaseRecord
-    ) -> Remedy | None:
+    async def _record(self, ctx: RunContext, pattern: str, proof: Proof, record: PhaseRecord) -> None:
+        name = f"{ctx.run.run_id}:{ctx.run.attempt}.{ctx.run.lease_epoch}:{pattern}"
+        part = PhaseRecord(
+            run_id=ctx.run.run_id,
+            phase_id=f"{record.phase_id}.{pattern}"[:MAX_PHASE_ID],
+            kind=f"mitigate {pattern}"[:MAX_KIND],
+            attempt=ctx.run.attempt,
+            outcome="succeeded" if proof in (Proof.FIXED, Proof.PROGRESSED) else "failed",
+            is_part=True,
+        )
+        try:
+            await ctx.peers.record_phase(part)
+        except AutopackError as error:
+            await ctx.warn("telemetry", f"Telemetry could not be written: {error.message}")
+        try:
+            await ctx.peers.record_outcome(name, pattern, proof.value, ctx.run.run_id)
+        except AutopackError as error:
+            await ctx.warn("hardening", f"What became of a mitigation could not be recorded: {error.message}")
+
+    async def call_doctor(self, ctx: RunContext, failed: Ended, record: PhaseRecord) -> bool:
+        """Ask the doctor, if there is one that may be asked again; whether it says that it helped."""
         doctor = ctx.run.spec.doctor
         if doctor is None or ctx.result.doctor_calls >= doctor.max_calls:
-            return None
+            return False
         calls = ctx.result.doctor_calls + 1
         file = ctx.directory / f"diagnosis-{calls}.json"
-        await asyncio.to_thread(self._write_diagnosis, ctx, file, command, output)
+        await asyncio.to_thread(self._write_diagnosis, ctx, file, failed.command, failed.output)
         await ctx.write(doctor_calls=calls)
         record.doctor_called = True
         told = {
@@ -187,8 +207,7 @@ class Healer:
         }
         call = await as_doctor(ctx, doctor.command)
         call = replace(call, env={**call.env, **told})
-        finished = await execute(ctx, "doctor", call, timeout_s=ctx.run.spec.timeout.total_seconds())
-        return Remedy(command, "doctor", is_mitigation=False) if finished.ok else None
+        return (await execute(ctx, "doctor", call, timeout_s=ctx.run.spec.timeout.total_seconds())).ok
 
     def _write_diagnosis(self, ctx: RunContext, file: Path, command: Command, output: bytes) -> None:
         """What the doctor is given: it goes to a model, so nothing secret is in it."""
@@ -217,8 +236,38 @@ class Healer:
         )
         return convert.with_own_install(facts, ctx.run.spec.install)
 
+    async def _installed(self, ctx: RunContext) -> Sequence[convert.InstalledRuntime]:
+        if self._runtimes is None:
+            self._runtimes = await asyncio.to_thread(installed_runtimes, dict(ctx.variables), ctx.workspace)
+        return self._runtimes
 
-DOCTOR_OUTPUT = 64 << 10  # what a model can use; the whole is in the log
+
+_WORDS = {
+    "fixed": "fixed, the same step passed",
+    "progressed": "progressed, the same step failed for another reason",
+    "unchanged": "unchanged, the same step failed as before; undone",
+    "worse": "worse, the same step got less far; undone",
+}
+
+
+def ended_of(ctx: RunContext, finished: Finished) -> Ended:
+    """How a step ended, with what it printed. Blocking."""
+    outcome = finished.outcome
+    output, head, first_line = read_output(ctx, finished)
+    return Ended(
+        command=finished.command,
+        exit_code=outcome.exit_code,
+        signal=outcome.signal,
+        timed_out=outcome.reason is Reason.TIMEOUT,
+        started=outcome.reason is not Reason.SPAWN_FAILED,
+        output=output,
+        head=head,
+        first_line=first_line,
+    )
+
+
+def _agreed(ctx: RunContext, pattern_id: str) -> bool:
+    return any(fnmatchcase(pattern_id, glob) for glob in ctx.run.spec.mitigate_yes_to)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,24 +6,23 @@ captured, checked and validated again, so that the tree that is committed is the
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
 from autopack_kit.commands import Command
 from autopack_kit.errors import AutopackError
 
-from autopack_orchestrator.adapters import git
-from autopack_orchestrator.adapters.supervisor import Reason
 from autopack_orchestrator.core.model import EventKind, StepOutcome, StepResult
 from autopack_orchestrator.core.records import PhaseRecord
-from autopack_orchestrator.execution.capture import Captured, added_paths, capture
-from autopack_orchestrator.execution.commands import Finished, execute, read_tail, shown
-from autopack_orchestrator.execution.context import RunContext, make_event
-from autopack_orchestrator.execution.heal import Healer, Remedy
+from autopack_orchestrator.execution.capture import Captured, capture
+from autopack_orchestrator.execution.commands import shown
+from autopack_orchestrator.execution.context import RunContext
+from autopack_orchestrator.execution.heal import Healer
+from autopack_orchestrator.execution.step import StepBench
 
 __all__ = ["BaseOutcome", "Validation"]
 
+DOCTOR = "doctor"
 MAX_ROUNDS = 5  # a formatter and a code generator that undo each other would go on for ever
 
 BaseOutcome = Callable[[RunContext, Command], Awaitable[bool]]
@@ -83,54 +82,41 @@ class Validation:
         return True
 
     async def _step(self, ctx: RunContext, index: int, command: Command, tree: str, record: PhaseRecord) -> StepResult:
-        current = self._adjusted.get(index, command)
-        name = f"validate-{index + 1}"
-        timeout = ctx.run.spec.step_timeout.total_seconds()
-        tries, remedy = 0, None
-        while True:
-            finished = await execute(ctx, name, current, timeout_s=timeout)
-            tries += 1
-            result = _result(command, finished, tries)
-            if finished.ok:
-                if remedy is not None:
-                    self._adjusted[index] = current
-                    await self._fixed(ctx, remedy, record)
-                    return replace(result, outcome=StepOutcome.FIXED, pattern_id=remedy.pattern_id)
-                return result
-            _end_if_lost(ctx, finished)
-            record.errors = tries
-            output = await asyncio.to_thread(read_tail, ctx, finished)
-            before = await git.worktree_tree(ctx.worktree, ctx.environment_paths)
-            next_remedy = await self.healer.heal(ctx, finished, current, output, record)
-            if await git.worktree_tree(ctx.worktree, ctx.environment_paths) != before:
-                self._healed_files = True
-                # What the steps themselves left lying about (reports, coverage) is no part of the next capture.
-                ctx.environment_paths += await added_paths(ctx, tree, before)
-            if next_remedy is None:
-                return await self._unhealed(ctx, command, current, result)
-            remedy, current = next_remedy, next_remedy.rerun
+        bench = StepBench(ctx, self.healer, f"validate-{index + 1}", record, tree)
+        ended = await bench.run(self._adjusted.get(index, command))
+        healed_by = ""
+        while not ended.ok:
+            ended = await self.healer.heal(ctx, bench, ended)
+            if ended.ok:
+                healed_by = self.healer.fixed_by
+                await self._mitigated(ctx, record)
+                break
+            await bench.before_change()
+            helped = await self.healer.call_doctor(ctx, ended, record)
+            await bench.after_change()
+            if not helped:
+                break
+            healed_by = DOCTOR
+            ended = await bench.run(ended.command)
+        self._healed_files |= bench.changed_files
+        result = _result(command, bench)
+        if not ended.ok:
+            return await self._unhealed(ctx, command, ended.command, result)
+        if not healed_by:
+            return result
+        self._adjusted[index] = ended.command
+        if healed_by == DOCTOR:
+            message = f"{DOCTOR}: fixed, the same step passed"
+            await ctx.event(EventKind.MITIGATION, message, pattern_id=DOCTOR, outcome="fixed")
+        return replace(result, outcome=StepOutcome.FIXED, pattern_id=healed_by)
 
-    async def _fixed(self, ctx: RunContext, remedy: Remedy, record: PhaseRecord) -> None:
-        """The same step passed: only now the failure counts as fixed, and the doctor as not needed."""
-        mitigations = list(ctx.result.mitigations)
-        if remedy.is_mitigation:
-            mitigations[-1] = replace(mitigations[-1], fixed=True)
-            record.mitigated, record.doctor_skipped = True, True
-            try:
-                record.avoided = await ctx.peers.estimate(ctx.run.run_id)
-            except AutopackError as error:
-                await ctx.warn("telemetry", f"What the fix avoided could not be estimated: {error.message}")
-        await ctx.write(
-            mitigations=tuple(mitigations),
-            events=(
-                make_event(
-                    EventKind.MITIGATION,
-                    f"{remedy.pattern_id}: fixed, the same step passed",
-                    pattern_id=remedy.pattern_id,
-                    outcome="fixed",
-                ),
-            ),
-        )
+    async def _mitigated(self, ctx: RunContext, record: PhaseRecord) -> None:
+        """The same step passed after a mitigation: only now the doctor counts as not needed."""
+        record.mitigated, record.doctor_skipped = True, True
+        try:
+            record.avoided = await ctx.peers.estimate(ctx.run.run_id)
+        except AutopackError as error:
+            await ctx.warn("telemetry", f"What the fix avoided could not be estimated: {error.message}")
 
     async def _unhealed(self, ctx: RunContext, command: Command, current: Command, result: StepResult) -> StepResult:
         result = replace(result, pattern_id=self.healer.last_pattern)
@@ -158,20 +144,16 @@ class Validation:
         )
 
 
-def _result(command: Command, finished: Finished, tries: int) -> StepResult:
+def _result(command: Command, bench: StepBench) -> StepResult:
+    finished = bench.last
+    assert finished is not None  # a step has run
     return StepResult(
         command=command,
         outcome=StepOutcome.PASSED if finished.ok else StepOutcome.FAILED,
         exit_code=finished.outcome.exit_code,
         seconds=finished.outcome.duration_s,
-        tries=tries,
+        tries=bench.tries,
     )
-
-
-def _end_if_lost(ctx: RunContext, finished: Finished) -> None:
-    """A step whose supervisor is gone says nothing about the change."""
-    if finished.outcome.reason in (Reason.LOST, Reason.FENCED, Reason.CANCELLED):
-        raise ctx.fail("STEP_LOST", f"{shown(finished.command)} {finished.words()}.", "Run it again.")
 
 
 def _no_changes(ctx: RunContext) -> Exception:
