@@ -35,7 +35,7 @@ SERVICES: Mapping[str, str] = {
     "telemetry": "TelemetrySettings",
 }
 """Every service and the class of its settings; ``autopack_<name>.create(settings)`` makes it."""
-STATEFUL = ("intention", "orchestrator", "telemetry")
+STATEFUL = ("hardening", "intention", "orchestrator", "telemetry")
 """Those that keep something in a database."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from autopack_api.hardening.v1 import hardening_pb2 as pb
@@ -32,11 +33,12 @@ from autopack_hardening.core.patterns import Pattern
 __all__ = ["pattern_to_proto", "result_to_response"]
 
 
-def result_to_response(result: DiagnosisResult) -> pb.DiagnoseResponse:
+def result_to_response(result: DiagnosisResult, warnings: Sequence[str] = ()) -> pb.DiagnoseResponse:
     """The answer of ``Diagnose``."""
     return pb.DiagnoseResponse(
         outcome=pb.DiagnoseResponse.Outcome.Value(f"OUTCOME_{result.outcome.value}"),
         diagnoses=[_diagnosis(diagnosis) for diagnosis in result.diagnoses],
+        warnings=warnings,
     )
 
 
@@ -145,4 +147,5 @@ def pattern_to_proto(pattern: Pattern) -> pb.Pattern:
         approval=pb.Approval.Value(f"APPROVAL_{pattern.approval.value}"),
         suggestions=[pb.Suggestion(text=one.text, risk=one.risk) for one in pattern.suggestions],
         verify=pattern.verify,
+        is_custom=pattern.is_custom,
     )

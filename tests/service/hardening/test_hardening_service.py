@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 from autopack_api.common.v1.common_pb2 import Argv, Command
@@ -16,12 +16,6 @@ from autopack_kit.testing import running
 PYTHON = Command(argv=Argv(words=["python", "app.py"]))
 PIP = Command(argv=Argv(words=["pip", "install", "-r", "requirements.txt"]), cwd=".")
 MISSING = b"caf\xe9\r\n\x1b[31mModuleNotFoundError: No module named 'yaml'\x1b[0m\n"
-
-
-@pytest.fixture
-async def client() -> AsyncIterator[AsyncClient]:
-    async with running(create()) as target, connect(target.address) as client:
-        yield client
 
 
 def facts(at_base: bool) -> pb.ProjectFacts:
@@ -128,8 +122,8 @@ async def test_an_unknown_pattern_is_not_found(client: AsyncClient) -> None:
     assert caught.value.reason == "PATTERN_NOT_FOUND"
 
 
-async def test_a_disabled_pattern_does_not_match() -> None:
-    service = create(HardeningSettings(disabled_patterns=("python_missing_dep",)))
+async def test_a_disabled_pattern_does_not_match(settings: HardeningSettings) -> None:
+    service = create(replace(settings, disabled_patterns=("python_missing_dep",)))
     async with running(service) as target, connect(target.address) as client:
         answer = await client.hardening.Diagnose(pb.DiagnoseRequest(command=PYTHON, exit_code=1, output=MISSING))
     assert answer.outcome == pb.DiagnoseResponse.OUTCOME_NO_MATCH

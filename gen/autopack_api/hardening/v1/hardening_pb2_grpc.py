@@ -129,7 +129,8 @@ class HardeningServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RecordOutcome(self, request, context):
-        """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field.
+        """Records what became of a failure after a mitigation. Needs scope run or ingest. Errors: INVALID_ARGUMENT naming the field;
+        NOT_FOUND for a pattern that is not known; UNAVAILABLE while the database cannot be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

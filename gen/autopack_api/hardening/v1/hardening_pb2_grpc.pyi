@@ -54,7 +54,9 @@ class HardeningServiceStub:
     FAILED_PRECONDITION for a built-in one.
     """
     RecordOutcome: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.RecordOutcomeRequest, _patterns_pb2.RecordOutcomeResponse]
-    """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field."""
+    """Records what became of a failure after a mitigation. Needs scope run or ingest. Errors: INVALID_ARGUMENT naming the field;
+    NOT_FOUND for a pattern that is not known; UNAVAILABLE while the database cannot be reached.
+    """
     ListUnmatched: _grpc.UnaryUnaryMultiCallable[_patterns_pb2.ListUnmatchedRequest, _patterns_pb2.ListUnmatchedResponse]
     """Lists failures that no pattern explains, alike ones together: the next patterns to write."""
 
@@ -83,7 +85,9 @@ class HardeningServiceAsyncStub(HardeningServiceStub):
     FAILED_PRECONDITION for a built-in one.
     """
     RecordOutcome: _aio.UnaryUnaryMultiCallable[_patterns_pb2.RecordOutcomeRequest, _patterns_pb2.RecordOutcomeResponse]  # type: ignore[assignment]
-    """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field."""
+    """Records what became of a failure after a mitigation. Needs scope run or ingest. Errors: INVALID_ARGUMENT naming the field;
+    NOT_FOUND for a pattern that is not known; UNAVAILABLE while the database cannot be reached.
+    """
     ListUnmatched: _aio.UnaryUnaryMultiCallable[_patterns_pb2.ListUnmatchedRequest, _patterns_pb2.ListUnmatchedResponse]  # type: ignore[assignment]
     """Lists failures that no pattern explains, alike ones together: the next patterns to write."""
 
@@ -151,7 +155,9 @@ class HardeningServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _patterns_pb2.RecordOutcomeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_patterns_pb2.RecordOutcomeResponse, _abc.Awaitable[_patterns_pb2.RecordOutcomeResponse]]:
-        """Records what became of a failure after a mitigation. Errors: INVALID_ARGUMENT naming the field."""
+        """Records what became of a failure after a mitigation. Needs scope run or ingest. Errors: INVALID_ARGUMENT naming the field;
+        NOT_FOUND for a pattern that is not known; UNAVAILABLE while the database cannot be reached.
+        """
 
     @_abc_1.abstractmethod
     def ListUnmatched(

@@ -61,7 +61,7 @@ class CreatePatternRequest(_message.Message):
     DEFINITION_FIELD_NUMBER: _builtins.int
     definition: _builtins.str
     """A pattern file as docs/patterns.md describes it, TOML, with exactly one pattern, whose id begins with "custom.". Required. At most
-    256 KiB.
+    64 KiB.
     """
     def __init__(
         self,
@@ -87,7 +87,7 @@ class CreatePatternResponse(_message.Message):
     pattern_id: _builtins.str
     """Its id, as the definition says."""
     revision: _builtins.int
-    """Its revision, for UpdatePattern and DeletePattern: 1, or what it was if the same definition had been kept before."""
+    """Its revision, for UpdatePattern and DeletePattern. Grows with every change; never used again."""
     def __init__(
         self,
         *,
@@ -385,7 +385,7 @@ class UnmatchedCluster(_message.Message):
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___UnmatchedExample]:
-        """Ends of outputs, normalised, with secrets replaced by "***". At most 3."""
+        """Ends of outputs, normalised, with what has the form of a secret replaced by "[redacted]". At most 3."""
 
     def __init__(
         self,

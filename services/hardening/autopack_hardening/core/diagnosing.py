@@ -58,10 +58,15 @@ class Diagnostician:
         self.patterns: tuple[Pattern, ...] = tuple(sorted(known, key=lambda pattern: (pattern.priority, pattern.id)))
         self.matcher: Matcher = Matcher(own, noise, base=base.matcher if base is not None else None)
         self._names = names
+        self._noise: Noise = base._noise if base is not None else noise
 
     def with_custom(self, patterns: Sequence[Pattern]) -> Diagnostician:
         """This one with more patterns; itself without any."""
         return Diagnostician(patterns, self._names, base=self) if patterns else self
+
+    def only(self, patterns: Sequence[Pattern]) -> Diagnostician:
+        """``patterns`` alone, with the same names and noise."""
+        return Diagnostician(patterns, self._names, self._noise)
 
     def diagnose(self, failure: Failure) -> DiagnosisResult:
         """Explains ``failure``: the diagnoses, best first."""

@@ -134,6 +134,10 @@ class Matcher:
             found = self._compiled[number] = re2.compile(self._regexes[number])
         return found
 
+    def is_noise(self, line: bytes) -> bool:
+        """Whether nothing counts that stands on this line."""
+        return self._noise is not None and self._noise.search(line) is not None
+
     def scan(self, text: bytes) -> list[int]:
         """Numbers of the expressions that occur; for measuring the scan alone."""
         found = self._base.scan(text) if self._base is not None else []

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from autopack_hardening.core.diagnosing import Diagnostician
 from autopack_hardening.core.patterns import Pattern, PatternError, Sample
 
-__all__ = ["duplicates", "prove"]
+__all__ = ["disturbed", "duplicates", "prove"]
 
 
 def duplicates(patterns: Sequence[Pattern]) -> Iterator[PatternError]:
@@ -35,6 +35,30 @@ def prove(core: Diagnostician, only: Sequence[Pattern] | None = None) -> Iterato
             for found in _ids(core, sample):
                 if not any(fnmatchcase(found, glob) for glob in sample.best):
                     yield _near_miss_error(core, pattern, number, found)
+
+
+def disturbed(core: Diagnostician, pattern: Pattern, without: Diagnostician) -> Iterator[PatternError]:
+    """What ``pattern`` spoils for the other patterns of ``core``: their examples and their near misses.
+
+    Only samples in which it occurs are diagnosed with all patterns, which saves nearly all the time of :func:`prove`.
+
+    Args:
+        core: with ``pattern``.
+        pattern: the new one.
+        without: the same maps and noise, without it.
+    """
+    alone = without.only([pattern])
+    for other in core.patterns:
+        if other.id == pattern.id:
+            continue
+        taken = [one for one in (*other.examples, *other.near_misses) if alone.diagnose(one.failure()).diagnoses]
+        if not taken:
+            continue
+        for error in prove(core, [other]):
+            if error.pattern_id == pattern.id:
+                yield error
+            elif f"is diagnosed as {pattern.id} before" in error.problem:
+                yield PatternError(pattern.source, pattern.id, f"takes an example of {other.id}: it {error.problem}")
 
 
 def _example_problem(core: Diagnostician, pattern: Pattern, sample: Sample) -> str:
