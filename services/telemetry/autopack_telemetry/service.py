@@ -24,6 +24,7 @@ from autopack_telemetry.adapters.prices import price_list
 from autopack_telemetry.adapters.retention import retain
 from autopack_telemetry.adapters.store import SqlStore
 from autopack_telemetry.core.estimate import choose
+from autopack_telemetry.core.responses import of_bound_run
 from autopack_telemetry.core.store import DiscardingStore, Store
 from autopack_telemetry.errors import run_not_found
 from autopack_telemetry.service_otlp import FULL_NAMES, HTTP_PATHS, INGEST_METHODS, Receiver
@@ -129,11 +130,12 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
 
     async def RecordUsage(self, request: pb.RecordUsageRequest, context: Context) -> pb.RecordUsageResponse:
         """Keeps usage, each id once."""
-        tenant, now = require(Scope.INGEST).tenant, self._now()
+        principal, now = require(Scope.INGEST), self._now()
         records = await compute(request, convert.usage_of, request, now)
         for run_id in {record.run_id for record in records}:
             require_run(run_id)
-        recorded, duplicates = await self._store.record_usage(tenant, records, now)
+        mine = of_bound_run(records, principal.run_id)
+        recorded, duplicates = await self._store.record_usage(principal.tenant, mine, now)
         return pb.RecordUsageResponse(recorded=recorded, duplicates=duplicates)
 
     async def RecordRuns(self, request: pb.RecordRunsRequest, context: Context) -> pb.RecordRunsResponse:
@@ -171,13 +173,13 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
         self, request: agents_pb2.ImportUsageRequest, context: Context
     ) -> agents_pb2.ImportUsageResponse:
         """Keeps the usage in a file of an agent, each id once."""
-        tenant, now = require(Scope.INGEST).tenant, self._now()
-        require_run(request.run_id)
+        principal, now = require_run(request.run_id), self._now()
+        require(Scope.INGEST)
         told, found = await compute(request, convert_import.usage_in, request, now)
         recorded = duplicates = 0
         for start in range(0, len(found.records), convert.MAX_USAGE):  # no more at once than one request may record
-            part = found.records[start : start + convert.MAX_USAGE]
-            new, known = await self._store.record_usage(tenant, part, now)
+            part = of_bound_run(found.records[start : start + convert.MAX_USAGE], principal.run_id)
+            new, known = await self._store.record_usage(principal.tenant, part, now)
             recorded, duplicates = recorded + new, duplicates + known
         return convert_import.import_response(told, found, recorded, duplicates)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc.aio
 import structlog
-from autopack_kit.errors import InvalidArgument
+from autopack_kit.errors import FailedPrecondition, InvalidArgument, Unavailable
 from autopack_kit.identity import Scope, require
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -24,6 +24,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 from autopack_telemetry import convert_otlp
 from autopack_telemetry.adapters.mappings import load_mappings
+from autopack_telemetry.core.model import UsageRecord
 from autopack_telemetry.core.otlp import json_wire
 from autopack_telemetry.core.otlp.batch import Batch, Sender
 from autopack_telemetry.core.otlp.mapping import CLASS_KEY, PHASE_KEY, ROLE_KEY, RUN_KEY, Mappings
@@ -42,6 +43,8 @@ HEADERS = {
 """gRPC metadata and HTTP headers that say what an attribute says, for agents that lose their resource attributes."""
 INLINE_BYTES = 8 << 10
 """A request up to this size is mapped in under a millisecond, so on the event loop; larger ones in a thread."""
+MAX_TOGETHER = 5_000
+"""Records that are written in one piece: some tenths of a second."""
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 
@@ -167,13 +170,25 @@ class Receiver:
         batch = Batch(self._mappings, Sender(now, said, principal.run_id))
         await _offload(size, fill, batch)
         if batch.records:
-            recorded, known = await self._store().record_usage(principal.tenant, batch.records, now)
-            self._tell(kind, recorded=recorded, duplicate=known)
+            await self._keep(kind, principal.tenant, batch.records, now)
         if batch.rejected or batch.warnings:
             self._tell(kind, rejected=batch.rejected)
             # The same text that the sender gets: names of attributes and counts, nothing that an item said.
             _log.warning("otlp items", signal=kind.name, rejected=batch.rejected, problems=batch.message())
         return kind.answer(batch)
+
+    async def _keep(self, kind: _Kind, tenant: str, records: Sequence[UsageRecord], now: int) -> None:
+        """In parts, with records of others between those of a request of 64 MiB; what is sent again counts once."""
+        for start in range(0, len(records), MAX_TOGETHER):
+            part = records[start : start + MAX_TOGETHER]
+            try:
+                recorded, known = await self._store().record_usage(tenant, part, now)
+            except FailedPrecondition as error:
+                # Read-only, as a primary is for a moment when another takes over: exporters would drop all they have.
+                raise Unavailable(
+                    error.message, reason=error.reason, remedy=error.remedy, metadata=error.metadata
+                ) from error
+            self._tell(kind, recorded=recorded, duplicate=known)
 
     def _tell(self, kind: _Kind, **results: int) -> None:
         if self.observe is not None:

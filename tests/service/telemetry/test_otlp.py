@@ -10,7 +10,9 @@ from typing import Any
 import grpc
 import pytest
 import structlog
+from autopack_api.common.v1.common_pb2 import TokenUsage
 from autopack_api.telemetry.v1 import agents_pb2
+from autopack_api.telemetry.v1 import telemetry_pb2 as pb
 from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.identity import Principal, Scope
 from autopack_kit.status import from_rpc_error
@@ -111,6 +113,50 @@ async def test_the_token_of_a_run_reaches_its_run_alone(database_url: str) -> No
         assert other.partial_success.rejected_log_records == 1
     async with running(create(TelemetrySettings(database_url=database_url))) as target:
         assert await totals(target.channel) == {("run-1", "claude", "session-1"): (1, 10)}
+
+
+async def test_the_token_of_a_run_takes_no_response_from_another_run(database_url: str) -> None:
+    path = TelemetrySettings(database_url=database_url)
+    recent, earlier = logs(call(1), run_id="run-2"), logs(call(1))
+    earlier.resource_logs[0].scope_logs[0].log_records[0].time_unix_nano -= 3600 * 10**9
+    mine = pb.UsageRecord(run_id="run-1", usage_id="1", agent="claude", response_id="r", tokens=TokenUsage(input=1))
+    mine.time.FromSeconds(1)
+    theirs = pb.UsageRecord(run_id="run-2", usage_id="1", agent="claude", response_id="r", tokens=TokenUsage(input=1))
+    async with running(create(path)) as target:
+        await collector(target).Export(recent)
+        await pb_grpc.TelemetryServiceStub(target.channel).RecordUsage(pb.RecordUsageRequest(records=[theirs]))
+    async with running(create(path), principal=RUN_TOKEN) as target:
+        for _ in range(2):
+            await collector(target).Export(earlier)
+            await pb_grpc.TelemetryServiceStub(target.channel).RecordUsage(pb.RecordUsageRequest(records=[mine]))
+    async with running(create(path)) as target:
+        assert (await summary(target.channel, "run-2")).usage_records == 2
+        assert (await summary(target.channel, "run-1")).usage_records == 2
+
+
+async def test_a_database_that_is_read_only_for_a_while_is_worth_sending_again(tmp_path: Path) -> None:
+    service = create(TelemetrySettings(database_url=f"sqlite:///{tmp_path}/t.sqlite3", retention_days=0))
+    async with running(service) as target:
+        engine = service._database._database._write_engine  # type: ignore[union-attr]
+        engine.raw_connection().execute("PRAGMA query_only = ON")
+        with pytest.raises(AioRpcError) as refused:
+            await collector(target).Export(logs(call(1), run_id="run-1"))
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert from_rpc_error(refused.value).reason == "DATABASE_READ_ONLY"
+        engine.raw_connection().execute("PRAGMA query_only = OFF")
+        await collector(target).Export(logs(call(1), run_id="run-1"))
+        assert (await summary(target.channel, "run-1")).usage_records == 1
+
+
+async def test_a_large_request_is_written_in_parts(tmp_path: Path) -> None:
+    service = create(TelemetrySettings(database_url=f"sqlite:///{tmp_path}/t.sqlite3", retention_days=0))
+    async with running(service) as target:
+        commits: list[float] = []
+        service._database.watch(commits.append)  # type: ignore[union-attr]
+        answer = await collector(target).Export(logs(*(call(number) for number in range(5_100)), run_id="run-1"))
+        assert not answer.HasField("partial_success")
+        assert (await summary(target.channel, "run-1")).usage_records == 5_100
+    assert len(commits) == 2
 
 
 async def test_a_reader_may_not_record(tmp_path: Path) -> None:

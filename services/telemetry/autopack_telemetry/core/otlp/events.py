@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import blake2b
 from typing import Any
 
 from autopack_telemetry.core.model import Tokens, UsageRecord
 from autopack_telemetry.core.otlp.batch import Batch, Resource, first
 from autopack_telemetry.core.otlp.mapping import ANY_VALUE, EventEntry
 from autopack_telemetry.core.otlp.values import MAX_ID, MAX_NAME, Malformed, cost_of, count_of, disjoint, label_of
+from autopack_telemetry.core.responses import bounded_id, response_of
 
-__all__ = ["add_event", "bounded_id"]
+__all__ = ["add_event"]
 
 _NO_TOKENS = Tokens()
 
@@ -116,28 +116,9 @@ def _record(
         reported_cost_microusd=None if cost is None else cost_of(cost, entry.cost_usd[0]) or None,
         failed=failed,
         session_id=session,
-        response_id="" if failed else response_id,
+        response_id="" if failed else response_of(batch.sender.bound_run, response_id),
         signal=entry.signal,
     )
-
-
-def _counts(entry: EventEntry, values: Mapping[str, Any]) -> dict[str, int]:
-    counts = {}
-    for column, keys in entry.tokens:
-        for key in keys:
-            value = values.get(key)
-            if value is not None:
-                counts[column] = count_of(value, key)
-                break
-    return counts
-
-
-def bounded_id(prefix: str, rest: str) -> str:
-    """``prefix`` and ``rest``, or where that is too long a hash of it."""
-    whole = prefix + rest
-    if len(whole) <= MAX_ID and whole.isprintable():
-        return whole
-    return f"{prefix[:MAX_NAME]}{blake2b(whole.encode(errors='surrogatepass'), digest_size=16).hexdigest()}"
 
 
 def _holds(value: Any, wanted: frozenset[str]) -> bool:
