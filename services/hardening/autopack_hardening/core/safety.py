@@ -41,6 +41,7 @@ _REPEATABLE = re.compile(
     r"|(?:poetry|pdm|pipenv) (?:install|sync|lock|update)\b|git (?:fetch|clone|ls-remote|pull|submodule update)\b"
     r"|go (?:mod download|build|test|get|vet|install)\b|cargo (?:fetch|build|test|check|update|clippy)\b"
     r"|mvnw? |gradlew? |apt-get (?:update|install)\b|(?:docker|podman) (?:pull|build)\b|\S*pytest\b|tox\b|nox\b|make\b"
+    r"|pre-commit run\b"
 )
 _NOT_REPEATABLE = re.compile(r"\b(?:publish|deploy|push|upload|release|apply|migrate|delete|destroy|prune)\b")
 
