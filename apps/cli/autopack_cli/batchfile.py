@@ -316,7 +316,14 @@ class _RunWriter:
         self._extend(self._run.needs, "needs", node, what)
 
     def _mitigate(self, node: yaml.Node, what: str) -> None:
-        self._run.no_mitigation = self._values.boolean(node, what) is False
+        if not isinstance(node, yaml.MappingNode):
+            self._run.no_mitigation = self._values.boolean(node, what) is False
+            return
+        for key, key_node, value in self._values.entries(node, what):
+            if key == "yes_to":
+                self._extend(self._run.mitigate_yes_to, "mitigate_yes_to", value, f"yes_to of {what}")
+            else:
+                self._values.fail(key_node, f"{key[:60]!r} is not a key of {what}; it has yes_to alone")
 
     def _fail_on_pre_existing(self, node: yaml.Node, what: str) -> None:
         self._run.fail_on_pre_existing = self._values.boolean(node, what) is True

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import sys
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import mkdtemp
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from autopack_api.hardening.v1 import hardening_pb2 as pb
@@ -19,25 +21,29 @@ from autopack_api.toolchain.v1 import toolchain_pb2
 from autopack_client import AsyncClient, AutopackError
 from autopack_client.evidence import run_git
 from autopack_client.facts import project_facts, workspace_paths
-from autopack_client.mitigate import Applier, LocalRunner, Outcome, State
+from autopack_client.mitigate import LocalRunner
+from autopack_client.proof import Ended
+from autopack_client.proving import Chain
+from autopack_client.runtimes import installed_runtimes
 from autopack_kit.commands import Command
-from autopack_kit.convert import command_to_proto
-from autopack_kit.errors import FailedPrecondition, NotFound, invalid_field
+from autopack_kit.errors import NotFound, invalid_field
+from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.text import Text
+from typer.core import TyperCommand
 
 from autopack_cli.batchvalues import parse_line
+from autopack_cli.fixing import Consent, Facts, Fixing, can_ask, describe_action, exit_status
 from autopack_cli.options import Address, Json, Scope
-from autopack_cli.render import clean, command_line, console, enum_word, err_console, print_json
+from autopack_cli.outputs import Output, ended_of, read_log, read_stream
+from autopack_cli.render import clean, console, enum_word, err_console, print_json
 from autopack_cli.session import Needs, run, session
 
 __all__ = ["register"]
 
-MAX_OUTPUT = 1 << 20
-"""Bytes of the end of a log that are sent: what Diagnose takes."""
-CHUNK = 64 << 10
-MAX_REVISION = 100
-SHOWN_DIFF_LINES = 200
+MAX_REVISION = 4096
+WRAPPED = "autopack.wrapped"
+"""Where the words behind ``--`` are kept while the others are read."""
 _OUTCOMES = {
     "no match": "No known pattern explains this failure.",
     "succeeded": "The command succeeded, so there is nothing to explain; --exit-code says otherwise.",
@@ -45,12 +51,45 @@ _OUTCOMES = {
 }
 
 
+class _Wrapping(TyperCommand):
+    """Everything behind ``--`` is a command, and none of its words an option of ours."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            ctx.meta[WRAPPED] = args[at + 1 :]
+            args = args[:at]
+        return list(super().parse_args(ctx, args))
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- COMMAND...]"]
+
+
 def register(app: typer.Typer) -> None:
     """Adds the command."""
-    app.command("diagnose")(diagnose)
+    app.command("diagnose", cls=_Wrapping)(diagnose)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line says.
+
+    Attributes:
+        repo: the workspace, if it was named.
+        scope: files that may change.
+    """
+
+    repo: Path | None
+    scope: Sequence[str]
+    fix: bool
+    consent: Consent
+    address: str | None
+    as_json: bool
+    timeout: float | None
 
 
 def diagnose(
+    ctx: typer.Context,
     log: Annotated[
         Path | None, typer.Argument(metavar="LOG", help="File with the output; default: standard input.")
     ] = None,
@@ -59,55 +98,217 @@ def diagnose(
     ] = "",
     exit_code: Annotated[int, typer.Option(metavar="N", help="Its exit code.")] = 1,
     cwd: Annotated[str, typer.Option(metavar="DIR", help="Where it ran, relative to --repo.")] = ".",
-    repo: Annotated[Path, typer.Option("--repo", metavar="DIR", help="The workspace; facts about it are used.")] = Path(
-        "."
-    ),
+    repo: Annotated[
+        Path | None,
+        typer.Option("--repo", metavar="DIR", help="The workspace. Default: here; of `--`: the repository."),
+    ] = None,
     scope: Scope = None,
     fix: Annotated[bool, typer.Option("--fix", help="Apply the fix and run the command again, after asking.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --fix: do not ask about automatic fixes.")] = False,
+    yes_to: Annotated[
+        list[str] | None,
+        typer.Option("--yes-to", metavar="ID", help="With --fix: agree to this pattern, or glob; repeatable."),
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(metavar="SECONDS", min=0.1, help="For each run of the command. Default: no end.")
+    ] = None,
     address: Address = None,
     as_json: Json = False,
 ) -> None:
-    """Explain a failed command. Nothing is changed without --fix. Exit status: 0 explained (with --fix: fixed), 1 not.
+    """Explain a failed command, from its output or by running it. Nothing is changed without --fix.
+
+    With --fix a fix counts only if the same command then passes: fixed, progressed (another failure came to light,
+    which is worked on as well), unchanged or worse (both undone). Files that you modified are not touched.
+
+    Behind -- the command runs with your environment and no input; what it prints, on either stream, comes out on
+    standard output, with --json on standard error.
+
+    Exit status: 0 explained, 1 not; 2 wrong usage; 130 after Ctrl-C. With --fix: that of the last run of the command.
+    Of -- COMMAND: always the command's own; 127 no such program, 124 its time was over, 128 + N signal N.
 
     \b
     pytest 2>&1 | autopack diagnose
-    pytest 2>&1 | autopack diagnose --command pytest --exit-code 1
     autopack diagnose build.log --command "npm test" --fix
+    autopack diagnose -- npm test
+    autopack diagnose --fix --yes --yes-to "uv.*" -- uv sync --locked
     """
+    consent = Consent(yes, tuple(yes_to or ()), can_ask())
+    asked = _Asked(repo, tuple(scope or ()), fix, consent, address, as_json, timeout)
+    if (yes or yes_to) and not fix:
+        raise invalid_field("--yes" if yes else "--yes-to", "agrees to a fix; add --fix")
+    words: list[str] | None = ctx.meta.get(WRAPPED)
+    if words is not None:
+        _check_wrapped(words, log, command)
+        _check_consent(asked, asks=can_ask())
+        raise typer.Exit(run(partial(_wrap, words, cwd, asked)))
     failed = _command(command, cwd)
     if fix and failed is None:
         raise invalid_field("--fix", "needs --command: a failure is fixed only if the same command then passes")
-    if fix and log is None and not yes and not sys.stdin.isatty():
-        raise invalid_field("--fix", "asks on the terminal; give the log as a file, or add --yes")
-    output = _read(log)
+    _check_consent(asked, asks=can_ask() and log is not None)
+    output = read_stream(sys.stdin.buffer) if log is None else read_log(log)
+    raise typer.Exit(run(partial(_explain, output, failed, exit_code, asked)))
+
+
+def _check_wrapped(words: list[str], log: Path | None, command: str) -> None:
+    if not words:
+        raise invalid_field("--", "is followed by no command")
+    if log is not None or command:
+        raise invalid_field("LOG" if log is not None else "--command", "does not go with a command behind --")
+
+
+def _check_consent(asked: _Asked, *, asks: bool) -> None:
+    if asked.fix and not asks and not asked.consent.yes and not asked.consent.yes_to:
+        raise invalid_field("--fix", "asks on the terminal; give the log as a file, or add --yes or --yes-to")
+
+
+async def _explain(output: Output, failed: Command | None, exit_code: int, asked: _Asked) -> int:
+    """From an output that is there."""
+    workspace = _workspace(asked.repo or Path())
+    shown = failed or Command.of("unknown")
+    ended = Ended(shown, exit_code, output=output.tail, head=output.head, first_line=output.first_line)
+    environment = _environment(workspace, shown.cwd)
+    async with session(asked.address, Needs(("toolchain", "hardening"), [workspace])) as client:
+        facts = await _facts(client, workspace, asked.scope, environment)
+        response = await client.hardening.Diagnose(facts.request(ended, failed))
+        if asked.as_json and not asked.fix:
+            print_json(response)
+        else:
+            _print(console() if not asked.as_json else err_console(), response)
+        if not asked.fix or failed is None:
+            return int(not response.diagnoses)
+        if not response.diagnoses:
+            return _result(asked, ended, response, [], 1)
+        with _Logs() as logs:
+            fixing = _fixing(client, facts, asked, logs, environment, environment, None)
+            last = await Chain(fixing).work_off(replace(ended, diagnoses=tuple(response.diagnoses)))
+            logs.is_read = not last.ok
+        return _result(asked, last, response, fixing.attempts, exit_status(last) or int(not last.ok))
+
+
+async def _wrap(words: list[str], cwd: str, asked: _Asked) -> int:
+    """Runs the command; a server is started, and the workspace looked at, only if it fails."""
+    workspace, place = await _place(asked.repo, cwd)
+    command = Command.of(*words, cwd=place)
+    environment = dict(os.environ)
+    echo = sys.stderr.buffer if asked.as_json else sys.stdout.buffer
+    with _Logs() as logs:
+        runner = LocalRunner(logs.path, env=environment, timeout=asked.timeout, echo=echo)
+        first = await asyncio.to_thread(ended_of, await runner.run(command, workspace / place))
+        if first.ok:
+            return _result(asked, first, None, [], 0)
+        if not first.started:
+            err_console().print(Text(first.output.decode("utf-8", "replace").strip()), soft_wrap=True)
+        try:
+            async with session(asked.address, Needs(("toolchain", "hardening"), [workspace])) as client:
+                facts = await _facts(client, workspace, asked.scope, environment)
+                response = await client.hardening.Diagnose(facts.request(first, command))
+                _print(err_console(), response)
+                if not asked.fix or not response.diagnoses:
+                    _offer(response, words, asked)
+                    return _result(asked, first, response, [], exit_status(first))
+                installing = {**environment, "PIP_REQUIRE_VIRTUALENV": "1"}
+                fixing = _fixing(client, facts, asked, logs, environment, installing, echo)
+                last = await Chain(fixing).work_off(replace(first, diagnoses=tuple(response.diagnoses)))
+                return _result(asked, last, response, fixing.attempts, exit_status(last))
+        except AutopackError as error:  # whoever wrapped the command gets the command's own exit status
+            err_console().print(Text(f"warning: it was not diagnosed: {clean(error.message)}", "yellow"))
+            return exit_status(first)
+
+
+def _offer(response: pb.DiagnoseResponse, words: Sequence[str], asked: _Asked) -> None:
+    if not asked.fix and any(one.mitigation.actions for one in response.diagnoses):
+        line = clean(Command.of(*words).line())
+        err_console().print(Text(f"autopack diagnose --fix -- {line} applies it, and proves it", "dim"), soft_wrap=True)
+
+
+def _fixing(
+    client: AsyncClient,
+    facts: Facts,
+    asked: _Asked,
+    logs: _Logs,
+    environment: Mapping[str, str],
+    installing: Mapping[str, str],
+    echo: Any,
+) -> Fixing:
+    out = err_console()
+    return Fixing(
+        client,
+        facts,
+        LocalRunner(logs.path, env=environment, timeout=asked.timeout, echo=echo),
+        LocalRunner(logs.path, env=installing),
+        environment.get("PATH", os.defpath),
+        asked.consent,
+        partial(_print, out),
+    )
+
+
+def _result(
+    asked: _Asked, last: Ended, response: pb.DiagnoseResponse | None, attempts: Sequence[Mapping[str, Any]], status: int
+) -> int:
+    """Prints everything as JSON, if that was asked for; the exit status."""
+    if asked.as_json:
+        outcomes = [one["outcome"] for one in attempts]
+        found = {
+            "command": last.command.line(),
+            "cwd": last.command.cwd,
+            "exit_code": exit_status(last),
+            "outcome": "fixed" if last.ok and attempts else "passed" if last.ok else (outcomes or ["failed"])[-1],
+            "diagnosis": None if response is None else MessageToDict(response, preserving_proto_field_name=True),
+            "attempts": list(attempts),
+        }
+        sys.stdout.write(json.dumps(found, indent=2) + "\n")
+    return status
+
+
+class _Logs:
+    """A directory for outputs, which stays if somebody will read them."""
+
+    def __init__(self) -> None:
+        self.path = Path(mkdtemp(prefix="autopack-fix-"))
+        self.is_read = False
+
+    def __enter__(self) -> _Logs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self.is_read or not any(self.path.iterdir()):
+            shutil.rmtree(self.path, ignore_errors=True)
+        else:
+            err_console().print(f"outputs are in {self.path}", style="dim", soft_wrap=True)
+
+
+def _workspace(repo: Path) -> Path:
     workspace = repo.expanduser().resolve()
     if not workspace.is_dir():
         raise NotFound(f"There is no directory {str(repo)!r}.", reason="REPO_NOT_FOUND", remedy="Check --repo.")
+    return workspace
 
-    async def work() -> bool:
-        async with session(address, Needs(("toolchain", "hardening"), [workspace])) as client:
-            base = await _base(workspace)
-            facts = await _facts(client, workspace, base)
-            request = pb.DiagnoseRequest(
-                command=None if failed is None else command_to_proto(failed),
-                exit_code=exit_code,
-                output=output,
-                projects=facts,
-                paths=await asyncio.to_thread(workspace_paths, workspace),
-                scope=scope,
-            )
-            response = await client.hardening.Diagnose(request)
-            if as_json:
-                print_json(response)
-            else:
-                _print(console(), response)
-            matched = bool(response.diagnoses)
-            if not fix or failed is None or not matched:
-                return matched
-            return await _fix(response.diagnoses[0], failed, workspace, facts, base, list(scope or ()), yes=yes)
 
-    raise typer.Exit(int(not run(work)))
+async def _place(repo: Path | None, cwd: str) -> tuple[Path, str]:
+    """The workspace, and where in it the command runs: here, unless something else was said."""
+    if repo is not None:
+        return _workspace(repo), cwd
+    here = Path(cwd).resolve()
+    top = here
+    with suppress(AutopackError):
+        found = await run_git(here, ("rev-parse", "--show-toplevel"), max_bytes=MAX_REVISION)
+        top = Path(os.fsdecode(found.rstrip(b"\n"))).resolve()
+    workspace = top if here.is_relative_to(top) else here
+    return _workspace(workspace), here.relative_to(workspace).as_posix()
+
+
+async def _facts(client: AsyncClient, workspace: Path, scope: Sequence[str], environment: Mapping[str, str]) -> Facts:
+    """What is known of the workspace. Without it a diagnosis has fewer fixes and still has its reasons."""
+    base = await _base(workspace)
+    projects: list[pb.ProjectFacts] = []
+    try:
+        detected = await client.toolchain.Detect(toolchain_pb2.DetectRequest(path=str(workspace)))
+        projects = await asyncio.to_thread(project_facts, detected, workspace, base)
+    except AutopackError as error:
+        err_console().print(f"warning: the workspace was not looked at: {clean(error.message)}", style="yellow")
+    paths = await asyncio.to_thread(workspace_paths, workspace)
+    runtimes = await asyncio.to_thread(installed_runtimes, environment, workspace)
+    return Facts(workspace, base, projects, paths, runtimes, scope)
 
 
 def _command(line: str, cwd: str) -> Command | None:
@@ -118,29 +319,6 @@ def _command(line: str, cwd: str) -> Command | None:
         raise invalid_field("--command", str(error)) from error
 
 
-def _read(log: Path | None) -> bytes:
-    """The last MiB of the log."""
-    if log is None:
-        kept: deque[bytes] = deque()
-        size = 0
-        while chunk := sys.stdin.buffer.read(CHUNK):
-            kept.append(chunk)
-            size += len(chunk)
-            while size - len(kept[0]) >= MAX_OUTPUT:
-                size -= len(kept.popleft())
-        return b"".join(kept)[-MAX_OUTPUT:]
-    try:
-        with open(os.open(log, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_OUTPUT))
-            return file.read(MAX_OUTPUT)
-    except OSError as error:
-        raise FailedPrecondition(
-            f"{log} cannot be read: {error.strerror or error}.",
-            reason="LOG_UNREADABLE",
-            remedy="Name a readable file, or pipe the output into this command.",
-        ) from error
-
-
 async def _base(workspace: Path) -> str | None:
     """The commit that is trusted; None outside of git or before the first commit."""
     with suppress(AutopackError):
@@ -148,16 +326,6 @@ async def _base(workspace: Path) -> str | None:
         found = await run_git(workspace, arguments, max_bytes=MAX_REVISION)
         return found.decode("ascii", "replace").strip() or None
     return None
-
-
-async def _facts(client: AsyncClient, workspace: Path, base: str | None) -> list[pb.ProjectFacts]:
-    """What is known of the workspace. Without it a diagnosis has fewer fixes and still has its reasons."""
-    try:
-        detected = await client.toolchain.Detect(toolchain_pb2.DetectRequest(path=str(workspace)))
-        return await asyncio.to_thread(project_facts, detected, workspace, base)
-    except AutopackError as error:
-        err_console().print(f"warning: the workspace was not looked at: {clean(error.message)}", style="yellow")
-        return []
 
 
 def _print(out: Console, response: pb.DiagnoseResponse) -> None:
@@ -186,104 +354,6 @@ def _print_diagnosis(out: Console, diagnosis: pb.Diagnosis) -> None:
     for suggestion in mitigation.suggestions:
         risk = f" Risk: {clean(suggestion.risk)}" if suggestion.risk else ""
         out.print(Text(f"  suggestion: {clean(suggestion.text)}{risk}"), soft_wrap=True)
-
-
-def describe_action(action: pb.Action) -> str:
-    """An action in a few words."""
-    match action.WhichOneof("kind"):
-        case "install_declared":
-            install = action.install_declared
-            return f"{' && '.join(command_line(item) for item in install.commands)} (declared in {install.declared_in})"
-        case "change_cwd":
-            return f"run it in {action.change_cwd.cwd}"
-        case "set_env":
-            return "run it with " + " ".join(f"{name}={value}" for name, value in sorted(action.set_env.env.items()))
-        case "restore_out_of_scope":
-            return f"restore {', '.join(action.restore_out_of_scope.paths)}"
-        case "run_command" | "run_formatter" | "regenerate_lockfile":
-            return command_line(getattr(action, action.WhichOneof("kind") or "").command)
-        case "edit_command":
-            return f"run instead: {command_line(action.edit_command.command)}"
-        case "switch_runtime":
-            return f"run it with {action.switch_runtime.name} {action.switch_runtime.version}"
-        case "remove_stale_lock":
-            return f"remove {action.remove_stale_lock.path}, if nobody holds it"
-        case "retry_with_backoff":
-            return "run it again after a pause"
-        case _:
-            return "an action that this version does not know"
-
-
-async def _fix(
-    diagnosis: pb.Diagnosis,
-    failed: Command,
-    workspace: Path,
-    facts: list[pb.ProjectFacts],
-    base: str | None,
-    scope: list[str],
-    *,
-    yes: bool,
-) -> bool:
-    out = err_console()
-    mitigation = diagnosis.mitigation
-    if not mitigation.actions:
-        out.print("There is only advice, nothing to apply.")
-        return False
-    if not (yes and mitigation.automatic) and not typer.confirm("Apply this and run the command again?", err=True):
-        return False
-    logs = Path(mkdtemp(prefix="autopack-fix-"))
-    fixed = False
-    try:
-        runner = LocalRunner(logs, env=_environment(workspace, failed.cwd))
-        applier = Applier(
-            workspace,
-            runner,
-            facts=facts,
-            base_commit=base,
-            scope=scope,
-            consent=not yes or mitigation.automatic,
-            interactive=True,
-        )
-        fixed = await _apply(applier, runner, mitigation, failed, workspace)
-    finally:
-        # After a failure the outputs are what the person reads next.
-        if fixed or not any(logs.iterdir()):
-            shutil.rmtree(logs)
-    return fixed
-
-
-async def _apply(
-    applier: Applier, runner: LocalRunner, mitigation: pb.Mitigation, failed: Command, workspace: Path
-) -> bool:
-    """Applies the fix and runs the command again; whether it passes."""
-    out = err_console()
-    outcome = await applier.apply(mitigation, failed)
-    _print_outcome(out, outcome)
-    if outcome.state is not State.APPLIED:
-        return False
-    line = clean(outcome.rerun.line())
-    ran = await runner.run(outcome.rerun, workspace / outcome.rerun.cwd)
-    if ran.exit_code == 0 and not ran.timed_out:
-        out.print(f"fixed: {line} passes", style="green", soft_wrap=True)
-        return True
-    await applier.undo(outcome)
-    how = "took too long" if ran.timed_out else f"exits {ran.exit_code}"
-    out.print(
-        f"not fixed: {line} {how}; changed files were restored; its output is in {ran.output}",
-        style="red",
-        soft_wrap=True,
-    )
-    return False
-
-
-def _print_outcome(out: Console, outcome: Outcome) -> None:
-    for reason in outcome.reasons:
-        out.print(Text(f"{outcome.state.value}: {clean(reason)}"), soft_wrap=True)
-    lines = outcome.diff.decode("utf-8", "replace").splitlines()
-    for line in lines[:SHOWN_DIFF_LINES]:
-        out.print(Text(clean(line), style="green" if line.startswith("+") else "red" if line.startswith("-") else ""))
-    if len(lines) > SHOWN_DIFF_LINES:
-        out.print(f"... and {len(lines) - SHOWN_DIFF_LINES} more lines", style="dim")
 
 
 def _environment(workspace: Path, cwd: str) -> Mapping[str, str]:

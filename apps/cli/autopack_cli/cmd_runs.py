@@ -306,6 +306,7 @@ def _print(run: pb.Run) -> None:
             soft_wrap=True,
         )
     for item in run.mitigations:
-        fixed = "fixed" if item.fixed else "did not help"
-        out.print(Text(f"  {item.pattern_id}: {clean('; '.join(item.actions))} - {fixed}"), soft_wrap=True)
+        proven = enum_word(pb.MitigationOutcome, item.outcome, "MITIGATION_OUTCOME_")
+        proven = proven if item.outcome else "fixed" if item.fixed else "did not help"
+        out.print(Text(f"  {item.pattern_id}: {clean('; '.join(item.actions))} - {proven}"), soft_wrap=True)
     print_problems(out, [run])

@@ -26,7 +26,7 @@ NOT_FOUND = 127
 NOT_EXECUTABLE = 126
 MAX_LINES = 2000
 """Lines of a beginning that are compared; what a command prints first tells how far it got."""
-LAST_ENVIRONMENT_PRIORITY, CODE_PRIORITY, TEST_PRIORITY = 4, 5, 6
+LAST_ENVIRONMENT_PRIORITY, CODE_PRIORITY = 4, 5
 """Priorities of patterns by what they are about, as docs/patterns.md gives them."""
 
 
@@ -105,7 +105,8 @@ def judge(before: Ended, after: Ended, target: Diagnosis) -> Proof:
         return Proof.WORSE if _failures(after) > _failures(before) else Proof.UNCHANGED
     if not after.diagnoses and _lines(after.output) == _lines(before.output):
         return Proof.UNCHANGED
-    if _got_as_far(before, after, target):
+    # Before the environment is right there is nothing to get to: whatever comes after is later.
+    if _stage(target) == 0 or _got_as_far(before, after, target):
         return Proof.PROGRESSED
     if not after.diagnoses or _stage(after.diagnoses[0]) < _stage(target):
         return Proof.WORSE

@@ -223,6 +223,13 @@ def test_key_at_the_wrong_level_is_told_where_it_belongs(tmp_path: Path) -> None
     assert "it stands beside 'runs'" in only(tmp_path, RUN.replace("name: a", "name: a, ref: main"))
 
 
+def test_consent_to_mitigations_is_given_by_pattern(tmp_path: Path) -> None:
+    spec = read(tmp_path, RUN.replace("name: a", "name: a, mitigate: {yes_to: [uv.lock_outdated, 'lint.*']}")).spec
+    assert list(spec.runs[0].mitigate_yes_to) == ["uv.lock_outdated", "lint.*"]
+    assert not spec.runs[0].no_mitigation
+    assert "it has yes_to alone" in only(tmp_path, RUN.replace("name: a", "name: a, mitigate: {yes: [x]}"))
+
+
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = """\
 max_concurrent_runs: many
