@@ -6,8 +6,10 @@ under which its usage is weighed: another process that tells of the same session
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
 
 from autopack_kit.db import insert
@@ -53,6 +55,7 @@ _PLACES = select(SESSIONS.c.agent, SESSIONS.c.session_id, SESSIONS.c.run_id, SES
 )
 
 
+_GROUP = itemgetter("run_id", "agent", "session_id", "signal")
 _BITS = {signal.value: bit for signal, bit in BITS.items()}
 
 
@@ -96,19 +99,21 @@ def _attributed(row: dict[str, Any], found: Mapping[tuple[str, str], tuple[str, 
 
 def weigh(connection: Connection, tenant: str, rows: list[dict[str, Any]], now: int) -> None:
     """Notes what the rows tell of sessions, and marks those of them that are shadows."""
-    told = _told_by(rows)
+    groups: defaultdict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        groups[_GROUP(row)].append(row)
+    told = _told_by(groups)
     if not told:
         return
     deciding = _note(connection, tenant, told, now)
-    shadows: dict[tuple[Key, str], bool] = {}
-    for row in rows:
-        key, signal = (row["run_id"], row["agent"], row["session_id"]), row["signal"]
+    for (*named, signal), members in groups.items():
+        key = (named[0], named[1], named[2])
         if key not in deciding:
             continue
-        if (key, signal) not in shadows:
-            standing, signals = deciding[key]
-            shadows[key, signal] = standing.shadow(Signal(signal), key[2], signals)
-        row["shadow"] = shadows[key, signal]
+        standing, signals = deciding[key]
+        shadow = standing.shadow(Signal(signal), key[2], signals)
+        for row in members:
+            row["shadow"] = shadow
 
 
 def _note(connection: Connection, tenant: str, told: Mapping[Key, _Told], now: int) -> dict[Key, tuple[Standing, int]]:
@@ -299,14 +304,15 @@ def _lock(connection: Connection, tenant: str, *, shared: bool) -> None:
         connection.execute(select(take(func.hashtextextended(f"autopack:telemetry:sessions:{tenant}", 0))))
 
 
-def _told_by(rows: Iterable[Mapping[str, Any]]) -> dict[Key, _Told]:
+def _told_by(groups: Mapping[tuple[str, str, str, str], list[dict[str, Any]]]) -> dict[Key, _Told]:
     """What usage tells of sessions; usage over the API that names none is of no session."""
     found: dict[Key, tuple[int, int, int]] = {}
-    for row in rows:
-        session_id, signal, time = row["session_id"], row["signal"], row["time"]
+    for (run_id, agent, session_id, signal), members in groups.items():
         if not session_id and signal == Signal.API.value:
             continue
-        key = (row["run_id"], row["agent"], session_id)
-        signals, first, last = found.get(key, (0, time, time))
-        found[key] = (signals | _BITS[signal], min(first, time), max(last, time))
+        key, times = (run_id, agent, session_id), [row["time"] for row in members]
+        signals, first, last = _BITS[signal], min(times), max(times)
+        if (other := found.get(key)) is not None:
+            signals, first, last = signals | other[0], min(first, other[1]), max(last, other[2])
+        found[key] = (signals, first, last)
     return {key: _Told(*one) for key, one in found.items()}

@@ -20,7 +20,20 @@ RUN_HEADER, PHASE_HEADER = "x-autopack-run-id", "x-autopack-phase-id"
 
 _PLACEHOLDERS = ("{endpoint}", "{resource}", "{headers}", "{plain_headers}")
 _KEYS = frozenset(
-    {"signals", "env", "arguments", "http", "grpc", "usage_file", "usage_pattern", "version", "verified", "reason", "note", "source"}
+    {
+        "signals",
+        "env",
+        "arguments",
+        "http",
+        "grpc",
+        "usage_file",
+        "usage_pattern",
+        "version",
+        "verified",
+        "reason",
+        "note",
+        "source",
+    }
 )
 
 
@@ -132,7 +145,11 @@ def _agent(name: str, entry: Mapping[str, Any]) -> Agent:
         signals=tuple(Signal(signal) for signal in entry["signals"]),
         always=_channel(entry),
         channels={protocol: _channel(entry[protocol.value]) for protocol in Protocol if protocol.value in entry},
-        **{key: entry[key] for key in ("usage_file", "usage_pattern", "version", "verified", "reason", "note") if key in entry},
+        **{
+            key: entry[key]
+            for key in ("usage_file", "usage_pattern", "version", "verified", "reason", "note")
+            if key in entry
+        },
     )
 
 

