@@ -144,6 +144,16 @@ async def test_undo_is_exact_to_the_byte_where_git_would_convert(project: Reposi
     assert (project.path / "state").stat().st_mode & 0o777 == 0o751
 
 
+async def test_in_a_persons_checkout_a_modified_file_is_as_it_was(project: Repository, logs: Path) -> None:
+    project.write("state", "mine, and nowhere else\n")
+    command = command_to_proto(Command.of("sh", "done.sh", "state"))
+    mitigation = pb.Mitigation(actions=[pb.Action(run_command=pb.RunCommand(command=command))], automatic=True)
+    outcome = await Applier(project.path, LocalRunner(logs), interactive=True).apply(mitigation, CHECK)
+    assert outcome.state is State.FAILED
+    assert "state, which is modified; commit or stash it first" in outcome.reasons[0]
+    assert (project.path / "state").read_text() == "mine, and nowhere else\n"
+
+
 def test_a_link_put_in_the_place_of_a_file_is_replaced_and_not_written_through(tmp_path: Path) -> None:
     work, outside = tmp_path / "work", tmp_path / "outside"
     work.mkdir()
