@@ -7,7 +7,7 @@ import sqlite3
 from typing import Any
 
 Cli = Any
-SERVICES = ["intention", "orchestrator", "telemetry"]
+SERVICES = ["hardening", "intention", "orchestrator", "telemetry"]
 
 
 def test_it_makes_all_databases_and_the_second_time_nothing(cli: Cli) -> None:
@@ -19,7 +19,7 @@ def test_it_makes_all_databases_and_the_second_time_nothing(cli: Cli) -> None:
             assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(one["applied"][-1],)]
     again = cli("migrate")
     assert [line.split()[0] for line in again.stdout.splitlines()] == SERVICES
-    assert again.stdout.count(": nothing to do") == 3
+    assert again.stdout.count(": nothing to do") == 4
 
 
 def test_the_databases_are_those_that_the_services_use(cli: Cli) -> None:
@@ -42,7 +42,7 @@ def test_what_cannot_be_migrated_is_told_with_what_to_do(cli: Cli) -> None:
     newer = cli("migrate")
     assert newer.returncode == 1
     assert "telemetry_9999" in newer.stderr
-    assert newer.stdout.startswith("intention")  # what was done before it
+    assert newer.stdout.startswith("hardening")  # what was done before it
     for name, code, words in (("toolchain", 2, "no database"), ("nonsense", 2, "no service")):
         refused = cli("migrate", "--service", name)
         assert (refused.returncode, words in refused.stderr) == (code, True)

@@ -34,6 +34,8 @@ MAX_PAGE_SIZE = 500
 """Patterns of a page; the contract's limit."""
 MAX_CLUSTERS_SIZE = 200
 """Clusters of a page; the contract's limit."""
+WRITE_SECONDS = 10.0
+"""Time to count what waits when the service stops: a command's own server may have to make the database first."""
 MICROSECONDS = 1_000_000
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -81,7 +83,7 @@ class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
     async def stop(self, grace: float) -> None:
         """Writes what waits, as long as it may, and closes the database."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(max(grace, WRITE_SECONDS)):
                 await self._unmatched.drained()
         for task in self._tasks:
             task.cancel()

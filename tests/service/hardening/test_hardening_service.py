@@ -98,6 +98,12 @@ async def test_output_over_the_limit_is_refused_with_the_remedy(client: AsyncCli
     assert "last 1048576 bytes" in caught.value.remedy
 
 
+async def test_a_stream_of_100_mb_is_refused_before_it_is_read(client: AsyncClient) -> None:
+    with pytest.raises(ResourceExhausted):
+        await client.hardening.Diagnose(pb.DiagnoseRequest(exit_code=1, output=b"x" * 100_000_000))
+    assert (await client.hardening.Diagnose(pb.DiagnoseRequest(exit_code=0))).outcome
+
+
 async def test_patterns_are_listed_by_priority_in_pages(client: AsyncClient) -> None:
     first = await client.hardening.ListPatterns(pb.ListPatternsRequest(page_size=4))
     rest = await client.hardening.ListPatterns(pb.ListPatternsRequest(page_size=4, page_token=first.next_page_token))

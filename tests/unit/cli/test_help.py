@@ -17,11 +17,12 @@ COMMANDS = (
     ("import",), ("usage", "sessions"), ("compare",), ("power",),
     ("serve",), ("worker",), ("health",), ("capabilities",),
     ("config",), ("migrate",), ("patterns", "test"),
+    ("patterns", "list"), ("patterns", "show"), ("patterns", "unmatched"), ("patterns", "add"), ("patterns", "remove"),
     ("runs", "list"), ("runs", "show"), ("runs", "log"), ("runs", "patch"), ("runs", "watch"),
     ("merge",), ("gc",), ("top",), ("resume",),
     ("runs", "retry"), ("runs", "cancel"), ("certs", "init"),
 )  # fmt: skip
-WITHOUT_SERVER = {"serve", "worker", "config", "migrate", "certs", "demo", "patterns"}
+WITHOUT_SERVER = {"serve", "worker", "config", "migrate", "certs", "demo"}
 WITHOUT_RESPONSE = {("runs", "log"), ("runs", "patch"), ("patterns", "test")}
 
 
@@ -67,5 +68,6 @@ def test_help_has_an_example(command: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_command_that_asks_a_server_takes_an_address_and_prints_json(command: tuple[str, ...]) -> None:
     text = shown(*command)
-    assert ("--address" in text) == (command[0] not in WITHOUT_SERVER or command == ("serve",))
+    asks = command[0] not in WITHOUT_SERVER and command != ("patterns", "test")
+    assert ("--address" in text) == (asks or command == ("serve",))
     assert ("--json" in text) == (command not in WITHOUT_RESPONSE and command[0] not in {"serve", "worker", "certs"})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from autopack_kit.db import insert
-from sqlalchemy import Connection, Row, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, Row, and_, delete, func, or_, select, text, update
 
 from autopack_hardening.adapters.tables import CLUSTERS
 from autopack_hardening.core.templates import (
@@ -30,13 +30,12 @@ MAX_CLUSTERS = 500
 
 def note(connection: Connection, tenant: str, failure: Unexplained, now: int) -> None:
     """Counts ``failure`` in the cluster that it is like, or in a new one."""
+    if connection.dialect.name == "postgresql":
+        # Two replicas that meet the same failure at once would begin a cluster each. SQLite has one writer anyway.
+        key = f"autopack:clusters:{tenant}"
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": key})
     bucket = bucket_of(failure.words)
-    query = (
-        select(CLUSTERS)
-        .where(CLUSTERS.c.tenant == tenant, CLUSTERS.c.bucket == bucket)
-        .order_by(CLUSTERS.c.id)
-        .with_for_update()
-    )
+    query = select(CLUSTERS).where(CLUSTERS.c.tenant == tenant, CLUSTERS.c.bucket == bucket).order_by(CLUSTERS.c.id)
     known = [_cluster(row) for row in connection.execute(query)]
     found = best_of([one.words for one in known], failure.words)
     if found is not None:
@@ -54,7 +53,7 @@ def note(connection: Connection, tenant: str, failure: Unexplained, now: int) ->
         "programs": json.dumps([failure.program] if failure.program else []),
         "examples": _examples([failure.example]),
     }
-    # Another replica may begin the same one now; a cluster of these words may also have moved on to a wider template.
+    # A cluster that these words began may have moved on to a wider template, which they are not like any more.
     statement = insert(connection, CLUSTERS).on_conflict_do_update(
         index_elements=[CLUSTERS.c.tenant, CLUSTERS.c.id], set_={"met": CLUSTERS.c.met + 1, "last_at": now}
     )
