@@ -19,6 +19,8 @@ __all__ = ["LocalRunner", "Ran", "Runner"]
 
 NOT_FOUND = 127
 """What a shell exits with when there is no such program (POSIX 2.8.2)."""
+NOT_EXECUTABLE = 126
+"""What it exits with when the program is there and may not be executed."""
 INSTALL_TIMEOUT_S = 900.0
 """Seconds for one command when it brings no timeout of its own: a cold install of a large front end takes minutes."""
 MAX_OUTPUT_BYTES = 16 << 20
@@ -87,7 +89,8 @@ class LocalRunner:
         self._echo = echo
 
     async def run(self, command: Command, cwd: Path) -> Ran:
-        """Runs ``command`` in ``cwd``; a program that does not exist exits 127 with that in its output."""
+        """Runs ``command`` in ``cwd``; a program that does not exist exits 127 with that in its output, and one
+        that may not be executed 126 with what a shell would print."""
         descriptor, name = tempfile.mkstemp(prefix="output-", suffix=".log", dir=self._directory)
         with os.fdopen(descriptor, "wb") as output:
             argv = _argv(command, Path(name))
@@ -101,6 +104,9 @@ class LocalRunner:
                     stderr=asyncio.subprocess.STDOUT,
                     start_new_session=True,
                 )
+            except PermissionError:
+                output.write(f"sh: 1: {argv[0]}: Permission denied\n".encode())
+                return Ran(command, NOT_EXECUTABLE, Path(name))
             except OSError as error:
                 output.write(f"{argv[0]}: cannot be started: {error.strerror}\n".encode())
                 return Ran(command, NOT_FOUND, Path(name), started=False)

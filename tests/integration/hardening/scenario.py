@@ -50,7 +50,8 @@ class Scenario:
         name: ``family/what-is-broken``; unique.
         broken: the same in words, for the table of the documents.
         files: the project, by path. An empty first line is dropped.
-        command: what fails; runs at the root of the project.
+        command: what fails.
+        cwd: where it runs, relative to the project.
         expected: what has to become of it.
         setup: shell commands of the project's author before the commit, for example to make a lock file.
         install: whether the project's dependencies are installed before it is broken, as its own install steps do.
@@ -66,6 +67,7 @@ class Scenario:
     files: Mapping[str, str]
     command: tuple[str, ...]
     expected: Fixed | Left
+    cwd: str = "."
     setup: str = ""
     install: bool = False
     breaks: str = ""

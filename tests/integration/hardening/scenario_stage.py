@@ -105,10 +105,11 @@ class _Run:
         item = run(
             "one",
             command=shell(f"echo more >> {NOTES}\n{scenario.breaks}"),
-            validate=[argv(*scenario.command, env=dict(scenario.env))],
+            validate=[argv(*scenario.command, cwd=scenario.cwd, env=dict(scenario.env))],
             prepare=PREPARE_AUTO if scenario.install else PREPARE_NONE,
             pass_env=[name for name in self.passed if name in os.environ],
             fail_on_pre_existing=True,
+            mitigate_yes_to=_agreed_to(scenario),
         )
         (done,) = await self.services.finish(repo, item)
         log = (await self.services.log(done.run_id))[-8000:].decode("utf-8", "replace")
@@ -124,9 +125,12 @@ class _Run:
         match scenario.expected:
             case Fixed() as expected:
                 _check_steps(expected, report, told)
-                assert [step.outcome for step in done.steps] == [pb.STEP_OUTCOME_FIXED], told
                 assert done.mitigations[-1].fixed, told
-                assert done.steps[0].tries == len(expected.patterns) + 1, told
+                # Where a fix changed files, everything is validated again, and there is nothing left to fix.
+                again = any(one.changed_paths for one in done.mitigations)
+                outcome = pb.STEP_OUTCOME_PASSED if again else pb.STEP_OUTCOME_FIXED
+                assert [step.outcome for step in done.steps] == [outcome], told
+                assert done.steps[0].tries == (1 if again else len(expected.patterns) + 1), told
             case Left() as expected:
                 _check_left(expected, report, told)
                 assert (done.state, done.error.reason) == (pb.RUN_STATE_FAILED, "VALIDATION_FAILED"), told
@@ -135,6 +139,12 @@ class _Run:
 
 
 _OWN = {name for name in os.environ if name.startswith("AUTOPACK_")}
+
+
+def _agreed_to(scenario: Scenario) -> tuple[str, ...]:
+    """The patterns whose mitigations the run is allowed beforehand."""
+    expected = scenario.expected
+    return expected.patterns if isinstance(expected, Fixed) and expected.consent else ()
 
 
 def _best_of_each(done: pb.Run) -> tuple[str, ...]:
@@ -158,7 +168,7 @@ class _Checkout:
         if scenario.breaks:
             broken = await self._run(Command.of("sh", "-ec", scenario.breaks, env=_IDENTITY))
             assert broken.exit_code == 0, broken.output.read_text()
-        ran = await self._run(Command.of(*scenario.command, env=scenario.env))
+        ran = await self._run(Command.of(*scenario.command, cwd=scenario.cwd, env=scenario.env))
         assert ran.exit_code != 0, f"it is not broken\n{_tail(ran)}"
         facts = await self._facts()
         match scenario.expected:
@@ -186,8 +196,10 @@ class _Checkout:
         await self._refused(best, ran, facts, consent=False)
         if not expected.consent_helps:
             await self._refused(best, ran, facts, consent=True)
-        advice = tuple(f"{one.text} {one.risk}".strip() for one in best.mitigation.suggestions)
-        report = Report((best.pattern_id,), (), advice, passed=False)
+        advice = [f"{one.text} {one.risk}".strip() for one in best.mitigation.suggestions]
+        if best.mitigation.actions:
+            advice.insert(0, f"It needs consent: {best.mitigation.consent_reason}")
+        report = Report((best.pattern_id,), (), tuple(advice), passed=False)
         _check_left(expected, report, f"{best}\n{_tail(ran)}")
         return report
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.integration.hardening.scenarios_checks import CHECKS
 from tests.integration.hardening.scenarios_python import PYTHON
 from tests.integration.hardening.scenarios_system import SYSTEM
 
@@ -15,12 +16,33 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "IN_CI", "parameters"]
 
-ALL: tuple[Scenario, ...] = (*PYTHON, *SYSTEM)
+ALL: tuple[Scenario, ...] = (*PYTHON, *CHECKS, *SYSTEM)
 """Every scenario, in the order of the table in the documents."""
 
 IN_CI = frozenset(
     [
         "pip/declared-package-missing",
+        "pip/declared-by-the-run",
+        "pip/hash-mismatch",
+        "python/own-package-in-src",
+        "python/ascii-terminal",
+        "poetry/wrong-directory",
+        "uv/declared-command-missing",
+        "uv/lock-outdated",
+        "uv/undeclared-command",
+        "pytest/path-elsewhere",
+        "pytest/coverage-threshold",
+        "ruff/unused-import",
+        "make/wrong-directory",
+        "git/no-identity",
+        "git/stale-lock",
+        "git/no-upstream",
+        "git/held-lock",
+        "git/merge-conflict",
+        "git/push-refused-by-policy",
+        "git/dirty-checkout",
+        "system/file-elsewhere",
+        "system/undeclared-command",
     ]
 )
 """Names of those that every run of the tests plays: about a third, of every family and kind, and the quick ones."""

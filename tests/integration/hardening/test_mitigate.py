@@ -355,6 +355,13 @@ async def test_a_program_that_does_not_exist_exits_127(tmp_path: Path, words: tu
     assert words[0].encode() in ran.output.read_bytes()
 
 
+async def test_a_program_that_may_not_be_executed_exits_126_with_the_words_of_a_shell(tmp_path: Path) -> None:
+    (tmp_path / "check.sh").write_text("#!/bin/sh\n")
+    ran = await LocalRunner(tmp_path).run(Command.of("./check.sh"), tmp_path)
+    assert (ran.exit_code, ran.started) == (126, True)
+    assert ran.output.read_bytes() == b"sh: 1: ./check.sh: Permission denied\n"
+
+
 def _lives(pid: int) -> bool:
     try:
         status = Path(f"/proc/{pid}/status").read_text()

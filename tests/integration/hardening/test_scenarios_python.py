@@ -1,4 +1,4 @@
-"""Real failures of Python's tools, fixed or left alone: the scenarios of ``scenarios_python.py``."""
+"""Real failures of pip, Python, poetry and uv, fixed or left alone: the scenarios of ``scenarios_python.py``."""
 
 from __future__ import annotations
 
