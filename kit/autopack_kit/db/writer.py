@@ -29,6 +29,7 @@ GROUP_SECONDS = 0.05
 """Age at which a transaction takes in no further write: other processes wait for its lock."""
 CONFLICT_TRIES = 3
 """Times that a write is tried alone after a conflict with another process; one is nearly always enough."""
+_SAVEPOINT = "autopack_write"
 RETRY_SECONDS = 0.5
 """What a caller is told to wait when the queue is full: a quarter of what it holds is written by then."""
 
@@ -208,15 +209,17 @@ def _is_conflict(outcome: Any) -> bool:
 
 def _attempt(connection: Connection, job: _Job) -> Any:
     """The value of a write, or a :class:`_Failure` that the savepoint has undone."""
-    savepoint = connection.begin_nested()
+    # In words: as a nested transaction of SQLAlchemy each would be compiled anew, at the price of a small write.
+    connection.exec_driver_sql(f"SAVEPOINT {_SAVEPOINT}")
     try:
         value = job.work(connection)
-        savepoint.commit()
+        connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
     except Exception as error:
         if connection.invalidated:
             raise
         try:
-            savepoint.rollback()
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_SAVEPOINT}")
+            connection.exec_driver_sql(f"RELEASE SAVEPOINT {_SAVEPOINT}")
         except SQLAlchemyError:
             # The database has ended the whole transaction (SQLite does on a full disk): the error is everybody's.
             raise error from None
