@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 Cli = Any
 FAILED = "widget-press 4.1\nwidget {} exploded: sprocket error\n"
 
@@ -14,6 +16,8 @@ def diagnose(cli: Cli, number: int) -> str:
     return str(found.stdout)
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
 def test_from_an_unknown_failure_to_a_pattern_of_ones_own(cli: Cli) -> None:
     for number in (17, 93):
         assert "No known pattern" in diagnose(cli, number)
