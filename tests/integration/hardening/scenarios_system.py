@@ -203,7 +203,6 @@ SYSTEM_ITSELF: tuple[Scenario, ...] = (
         broken="a script lacks the right to be executed",
         files={"check.sh": "#!/bin/sh\necho checked\n"},
         command=("./check.sh",),
-        via="applier",
         expected=Fixed(("os.permission_exec",), ("edit command: sh ./check.sh",), consent=True),
     ),
     Scenario(

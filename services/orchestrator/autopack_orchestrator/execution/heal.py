@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -38,6 +41,8 @@ MAX_SHOWN_DIFF = 64 << 10  # bytes in the log; the patch of the run has all that
 MAX_EVENT_DIFF = 4 << 10
 MAX_KIND = 64  # what telemetry takes
 MAX_PHASE_ID = 128
+NO_RIGHT = os.strerror(errno.EACCES)
+NOT_EXECUTABLE = 126  # what a shell exits with when the program may not be executed
 NOT_FOUND = 127  # what a shell exits with when there is no such program (POSIX)
 NO_EXIT_CODE = 1  # for a runner's caller, who wants a number: it did not succeed
 DOCTOR_OUTPUT = 64 << 10  # what a model can use; the whole is in the log
@@ -253,6 +258,10 @@ _WORDS = {
 def ended_of(ctx: RunContext, finished: Finished) -> Ended:
     """How a step ended, with what it printed. Blocking."""
     outcome = finished.outcome
+    if outcome.reason is Reason.SPAWN_FAILED and re.fullmatch(f"program .*: {NO_RIGHT}", outcome.error):
+        # There is such a program. A shell would have said so, and patterns know it by that.
+        text = f"sh: 1: {finished.command.argv[0] if finished.command.argv else 'script'}: {NO_RIGHT}\n"
+        return Ended(command=finished.command, exit_code=NOT_EXECUTABLE, output=text.encode())
     output, head, first_line = read_output(ctx, finished)
     return Ended(
         command=finished.command,
