@@ -31,7 +31,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 ROOT = Path(__file__).resolve().parents[3]
 BIN = Path(sys.executable).parent
 SERVICES = {"toolchain", "hardening", "intention", "orchestrator", "telemetry"}
-STATELESS = ["toolchain", "hardening"]
+STATELESS = ["toolchain"]
 
 
 def load(path: Path) -> ModuleType:
