@@ -30,8 +30,8 @@ class Scope(Enum):
     READ = "read"
     """Ask questions: detect, diagnose, list and read runs, logs and statistics. Runs no command and changes no run.
 
-    All that it stores is of what the caller itself sends, of its own tenant and bounded in number and size: profiles for
-    the drift check, by their hash, and the ends of failures that no pattern explains, without secrets.
+    All that it stores is of what the caller itself sends, of its own tenant and bounded in number and size: profiles
+    for the drift check, by their hash, and the ends of failures that no pattern explains, without secrets.
     """
     RUN = "run"
     """Create, cancel and retry batches and runs, that is, run commands; implies READ."""

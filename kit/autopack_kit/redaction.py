@@ -34,7 +34,7 @@ _FORMS = tuple(
         r"()\bpypi-[A-Za-z0-9_-]{32,}",
         r"()\bhf_[A-Za-z0-9]{30,}",  # Hugging Face
         r"()\b[sr]k_(?:live|test)_[A-Za-z0-9]{16,}",  # Stripe
-        rf"((?i:[\w.-]*{_NAMES}[\w.-]*[\"']?\s?=\s?[\"']?))[^\s\"',;&]{{4,}}",  # PASSWORD=..., _authToken=...
+        rf"((?i:[\w.-]*{_NAMES}[\w.-]*[\"']?\s?=\s?[\"']?))[^\s\"',;&]{{4,}}",  # PASSWORD=...
         rf"((?i:\"[\w.-]*{_NAMES}[\w.-]*\"\s?:\s?\"))[^\"]{{4,}}",  # the same in JSON
         r"(?s)(-----BEGIN [A-Z ]*PRIVATE KEY-----).*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)",
     )
