@@ -23,6 +23,7 @@ from autopack_client import AsyncClient, connect
 from autopack_client.facts import project_facts, workspace_paths
 from autopack_client.mitigate import Applier, LocalRunner, Outcome, Ran, State
 from autopack_hardening import create
+from autopack_hardening.settings import HardeningSettings
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_to_proto
 from autopack_kit.testing import running
@@ -37,8 +38,9 @@ MANIFESTS = ("requirements.txt", "package.json", "package-lock.json")
 
 
 @pytest.fixture
-async def client() -> AsyncIterator[AsyncClient]:
-    async with running(ToolchainService(ToolchainSettings()), create()) as target, connect(target.address) as client:
+async def client(tmp_path: Path) -> AsyncIterator[AsyncClient]:
+    hardening = create(HardeningSettings(database_url=f"sqlite:///{tmp_path}/hardening.sqlite3"))
+    async with running(ToolchainService(ToolchainSettings()), hardening) as target, connect(target.address) as client:
         yield client
 
 
