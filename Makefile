@@ -65,6 +65,10 @@ verify: $(STAMP) ## Check style, types, contracts, stubs, deployment files and d
 bench: $(STAMP) ## Measure, each number beside what it must beat
 	@$(BIN)/python -m bench
 
+.PHONY: hardening-table
+hardening-table: $(STAMP) ## Play every scenario of a real failure, and write the tables of docs/hardening.md
+	@$(BIN)/python tools/hardening_table.py
+
 .PHONY: stubs
 stubs: $(STAMP) ## Generate gen/ from protos/
 	@$(BIN)/python tools/generate.py

@@ -197,9 +197,10 @@ class _Checkout:
         if not expected.consent_helps:
             await self._refused(best, ran, facts, consent=True)
         advice = [f"{one.text} {one.risk}".strip() for one in best.mitigation.suggestions]
-        if best.mitigation.actions:
+        if best.mitigation.consent_reason:
             advice.insert(0, f"It needs consent: {best.mitigation.consent_reason}")
-        report = Report((best.pattern_id,), (), tuple(advice), passed=False)
+        shown = tuple(text.replace(f"{self.repo}/", "") for text in advice)
+        report = Report((best.pattern_id,), (), shown, passed=False)
         _check_left(expected, report, f"{best}\n{_tail(ran)}")
         return report
 
