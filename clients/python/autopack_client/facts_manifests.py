@@ -35,6 +35,9 @@ _INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "preprepare", "prepa
 _NODE_TABLES = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 _OPAQUE = frozenset([".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", "pip.conf", "uv.toml", "poetry.toml"])
 _OPAQUE_LOCKS = frozenset(["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"])
+# Nothing is installed from these. go.mod pins the versions, and `go mod tidy` writes it together with go.sum.
+_OTHER_LOCKS = frozenset(["Cargo.lock", "go.sum", "go.mod"])
+_READ_LOCKS = frozenset(["poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock"])
 
 
 class ManifestError(ValueError):
@@ -62,9 +65,9 @@ def is_manifest(path: str) -> bool:
 
 
 def is_lock(path: str) -> bool:
-    """Whether ``path`` bears the name of a lock file, which is generated and often large."""
+    """Whether ``path`` bears the name of a file that locks versions, which is generated and often large."""
     name = posixpath.basename(path)
-    return name in _OPAQUE_LOCKS or name in ("poetry.lock", "uv.lock", "pdm.lock", "Pipfile.lock") or name in _NPM_LOCKS
+    return name in _OPAQUE_LOCKS | _OTHER_LOCKS | _READ_LOCKS or name in _NPM_LOCKS
 
 
 def declares(found: Iterable[Entry], name: str) -> bool:

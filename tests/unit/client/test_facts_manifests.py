@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from autopack_client.facts_manifests import ManifestError, declares, entries, included, is_manifest
+from autopack_client.facts_manifests import ManifestError, declares, entries, included, is_lock, is_manifest
+from autopack_hardening import patterns
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -123,3 +124,10 @@ def test_any_bytes_are_entries_or_an_error(path: str, content: bytes) -> None:
         entries(path, content)
     except ManifestError as error:
         assert path in str(error)  # noqa: PT017
+
+
+def test_every_lock_file_that_a_pattern_makes_anew_is_known_as_one() -> None:
+    """Or the applier refuses what the service offers."""
+    files = {file for pattern in patterns() for step in pattern.steps for file in step.parameters.get("files", ())}
+    assert {"package-lock.json", "uv.lock", "Cargo.lock", "go.sum"} <= files
+    assert {file for file in files if not is_lock(file)} == set()
