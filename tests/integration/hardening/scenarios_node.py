@@ -100,7 +100,7 @@ NPM: tuple[Scenario, ...] = (
         command=("node", "app.js"),
         env={"NODE_OPTIONS": "--max-old-space-size=16"},
         via="applier",
-        expected=Fixed(("node.heap_oom",), ("run with NODE_OPTIONS=--max-old-space-size=",)),
+        expected=Fixed(("node.heap_oom",), ("run with NODE_OPTIONS=--max-old-space-size=",), consent=True),
         needs=("node",),
     ),
     Scenario(
@@ -226,7 +226,7 @@ PNPM: tuple[Scenario, ...] = (
         setup=f"{PNPM_LOCK}; sed -i 's/integrity: sha512-....../integrity: sha512-AAAAAA/' pnpm-lock.yaml",
         command=("pnpm", "install", "--frozen-lockfile", "--fetch-retries=0"),
         via="applier",
-        expected=Left("pnpm.integrity", "integrity"),
+        expected=Left("pnpm.integrity", "tampered"),
         needs=("pnpm",),
     ),
 )
@@ -246,7 +246,18 @@ YARN: tuple[Scenario, ...] = (
         files=project(None, he="1.2.0"),
         setup=YARN_LOCK,
         command=("yarn", "run", "he", "--encode", "x"),
-        expected=Fixed(("yarn.bin_not_found",), ("install he as package.json declares",)),
+        expected=Fixed(("yarn.missing_script",), ("install he as package.json declares",)),
+        needs=("yarn",),
+    ),
+    Scenario(
+        name="yarn/no-such-script",
+        broken="neither a script nor a program of a declared package has that name",
+        files=project({"check": "node app.js"}, ms="2.1.3"),
+        setup=YARN_LOCK,
+        install=True,
+        command=("yarn", "run", "chekc"),
+        via="applier",
+        expected=Left("yarn.missing_script", "chekc"),
         needs=("yarn",),
     ),
     Scenario(
@@ -275,7 +286,7 @@ YARN: tuple[Scenario, ...] = (
         setup=f"{YARN_LOCK}; sed -i 's/sha512-....../sha512-AAAAAA/; s/#[0-9a-f]*\"$/\"/' yarn.lock",
         command=("yarn", "install", "--frozen-lockfile"),
         via="applier",
-        expected=Left("yarn.integrity", "integrity"),
+        expected=Left("yarn.integrity", "tampered"),
         needs=("yarn",),
     ),
 )

@@ -44,8 +44,13 @@ class Workspace:
                 parent = posixpath.dirname(parent)
         return frozenset(found)
 
+    def has(self, path: str) -> bool:
+        """Whether ``path`` itself is known, in a foreign directory too: for what a tool names as its own."""
+        path = posixpath.normpath(path)
+        return not {path, f"{path}/"}.isdisjoint(self._paths) or self.exists(path)
+
     def exists(self, path: str) -> bool:
-        """Whether a file or directory is known at ``path``."""
+        """Whether a file or directory is known at ``path``, which lies in no foreign directory."""
         path = posixpath.normpath(path)
         return path in self.files or path in self.directories
 

@@ -56,7 +56,7 @@ def _run_command(parameters: Parameters, hits: Sequence[Hit], context: Context) 
     preconditions += [PathAbsent(join(context.cwd, path)) for path in parameters.get("creates", ())]
     known = context.workspace.known
     for one in preconditions:
-        if known and isinstance(one, FileExists) != context.workspace.exists(one.path):
+        if known and isinstance(one, FileExists) != context.workspace.has(one.path):
             return Finding(hits[-1])
     command = Command.of(*parameters["run"], cwd=context.cwd)
     action = Action(RunCommand(command), tuple(preconditions))
