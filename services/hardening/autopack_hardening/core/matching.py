@@ -20,6 +20,7 @@ from autopack_kit.commands import Command
 from autopack_hardening.core.model import Failure
 from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
+from autopack_hardening.core.prefilter import prefilter
 
 __all__ = ["Hit", "Matcher", "Noise", "command_line"]
 
@@ -121,7 +122,7 @@ class Matcher:
             self._add(regex, _Owner(index))
 
     def _add(self, regex: str, owner: _Owner) -> None:
-        self._set.Add(regex)
+        self._set.Add(prefilter(regex))
         self._regexes.append(regex)
         self._owners.append(owner)
 
@@ -139,7 +140,7 @@ class Matcher:
         return self._noise is not None and self._noise.search(line) is not None
 
     def scan(self, text: bytes) -> list[int]:
-        """Numbers of the expressions that occur; for measuring the scan alone."""
+        """Numbers of the expressions that may occur: of all that do, and some more, to be confirmed one by one."""
         found = self._base.scan(text) if self._base is not None else []
         if len(self._owners) == self._first:
             return found
@@ -151,8 +152,7 @@ class Matcher:
         Of each expression the last 64 hits are kept. Conditions on command and exit code, noise and recovery are
         applied here.
         """
-        found = sorted(self.scan(text.bytes))
-        owners = [(number, self._owners[number]) for number in found]
+        owners = self._found(text.bytes)
         silenced = {one.pattern for _, one in owners if one.expression is None and one.required < 0}
         fulfilled: dict[int, int] = {}
         for _, one in owners:
@@ -172,6 +172,15 @@ class Matcher:
                 hits.setdefault(one.pattern, []).extend(places)
         result = [(self._patterns[index], sorted(all_, key=lambda hit: hit.position)) for index, all_ in hits.items()]
         return result + self._by_ending(failure, line, set(hits) | silenced)
+
+    def _found(self, text: bytes) -> list[tuple[int, _Owner]]:
+        """What occurs. Of a pattern's main expressions only what may: their occurrences are looked up anyway."""
+        owners = [(number, self._owners[number]) for number in sorted(self.scan(text))]
+        return [
+            (number, one)
+            for number, one in owners
+            if one.expression is not None or self._reader(number).search(text) is not None
+        ]
 
     def _by_ending(self, failure: Failure, line: str, others: set[int]) -> list[tuple[Pattern, list[Hit]]]:
         """Patterns whose ending suffices alone. What they need of the output (``all``) would not be there."""
