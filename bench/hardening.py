@@ -9,10 +9,12 @@ patterns.
 from __future__ import annotations
 
 import argparse
+import asyncio
 import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -23,6 +25,10 @@ from typing import Any
 # Run as a script, the repository is not on the path.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from autopack_api.common.v1 import common_pb2
+from autopack_api.hardening.v1 import hardening_pb2
+from autopack_client import connect
+from autopack_hardening import create
 from autopack_hardening.adapters.registry import built_in, read_patterns
 from autopack_hardening.core.diagnosing import Diagnostician
 from autopack_hardening.core.model import (
@@ -33,7 +39,9 @@ from autopack_hardening.core.model import (
     Runtime,
 )
 from autopack_hardening.core.patterns import parse_line
+from autopack_hardening.settings import HardeningSettings
 from autopack_kit.commands import Command
+from autopack_kit.testing import running
 
 CORPUS = Path(os.environ.get("AUTOPACK_CORPORA") or Path(__file__).parents[2] / "shared" / "corpora") / "hardening"
 SHOWN_LINES = 6
@@ -227,9 +235,29 @@ def _speed_rows(core: Diagnostician) -> Iterator[Row]:
         yield f"diagnosis of {name}", 1e3 * _median(lambda one=one: core.diagnose(one)), "ms", target
     seconds = _median(lambda: core.matcher.scan(log), repeats=5)
     yield "set scan of 10 MiB", len(log) / seconds / 1e6, "MB/s", f"target 150; {len(core.patterns)} patterns"
+    end = log[log.rindex(b"\n") :]
+    windows = range(0, 3 * MIB, 10 * KIB)
+    taken = asyncio.run(_calls([log[start : start + 64 * KIB - len(end)] + end for start in windows]))
+    yield "Diagnose of 64 KiB over gRPC, median", 1e3 * statistics.median(taken), "ms", f"of {len(taken)} outputs"
+    yield "Diagnose of 64 KiB over gRPC, p99", 1e3 * statistics.quantiles(taken, n=100)[98], "ms", "target 5"
     start = time.perf_counter()
     loaded()
     yield "loading the patterns", 1e3 * (time.perf_counter() - start), "ms", "once per process"
+
+
+async def _calls(outputs: Sequence[bytes]) -> list[float]:
+    """Seconds of each call for one output, one after the other, of a service of its own in this process."""
+    taken = []
+    with tempfile.TemporaryDirectory() as directory:
+        settings = HardeningSettings(database_url=f"sqlite:///{directory}/hardening.sqlite3")
+        async with running(create(settings)) as target, connect(target.address) as client:
+            for output in outputs:
+                command = common_pb2.Command(argv=common_pb2.Argv(words=["npm", "test"]))
+                request = hardening_pb2.DiagnoseRequest(command=command, exit_code=1, output=output)
+                start = time.perf_counter()
+                await client.hardening.Diagnose(request)
+                taken.append(time.perf_counter() - start)
+    return taken
 
 
 def plain_log(size: int) -> bytes:

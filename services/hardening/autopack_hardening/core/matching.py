@@ -107,6 +107,7 @@ class Matcher:
             self._add(regex, _Owner())
         if len(self._owners) > self._first:
             self._set.Compile()
+        self._with_ending = [(index, one) for index, one in enumerate(self._patterns) if one.ending is not None]
         self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
         if self._noise is None and base is not None:
             self._noise = base._noise
@@ -186,7 +187,7 @@ class Matcher:
         """Patterns whose ending suffices alone. What they need of the output (``all``) would not be there."""
         return [
             (pattern, [Hit(pattern.ending.confidence, -1)])
-            for index, pattern in enumerate(self._patterns)
+            for index, pattern in self._with_ending
             if pattern.ending is not None
             and index not in others
             and pattern.ending.fits(failure.ending)

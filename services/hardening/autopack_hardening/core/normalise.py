@@ -29,8 +29,10 @@ _COMMON = (
     # Azure, GitHub.
     rb"|##\[(?:error|command|debug)\]|::error(?: [^:\n]{1,200})?::"
 )
-_PREFIX = re.compile(_COMMON)
-_ANY_PREFIX = re.compile(
+# At most three, one after the other, all taken at once.
+_PREFIXES = re.compile(rb"(?:" + _COMMON + rb"){1,3}")
+_ANY_PREFIXES = re.compile(
+    rb"(?:"
     # `gh run view --log`: job, step, timestamp.
     rb"[^\t\n]{1,80}\t[^\t\n]{1,80}\t" + _STAMP + rb" "
     # docker compose: the service.
@@ -38,7 +40,7 @@ _ANY_PREFIX = re.compile(
     # pnpm with workspaces: the package and the script.
     rb"|(?:\.|[\w@.-]{1,60}/[\w@./-]{1,80}) "
     rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
-    rb"|" + _COMMON
+    rb"|" + _COMMON + rb"){1,3}"
 )
 # A line with the commoner of them begins so: the expression is tried on no other, which keeps a plain log cheap.
 _FIRST = frozenset(b"0123456789[#:\xef")
@@ -48,8 +50,6 @@ _OTHER = re2.compile(
     r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
     r"[\w:-]*\$? ?: )"
 )
-
-_MAX_PREFIXES = 3
 
 
 class Text:
@@ -111,20 +111,14 @@ def normalise(output: bytes) -> bytes:
     if b"\r" in text:
         lines = [_last_drawn(line) if b"\r" in line else line for line in lines]
     if _OTHER.search(text) is not None:
-        lines = [_without_prefixes(line, _ANY_PREFIX) for line in lines]
+        lines = [line[found.end() :] if (found := _ANY_PREFIXES.match(line)) else line for line in lines]
     else:
-        lines = [_without_prefixes(line, _PREFIX) if line and line[0] in _FIRST else line for line in lines]
+        lines = [
+            line[found.end() :] if line and line[0] in _FIRST and (found := _PREFIXES.match(line)) else line
+            for line in lines
+        ]
     text = b"\n".join(lines)
     return text if text.isascii() else text.decode("utf-8", "replace").encode("utf-8")
-
-
-def _without_prefixes(line: bytes, prefix: re.Pattern[bytes]) -> bytes:
-    for _ in range(_MAX_PREFIXES):
-        found = prefix.match(line)
-        if found is None:
-            break
-        line = line[found.end() :]
-    return line
 
 
 def _last_drawn(line: bytes) -> bytes:
