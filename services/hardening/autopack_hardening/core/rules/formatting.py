@@ -25,13 +25,17 @@ MAX_FILES = 100
 
 def _format(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """``program``: the formatter; ``words``: its arguments before the files; ``otherwise``: the whole command where
-    the failed one does not start the program itself (``npm run lint``).
+    the failed one does not start the program itself (``npm run lint``); ``where``: a capture without which there is
+    nothing that it can mend.
 
     The files are those that the output names (capture ``path``, relative to the cwd or absolute), that the workspace
     has and the scope covers.
     """
     command = context.failure.command
     paths = _files(hits, context)
+    where = parameters.get("where")
+    if where is not None and not any(hit.captures.get(where) for hit in hits):
+        return Finding(hits[-1])
     if command is None or not paths or len(paths) > MAX_FILES:
         return Finding(hits[-1])
     prefix = _prefix(parameters, command)
@@ -81,8 +85,10 @@ def _check(parameters: Parameters) -> str:
     for key in ("words", "otherwise"):
         if key in parameters and not strings(parameters[key]):
             return f"{key} must be a list of texts"
+    if "where" in parameters and not isinstance(parameters["where"], str):
+        return "where must be the name of a capture"
     problem = unsafe_words([parameters["program"], *parameters.get("words", ())])
     return problem or (unsafe_words(parameters["otherwise"]) if "otherwise" in parameters else "")
 
 
-RUN_FORMATTER = Resolver(_format, required=("program",), optional=("words", "otherwise"), check=_check)
+RUN_FORMATTER = Resolver(_format, required=("program",), optional=("words", "otherwise", "where"), check=_check)
