@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.integration.hardening.scenarios_checks import CHECKS
+from tests.integration.hardening.scenarios_compiled import COMPILED
+from tests.integration.hardening.scenarios_node import NODE
+from tests.integration.hardening.scenarios_node_checks import NODE_CHECKS
 from tests.integration.hardening.scenarios_python import PYTHON
 from tests.integration.hardening.scenarios_system import SYSTEM
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "IN_CI", "parameters"]
 
-ALL: tuple[Scenario, ...] = (*PYTHON, *CHECKS, *SYSTEM)
+ALL: tuple[Scenario, ...] = (*PYTHON, *CHECKS, *NODE, *NODE_CHECKS, *COMPILED, *SYSTEM)
 """Every scenario, in the order of the table in the documents."""
 
 IN_CI = frozenset(
@@ -43,6 +46,26 @@ IN_CI = frozenset(
         "git/dirty-checkout",
         "system/file-elsewhere",
         "system/undeclared-command",
+        "npm/declared-package-missing",
+        "npm/out-of-memory",
+        "npm/declared-by-the-run",
+        "npm/integrity",
+        "npm/no-such-script",
+        "pnpm/undeclared-command",
+        "pnpm/wrong-directory",
+        "yarn/declared-command-missing",
+        "yarn/no-such-version",
+        "prettier/declared-command-missing",
+        "go/wrong-directory",
+        "go/unformatted",
+        "go/checksums-missing",
+        "go/checksum-mismatch",
+        "go/undeclared-package",
+        "cargo/unformatted",
+        "cargo/lock-missing",
+        "cargo/checksum-changed",
+        "cargo/no-such-version",
+        "maven/no-such-phase",
     ]
 )
 """Names of those that every run of the tests plays: about a third, of every family and kind, and the quick ones."""
