@@ -91,6 +91,18 @@ def test_a_formatter_is_started_as_the_command_did_on_the_files_that_are_named_h
     assert actions(black, output, "make", "lint", paths=("src/a.py",)) == []
 
 
+def test_what_a_command_needs_may_be_in_a_foreign_directory() -> None:
+    again = {"action": "run_command", "run": ["go", "mod", "vendor"], "requires": ["vendor/modules.txt"]}
+    assert actions(again, paths=("go.mod", "vendor/modules.txt"))
+    assert actions(again, paths=("go.mod", "vendor/a.go")) == []
+
+
+def test_a_formatter_is_started_only_where_the_output_says_that_it_can_mend_something() -> None:
+    lint = {"action": "run_formatter", "program": "eslint", "words": ["--fix"], "where": "constraint"}
+    assert actions(lint, b"broken: a.js needs --fix\n", "eslint", ".", paths=("a.js",))
+    assert actions(lint, b"broken: a.js\n", "eslint", ".", paths=("a.js",)) == []
+
+
 def test_a_lock_file_is_resolved_beside_its_manifest_and_never_without_consent() -> None:
     lock = {"action": "regenerate_lockfile", "run": ["uv", "lock"], "manifest": "pyproject.toml", "files": ["uv.lock"]}
     failure = Failure(Command.of("uv", "sync", cwd="api/src"), Ending(exit_code=1), b"broken\n")
