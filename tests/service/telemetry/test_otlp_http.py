@@ -116,7 +116,7 @@ REFUSED: list[tuple[dict[str, str], bytes, int, str]] = [
     (JSON, b"[" * 100_000, 400, "OTLP_BODY_INVALID"),
     (JSON | {"content-encoding": "gzip"}, b"{}", 400, "HTTP_BODY_CORRUPT"),
     (JSON | {"content-encoding": "br"}, b"{}", 400, "HTTP_ENCODING_UNKNOWN"),
-    (JSON | {"content-encoding": "gzip"}, gzip.compress(b" " * (LIMIT + 1)), 413, "REQUEST_TOO_LARGE"),
+    (JSON | {"content-encoding": "gzip"}, gzip.compress(b" " * (LIMIT + 1), mtime=0), 413, "REQUEST_TOO_LARGE"),
     (JSON, b" " * (LIMIT + 1), 413, "REQUEST_TOO_LARGE"),
 ]
 
