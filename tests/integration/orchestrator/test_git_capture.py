@@ -22,6 +22,7 @@ from autopack_orchestrator.adapters.git import (
     restore_paths,
     worktree_tree,
 )
+from autopack_orchestrator.adapters.git.command import run_git
 
 if TYPE_CHECKING:
     from tests.integration.orchestrator.conftest import World
@@ -250,3 +251,19 @@ async def test_a_worktree_that_was_deleted_is_a_clear_error(workspace: Workspace
     with pytest.raises(FailedPrecondition) as caught:
         await worktree_tree(workspace)
     assert caught.value.reason == "WORKSPACE_GONE"
+
+
+async def test_what_a_user_ignores_for_themselves_and_their_attributes_change_no_result(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").mkdir()
+    (tmp_path / "git" / "ignore").write_text("*.md\n")
+    (tmp_path / "git" / "attributes").write_text("*.txt text eol=crlf\n")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    mirror = await world.mirrors.ensure(await world.source(), world.head)
+    workspace = await world.workspaces.create(mirror, world.head, "autopack/b/r", world.worktrees / "r", "r")
+    (workspace.path / "notes.md").write_text("kept\n")
+    (workspace.path / "dos.txt").write_bytes(b"one\r\ntwo\r\n")
+    tree = await worktree_tree(workspace)
+    assert {change.path for change in await changes(workspace.mirror, workspace.base, tree)} == {"notes.md", "dos.txt"}
+    assert (await run_git("show", f"{tree}:dos.txt", git_dir=mirror.path)).stdout == b"one\r\ntwo\r\n"

@@ -48,6 +48,9 @@ SAFE_FLAGS = (
     "advice.detachedHead=false",
 )
 _CONFIG = tuple(word for flag in SAFE_FLAGS for word in ("-c", flag))
+# git looks for these two below the home directory whatever the configuration: with them, what a run changed would
+# depend on whose machine it ran on.
+_NO_USER_FILES = ("-c", "core.excludesFile=/dev/null", "-c", "core.attributesFile=/dev/null")
 _INHERITED = ("PATH", "HOME", "XDG_CONFIG_HOME", "TMPDIR", "SSH_AUTH_SOCK", "SUDO_UID", "LD_LIBRARY_PATH")
 _FIXED = {
     "GIT_TERMINAL_PROMPT": "0",
@@ -60,7 +63,7 @@ _FIXED = {
     "GIT_NO_REPLACE_OBJECTS": "1",
     "LC_ALL": "C.UTF-8",
 }
-_NO_USER_CONFIG = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null"}
+_NO_USER_CONFIG = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "GIT_ATTR_NOSYSTEM": "1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +119,8 @@ async def run_git(
         git_dir, work_tree: given explicitly, so that no ``.git`` file in a work tree (which its agent can write) is
         followed.
         stdout: write the output straight to this new file instead of returning it.
-        user_config: read the system's and the user's own git configuration: only where the user's repository is
-        touched, because that
-            is where credentials and ``safe.directory`` are needed.
+        user_config: read the system's and the user's own git configuration, ignored files and attributes: only where
+            the user's repository is touched, because that is where credentials and ``safe.directory`` are needed.
         check: raise :class:`GitError` unless the exit code is 0.
         pass_fd: the mirror's lock, which the command inherits, so that it stays held until git has ended even if we are
             killed. Under it, lock files that a killed git left in the mirror are removed.
@@ -129,7 +131,12 @@ async def run_git(
         DeadlineExceeded: GIT_TIMEOUT. ResourceExhausted: GIT_OUTPUT_TOO_LARGE. In both cases git and its helpers are
         dead.
     """
-    command = ["git", *_CONFIG, *(word for flag in config for word in ("-c", flag))]
+    command = [
+        "git",
+        *_CONFIG,
+        *(() if user_config else _NO_USER_FILES),
+        *(word for flag in config for word in ("-c", flag)),
+    ]
     command += [f"--git-dir={git_dir}"] if git_dir else []
     command += [f"--work-tree={work_tree}"] if work_tree else []
     inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
