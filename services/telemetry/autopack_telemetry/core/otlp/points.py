@@ -70,17 +70,23 @@ class Points:
         self._resource = resource
         self._identity = identity
         self._groups: dict[tuple[Any, ...], _Group] = {}
+        self._refused: dict[tuple[Any, ...], str] = {}
+
+    def refuse(self, entry: MetricEntry, attributes: Mapping[str, Any], reason: str) -> None:
+        """Rejects a point whose time cannot be read, and with it what came of its series: a part of it is missing."""
+        if _column(entry, attributes) is not None:
+            self._batch.reject(entry.id, reason)
+            self._refused[self._series(entry, attributes)] = reason
 
     def add(self, entry: MetricEntry, point: Point) -> None:
         """Takes a point in."""
-        column = entry.column or entry.types.get(str(point.attributes.get(entry.type)))
+        column = _column(entry, point.attributes)
         if column is None:
             return  # a total, or something that is not told apart here
-        series = [item for item in sorted(point.attributes.items()) if item[0] not in entry.split]
         split = [item for item in sorted(point.attributes.items()) if item[0] in entry.split]
         # Each interval of a delta is a record. Of a cumulative series the newest value replaces the others.
         moment = point.time if point.temporality == DELTA else 0
-        key = (entry.agent and entry.agent.name, entry.family, point.temporality, moment, repr(series))
+        key = (*self._series(entry, point.attributes), point.temporality, moment)
         group = self._groups.get(key)
         if group is None:
             group = _Group(entry, point.attributes, point.temporality, point.start, point.time)
@@ -99,10 +105,10 @@ class Points:
     def end(self) -> None:
         """Makes the records."""
         identity = repr(sorted(self._identity().items())) if self._groups else ""
-        for (agent, family, _, moment, series), group in self._groups.items():
+        for (agent, family, series, _, moment), group in self._groups.items():
             try:
-                if group.problem:
-                    raise Malformed(group.problem)  # the other columns of the series alone would be counted wrongly
+                if problem := group.problem or self._refused.get((agent, family, series)):
+                    raise Malformed(problem)  # the other columns of the series alone would be counted wrongly
                 columns = sorted({column for column, _ in group.parts}) if group.temporality == DELTA else []
                 once = repr((agent, family, identity, series, group.start, moment, columns))
                 record = self._record(group, blake2b(once.encode(errors="surrogatepass"), digest_size=16).hexdigest())
@@ -111,6 +117,11 @@ class Points:
                 continue
             if record is not None:
                 self._batch.records.append(record)
+
+    @staticmethod
+    def _series(entry: MetricEntry, attributes: Mapping[str, Any]) -> tuple[str | None, str, str]:
+        series = [item for item in sorted(attributes.items()) if item[0] not in entry.split]
+        return entry.agent.name if entry.agent else None, entry.family, repr(series)
 
     def _record(self, group: _Group, digest: str) -> UsageRecord | None:
         entry, values, resource = group.entry, group.attributes, self._resource
@@ -147,3 +158,7 @@ class Points:
             signal=Signal.METRIC,
             cumulative=group.temporality == CUMULATIVE,
         )
+
+
+def _column(entry: MetricEntry, attributes: Mapping[str, Any]) -> str | None:
+    return entry.column or entry.types.get(str(attributes.get(entry.type)))
