@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import structlog
 from autopack_kit.errors import AutopackError
-from sqlalchemy import Connection, Select, delete, exists, select
+from sqlalchemy import CompoundSelect, Connection, Select, Table, delete, exists, func, select, union
 
 from autopack_telemetry.adapters.tables import PHASES, RUNS, SESSIONS, USAGE
 
@@ -15,7 +15,10 @@ __all__ = ["CHUNK_ROWS", "prune_chunk", "retain"]
 
 CHUNK_ROWS = 2_000
 """Rows of each table that one transaction deletes: some tens of milliseconds."""
+WINDOW_IDS = 100_000
+"""Ids of usage that one transaction looks through: to pass over as many rows takes some tens of milliseconds."""
 EVERY_SECONDS = 3600.0
+_EVERY = int(EVERY_SECONDS) * 1_000_000
 PAUSE_SECONDS = 0.05
 """Between two transactions: senders come first."""
 
@@ -40,22 +43,44 @@ async def retain(prune: Callable[[int], Awaitable[int]], keep: int, now: Callabl
         await asyncio.sleep(PAUSE_SECONDS if deleted else EVERY_SECONDS)
 
 
-def prune_chunk(connection: Connection, before: int, limit: int = CHUNK_ROWS) -> int:
-    """Deletes records that arrived before a time, at most ``limit`` of each table; says how many.
+def prune_chunk(connection: Connection, before: int, limit: int = CHUNK_ROWS, *, window: int = WINDOW_IDS) -> int:
+    """Deletes records that arrived before a time, at most some ``limit`` of each table; says how many.
 
-    Each record goes by its own age. What is known of a run or session goes only after all that belongs to it.
+    Each record goes by its own age, by the clock of the server that took it in: what came while that clock was wrong
+    goes earlier or later by as much. What is known of a run or session goes only after all that belongs to it.
+
+    Args:
+        connection: in a transaction.
+        before: microseconds since 1970.
+        limit: rows.
+        window: ids of usage that are looked through, wherever old usage may be.
     """
-    queries = {USAGE: _usage(before, limit), PHASES: _phases(before), SESSIONS: _sessions(before), RUNS: _runs(before)}
+    usage = _usage(connection, before, limit, window)
+    queries: dict[Table, Select[int] | CompoundSelect[int]] = {
+        USAGE: usage,
+        PHASES: _phases(before),
+        SESSIONS: _sessions(before),
+        RUNS: _runs(before),
+    }
     deleted = 0
     for table, old in queries.items():
         deleted += connection.execute(delete(table).where(table.c.id.in_(old.limit(limit)))).rowcount
     return deleted
 
 
-def _usage(before: int, limit: int) -> Select[int]:
-    """Ids follow the order of arrival: the oldest are found without an index, for which each arrival would pay."""
+def _usage(connection: Connection, before: int, limit: int, window: int) -> CompoundSelect[int]:
+    """Old usage without an index by age, for which each arrival would pay.
+
+    Ids follow the order of arrival, so it is among the lowest. But not where a clock was set back, or where a series
+    has grown since: so each hour also another part of all ids is looked through, by turns that the clock tells, for a
+    server need not live longer than one of them.
+    """
+    lowest, highest = ((connection.scalar(select(end(USAGE.c.id))) or 0) // window for end in (func.min, func.max))
+    start = (lowest + before // _EVERY % (highest - lowest + 1)) * window
     first = select(USAGE.c.id, USAGE.c.recorded_at).order_by(USAGE.c.id).limit(limit).subquery()
-    return select(first.c.id).where(first.c.recorded_at < before)
+    mine = USAGE.c.id.between(start, start + window - 1)
+    turn = select(USAGE.c.id).where(mine, USAGE.c.recorded_at < before).limit(limit).subquery()
+    return union(select(first.c.id).where(first.c.recorded_at < before), select(turn.c.id))
 
 
 def _phases(before: int) -> Select[int]:
