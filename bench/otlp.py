@@ -102,15 +102,17 @@ async def _send(requests: list[bytes], method: str, kind: str | None) -> tuple[f
             export: Any = channel.unary_unary(method)
 
             async def send(sender: int) -> None:
-                for request in requests[sender::SENDERS]:
+                for request in requests[1 + sender :: SENDERS]:
                     if await export(request):
                         raise RuntimeError("the server did not take everything")
 
-            await export(b"")
+            # Once in the life of a service, so no part of this: the first call loads the prices, in half a second.
+            await export(requests[0])
             started, busy = time.perf_counter(), _cpu(process)
             await asyncio.gather(*(send(sender) for sender in range(SENDERS)))
             spent, busy = time.perf_counter() - started, _cpu(process) - busy
-    return BATCH * BATCHES / spent, BATCH * BATCHES / busy
+    sent = BATCH * (len(requests) - 1)
+    return sent / spent, sent / busy
 
 
 def _cpu(process: int) -> float:
