@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from autopack_kit.errors import AlreadyExists, FailedPrecondition, FieldViolation, InvalidArgument, NotFound
+from autopack_kit.errors import (
+    AlreadyExists,
+    FailedPrecondition,
+    FieldViolation,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+)
 
 __all__ = [
     "agent_not_known",
@@ -12,6 +19,7 @@ __all__ = [
     "prices_refused",
     "prices_unreadable",
     "run_not_found",
+    "session_not_of_run",
     "session_of_another_run",
 ]
 
@@ -75,5 +83,16 @@ def session_of_another_run(agent: str, session_id: str, run_id: str) -> AlreadyE
         f"Session {session_id!r} of {agent!r} belongs to run {run_id!r}.",
         reason="SESSION_OF_ANOTHER_RUN",
         remedy="Give each run a session of its own.",
+        metadata={"agent": agent, "session_id": session_id, "run_id": run_id},
+    )
+
+
+def session_not_of_run(agent: str, session_id: str, run_id: str) -> PermissionDenied:
+    """``SESSION_NOT_OF_RUN``: an agent that knows a session's name could make its run pay, or shine, for another's."""
+    return PermissionDenied(
+        f"Session {session_id!r} of {agent!r} has told of usage outside run {run_id!r}, "
+        "and the token of a run may not take it from there.",
+        reason="SESSION_NOT_OF_RUN",
+        remedy="Register it with a token that is not bound to a run, or before it tells of anything.",
         metadata={"agent": agent, "session_id": session_id, "run_id": run_id},
     )

@@ -150,12 +150,11 @@ class TelemetryService(pb_grpc.TelemetryServiceServicer):
         self, request: agents_pb2.RegisterSessionRequest, context: Context
     ) -> agents_pb2.RegisterSessionResponse:
         """Says to which run a session belongs."""
-        tenant, now = require(Scope.INGEST).tenant, self._now()
+        principal, now = require(Scope.INGEST), self._now()
         convert_runs.check_registration(request)
-        require_run(request.run_id)
-        moved = await self._store.register_session(
-            tenant, request.agent, request.session_id, request.run_id, request.phase_id, now
-        )
+        bound = require_run(request.run_id).run_id is not None
+        session = request.agent, request.session_id, request.run_id, request.phase_id
+        moved = await self._store.register_session(principal.tenant, *session, now, bound=bound)
         return agents_pb2.RegisterSessionResponse(moved=moved)
 
     async def ListSessions(

@@ -10,10 +10,13 @@ from autopack_api.telemetry.v1 import telemetry_pb2_grpc as pb_grpc
 from autopack_kit.errors import AutopackError, NotFound, PermissionDenied
 from autopack_kit.identity import Principal, Scope
 from autopack_kit.status import from_rpc_error
-from autopack_kit.testing import running
+from autopack_kit.testing import Running, running
 from autopack_telemetry import create
 from autopack_telemetry.settings import TelemetrySettings
 from grpc.aio import AioRpcError
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2_grpc as logs_grpc
+
+from .otlp import call, logs, totals
 
 AGENT = Principal("run:run-1", "ada", frozenset({Scope.INGEST}), run_id="run-1")
 READER = Principal("reader", "ada", frozenset({Scope.READ}))
@@ -72,6 +75,44 @@ async def test_token_of_a_run_records_for_its_run_and_nothing_else(database_url:
             error = await refusal(call)
             assert isinstance(error, PermissionDenied)
             assert error.reason == reason
+
+
+async def test_token_of_a_run_takes_no_session_from_elsewhere(database_url: str) -> None:
+    """An agent that knows the name of a session could else move what it cost, or will cost, to its own run."""
+
+    def named(session_id: str, run_id: str = "run-1") -> agents_pb2.RegisterSessionRequest:
+        return agents_pb2.RegisterSessionRequest(agent="claude", session_id=session_id, run_id=run_id)
+
+    async def told(target: Running, number: int, session_id: str, run_id: str = "") -> None:
+        stub = logs_grpc.LogsServiceStub(target.channel)  # type: ignore[no-untyped-call]
+        answer = await stub.Export(logs(call(number, session__id=session_id), run_id=run_id))
+        assert not answer.HasField("partial_success")
+
+    service = TelemetrySettings(database_url=database_url)
+    async with running(create(service), principal=ADMIN) as target:
+        await told(target, 1, "stray")
+        await told(target, 2, "named", "run-2")
+        await told(target, 3, "mine", "run-1")
+        await pb_grpc.TelemetryServiceStub(target.channel).RegisterSession(named("registered", "run-2"))
+    async with running(create(service), principal=AGENT) as target:
+        stub = pb_grpc.TelemetryServiceStub(target.channel)
+        for session_id in ("stray", "named", "registered"):
+            error = await refusal(stub.RegisterSession(named(session_id)))
+            assert isinstance(error, PermissionDenied)
+            assert error.reason == "SESSION_NOT_OF_RUN"
+            assert "run-2" not in str(error.message) + str(error.metadata)
+        for session_id in ("mine", "not told of yet"):
+            for _ in range(2):
+                assert (await stub.RegisterSession(named(session_id))).moved == 0
+    async with running(create(service), principal=ADMIN) as target:
+        await told(target, 4, "not told of yet")
+        assert await totals(target.channel) == {
+            ("", "claude", "stray"): (1, 10),
+            ("run-2", "claude", "named"): (1, 10),
+            ("run-1", "claude", "mine"): (1, 10),
+            ("run-1", "claude", "not told of yet"): (1, 10),
+        }
+        assert (await pb_grpc.TelemetryServiceStub(target.channel).RegisterSession(named("stray"))).moved == 1
 
 
 async def test_reader_asks_but_does_not_record(database_url: str) -> None:

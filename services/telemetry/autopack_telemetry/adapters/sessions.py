@@ -36,7 +36,7 @@ from autopack_telemetry.adapters.tables import SESSIONS, USAGE
 from autopack_telemetry.adapters.usage import keep_larger
 from autopack_telemetry.core.model import Signal
 from autopack_telemetry.core.signals import BITS, RIVALS, Standing, best
-from autopack_telemetry.errors import session_of_another_run
+from autopack_telemetry.errors import session_not_of_run, session_of_another_run
 
 __all__ = ["Key", "attribute", "register", "weigh"]
 
@@ -134,18 +134,19 @@ def _note(connection: Connection, tenant: str, told: Mapping[Key, _Told], now: i
     return {key: (_standing(after, key), after[key].signals) for key in told}
 
 
-def register(
-    connection: Connection, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
-) -> int:
+def register(connection: Connection, tenant: str, key: Key, phase_id: str, now: int, *, bound: bool) -> int:
     """Registers a session and moves its usage of no run there; see :meth:`.core.store.Store.register_session`."""
+    run_id, agent, session_id = key
     _lock(connection, tenant, shared=False)
     mine = (SESSIONS.c.tenant == tenant, SESSIONS.c.agent == agent, SESSIONS.c.session_id == session_id)
     owner = connection.scalar(select(SESSIONS.c.run_id).where(*mine, _REGISTERED))
+    elsewhere = select(SESSIONS.c.id).where(*mine, SESSIONS.c.run_id != run_id).limit(1)
+    if bound and owner != run_id and connection.scalar(elsewhere) is not None:
+        raise session_not_of_run(agent, session_id, run_id)
     if owner not in (None, run_id):
         raise session_of_another_run(agent, session_id, owner)
     stray = connection.execute(select(SESSIONS).where(*mine, SESSIONS.c.run_id == "")).one_or_none()
     told = _Told(stray.signals, stray.first_time, stray.last_time) if stray is not None else _Told()
-    key = (run_id, agent, session_id)
     standing, _ = _note(connection, tenant, {key: told}, now)[key]
     values = {"registered": True} | ({"phase_id": phase_id} if phase_id else {})
     connection.execute(update(SESSIONS).where(*mine, SESSIONS.c.run_id == run_id).values(values))

@@ -92,11 +92,12 @@ class SqlStore:
         return len({run.run_id for run in runs})
 
     async def register_session(
-        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
+        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int, *, bound: bool = False
     ) -> int:
         """Registers and moves, in one transaction."""
+        key = (run_id, agent, session_id)
         return await self._database.write(
-            lambda connection: sessions.register(connection, tenant, agent, session_id, run_id, phase_id, now)
+            lambda connection: sessions.register(connection, tenant, key, phase_id, now, bound=bound)
         )
 
     async def sessions(

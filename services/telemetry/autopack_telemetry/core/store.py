@@ -39,15 +39,20 @@ class Store(Protocol):
         """
 
     async def register_session(
-        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
+        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int, *, bound: bool = False
     ) -> int:
         """Says to which run and phase a session belongs, and moves its usage of no run there.
 
         Usage that names its run stays with that, and usage that names its phase with that. Returns how many records
         were moved: those that the run knows already are dropped.
 
+        Args:
+            bound: the caller may record for this run alone. Then nothing is moved, as no usage without a run came from
+                such a caller, and a session that is known outside the run is not its to name.
+
         Raises:
             AlreadyExists: ``SESSION_OF_ANOTHER_RUN``.
+            PermissionDenied: ``SESSION_NOT_OF_RUN``.
         """
 
     async def sessions(
@@ -97,7 +102,7 @@ class DiscardingStore:
         return 0
 
     async def register_session(
-        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int
+        self, tenant: str, agent: str, session_id: str, run_id: str, phase_id: str, now: int, *, bound: bool = False
     ) -> int:
         """Nothing is kept."""
         return 0
