@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from pathlib import Path
 from typing import Any
 
 Cli = Any
@@ -15,6 +16,7 @@ def test_it_makes_all_databases_and_the_second_time_nothing(cli: Cli) -> None:
     assert [one["service"] for one in first] == SERVICES
     assert all(one["applied"][0] == f"{one['service']}_0001" for one in first)
     for one in first:
+        assert Path(one["database"]).stat().st_mode & 0o777 == 0o600
         with sqlite3.connect(one["database"]) as database:
             assert database.execute("SELECT version_num FROM alembic_version").fetchall() == [(one["applied"][-1],)]
     again = cli("migrate")

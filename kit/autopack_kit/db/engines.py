@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import stat
 import time
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -108,6 +110,10 @@ def _sqlite(url: URL, mode: Mode) -> Engine:
     )
     begin = "BEGIN" if mode is Mode.READ else "BEGIN IMMEDIATE"
 
+    @event.listens_for(engine, "do_connect")
+    def own(_dialect: Any, _record: Any, _arguments: Any, _parameters: Any) -> None:
+        _make_file(url)
+
     @event.listens_for(engine, "connect")
     def prepare(connection: sqlite3.Connection, _record: Any) -> None:
         _use_wal(connection, shown(url))
@@ -120,6 +126,18 @@ def _sqlite(url: URL, mode: Mode) -> Engine:
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _make_file(url: URL) -> None:
+    """Makes the file, for its owner alone, if it is missing; the files beside it get its mode from SQLite.
+
+    SQLite itself would make it as the umask lets it, for all to read where the directory is. One that is there keeps
+    its mode: somebody may have opened it to a group. It is not opened here, as to close it again would drop the locks
+    that other threads have on it.
+    """
+    if not str(url.database).startswith("file:"):
+        with suppress(OSError):  # it is there, or SQLite says why it cannot be made
+            os.mknod(os.path.realpath(str(url.database)), stat.S_IFREG | 0o600)
 
 
 def _use_wal(connection: sqlite3.Connection, path: str) -> None:

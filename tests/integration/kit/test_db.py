@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,33 @@ async def test_open_makes_the_missing_directory_for_its_owner_alone(tmp_path: Pa
     database = Database.open(f"sqlite:///{tmp_path}/a/b/notes.sqlite3", name="notes", migrations=migrations)
     await database.close()
     assert (tmp_path / "a/b").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022])
+async def test_open_makes_files_for_their_owner_alone_also_in_an_open_directory(
+    tmp_path: Path, migrations: Path, notes: Table, umask: int
+) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "link").symlink_to(tmp_path / "notes.sqlite3")
+    before = os.umask(umask)
+    try:
+        database = Database.open(f"sqlite:///{tmp_path}/link", name="notes", migrations=migrations)
+        await database.write(_add(notes, "a"))
+        assert await _texts(database, notes) == ["a"]
+        modes = {path.name: path.lstat().st_mode & 0o777 for path in tmp_path.glob("notes*")}
+        await database.close()
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("notes.sqlite3", "notes.sqlite3-wal", "notes.sqlite3-shm"), 0o600)
+
+
+async def test_open_leaves_the_mode_of_a_file_that_is_there(path: Path, migrations: Path, notes: Table) -> None:
+    await Database.open(f"sqlite:///{path}", name="notes", migrations=migrations).close()
+    path.chmod(0o640)
+    database = Database.open(f"sqlite:///{path}", name="notes", migrations=migrations)
+    await database.write(_add(notes, "a"))
+    assert path.stat().st_mode & 0o777 == 0o640
+    await database.close()
 
 
 async def test_write_when_disk_is_full_is_unavailable_for_all_and_works_again_after(
