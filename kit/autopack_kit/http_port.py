@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import math
+import resource
 import socket
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
-import h11
 import uvicorn
 from prometheus_client import CollectorRegistry
 from starlette.requests import Request
@@ -36,45 +37,81 @@ MAX_HEAD_BYTES = 32 << 10
 HEAD_SECONDS = 10.0
 """Time for the head of a request to arrive: one packet, in general."""
 MAX_CONNECTIONS = 1000
-"""At a time: a thousand agents, each of which keeps one open; a process often has 1,024 file descriptors in all."""
-BACKLOG = 512
-"""Connections that wait to be accepted."""
+"""At a time: a thousand agents, each of which keeps one open; but no more than half of the process's file descriptors,
+of which there are often 1,024 in all."""
+BACKLOG = 128
+"""Connections that wait to be accepted, and are accepted in one go: of file descriptors, too, they take their part."""
 
 
 class _Connection(H11Protocol):
-    """One that ends itself when its next request does not come whole; the gate's deadline is for what follows it."""
+    """One that ends itself when its next request does not come whole; the gate's deadline is for what follows it.
 
-    _timer: asyncio.TimerHandle | None = None
+    Args:
+        waiting: the connections of the port without a request that is being answered, longest first.
+        arguments: as uvicorn gives them.
+    """
+
+    def __init__(self, *arguments: Any, waiting: dict[_Connection, None], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._waiting = waiting
+        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Refuses what would take the file descriptors of all other callers."""
+        """Makes room for itself: by ending the connection on which nothing happens for the longest time.
+
+        Probes come on new connections, and must be answered however many others are kept open.
+        """
         super().connection_made(transport)
-        if len(self.connections) > MAX_CONNECTIONS:
-            transport.abort()
-            return
-        self._watch()
+        if len(self.connections) > _most_connections():
+            oldest = next(iter(self._waiting), None)
+            if oldest is None:  # all have requests that are being answered
+                transport.abort()
+                return
+            oldest.give_way()
+        self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """A piece of a request."""
+        """A piece of a request; the rest of a body that nobody reads any more changes nothing."""
         super().data_received(data)
-        self._watch()
+        if self._answers():
+            self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """An answer has gone."""
+        super().on_response_complete()
+        if not self._answers():  # as it does if the next request came together with that one
+            self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has ended."""
-        self._stop_timer()
+        self._stop_waiting()
         super().connection_lost(exc)
 
-    def _watch(self) -> None:
-        """Time runs from the first piece of a head, or from the connection, to its last piece."""
-        if self.conn.their_state is not h11.IDLE:
-            self._stop_timer()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+    def give_way(self) -> None:
+        """Ends it now, for another."""
+        self._stop_waiting()
+        self.connections.discard(self)
+        self.transport.abort()
 
-    def _stop_timer(self) -> None:
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait(self) -> None:
+        """Time runs from the beginning of the connection, or from the last answer, to the last piece of a head."""
+        self._stop_waiting()
+        self._waiting[self] = None
+        self._timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+
+    def _stop_waiting(self) -> None:
+        self._waiting.pop(self, None)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+def _most_connections() -> int:
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MAX_CONNECTIONS if files == resource.RLIM_INFINITY else min(MAX_CONNECTIONS, files // 2)
 
 
 class HttpPort:
@@ -145,7 +182,7 @@ class HttpPort:
         context = self._tls.ssl_context() if self._tls is not None else None
         config = uvicorn.Config(
             self._gate,
-            http=_Connection,
+            http=partial(_Connection, waiting={}),  # type: ignore[arg-type]
             ws="none",
             lifespan="off",
             interface="asgi3",

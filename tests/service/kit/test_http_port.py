@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import ssl
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +15,15 @@ from autopack_kit import certs
 from autopack_kit.auth import Authenticator, ensure_tokens_file, read_token
 from autopack_kit.bind import Bind
 from autopack_kit.errors import FailedPrecondition, InvalidArgument
-from autopack_kit.http_port import MAX_HEAD_BYTES
+from autopack_kit.http_port import MAX_CONNECTIONS, MAX_HEAD_BYTES
 from autopack_kit.server import Server, ServerOptions
 from autopack_kit.testing import running
 from autopack_kit.tls import ServerTls
 from starlette.requests import Request
 
 from .web import KEY, LOOPBACK, WebService, client_of, connect, reason, unary
+
+PROBE = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @pytest.fixture
@@ -224,29 +228,102 @@ async def test_a_connection_on_which_no_whole_request_comes_is_closed(
         writer.close()
 
 
-async def test_connections_beyond_the_bound_are_closed_and_the_others_answered(
+async def test_a_body_that_goes_on_after_its_refusal_does_not_keep_the_connection_open(
     service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("autopack_kit.http_port.MAX_CONNECTIONS", 2)
-    request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    monkeypatch.setattr("autopack_kit.http_port.HEAD_SECONDS", 0.5)
     async with running(service, options=options) as target:
-        opened = [await connect(target.server) for _ in range(3)]
-        for reader, writer in opened[:2]:
-            writer.write(request)
-            assert (await reader.readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
-        with pytest.raises((ConnectionResetError, asyncio.IncompleteReadError)):
-            await opened[2][0].readexactly(1)
-        for _, writer in opened:
-            writer.close()
+        reader, writer = await connect(target.server)
+        writer.write(b"POST /take HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+        rest = asyncio.create_task(reader.read())
         async with asyncio.timeout(60):
-            while not await answers(target.server):
-                pass  # until the server has seen that they are gone
+            while not rest.done():
+                writer.write(b"x")
+                await asyncio.sleep(0.05)
+        await asyncio.gather(rest, return_exceptions=True)
+        writer.close()
+
+
+async def test_idle_connections_give_way_and_those_with_requests_do_not(
+    service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch, admin: str
+) -> None:
+    monkeypatch.setattr("autopack_kit.http_port.MAX_CONNECTIONS", 3)
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        entered.set()
+        await go.wait()
+        return "answered"
+
+    service.endpoint = slow
+    async with running(service, options=options) as target, client_of(target.server, admin) as client:
+        request = asyncio.create_task(client.post("/take"))
+        await entered.wait()
+        used = await connect(target.server)
+        used[1].write(PROBE)
+        assert (await used[0].readuntil(b"ok\n")).startswith(b"HTTP/1.1 200")
+        half = await connect(target.server)
+        half[1].write(PROBE[:20])
+        for _ in range(10):
+            assert await answers(target.server)
+        for reader, writer in (used, half):
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        go.set()
+        assert (await request).text == "answered"
+
+
+async def test_when_all_connections_have_requests_another_is_closed(
+    service: WebService, options: ServerOptions, monkeypatch: pytest.MonkeyPatch, admin: str
+) -> None:
+    monkeypatch.setattr("autopack_kit.http_port.MAX_CONNECTIONS", 1)
+    entered, go = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: Request) -> str:
+        return (await _wait(service, entered, go)).decode()
+
+    service.endpoint = slow
+    async with running(service, options=options) as target, client_of(target.server, admin) as client:
+        request = asyncio.create_task(client.post("/take"))
+        await entered.wait()
+        assert not await answers(target.server)
+        go.set()
+        assert (await request).text == "done"
+        assert await answers(target.server)  # the idle one makes room
+
+
+async def test_a_thousand_idle_connections_do_not_starve_the_probe(
+    service: WebService, options: ServerOptions, admin: str
+) -> None:
+    files, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 4096:
+        pytest.skip(f"this process may have {hard} files open; the test needs 4096")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, hard))
+    try:
+        async with running(service, options=options) as target, client_of(target.server, admin) as client:
+            assert (await client.post("/take", content=b"x")).status_code == 200
+            idle = []
+            for number in range(MAX_CONNECTIONS + 200):
+                idle.append(await connect(target.server))
+                if number % 3 == 1:
+                    idle[-1][1].write(PROBE[:20])
+                elif number % 3 == 2:
+                    idle[-1][1].write(PROBE)
+            for _ in range(20):
+                assert await answers(target.server)
+            assert (await client.post("/take", content=b"x")).status_code == 200
+            for _, writer in idle:
+                writer.transport.abort()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
 
 
 async def answers(server: Server) -> bool:
     reader, writer = await connect(server)
     try:
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        writer.write(PROBE)
         return (await reader.readline()).startswith(b"HTTP/1.1 200")
     except ConnectionResetError:
         return False
