@@ -1,16 +1,13 @@
-"""Finds which expressions occur in an output: one scan for all of them, captures only for those that hit.
-
-RE2 matches in time linear in the text whatever the expression, so no pattern and no log can make it hang.
-"""
+"""Finds which patterns occur in an output, where, and with which captures."""
 
 from __future__ import annotations
 
 import fnmatch
+import functools
 import posixpath
-from collections import deque
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from types import MappingProxyType
 from typing import Any
 
@@ -20,19 +17,13 @@ from autopack_kit.commands import Command
 from autopack_hardening.core.model import Failure
 from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
-from autopack_hardening.core.prefilter import prefilter
+from autopack_hardening.core.scanning import Found, Scanner
 
 __all__ = ["Hit", "Matcher", "Noise", "command_line"]
 
 # The last occurrences decide; a log with more hits of one expression repeats itself.
 MAX_HITS_KEPT = 64
-# Past this many hits of one expression the text is no log of one failing command; the scan stops.
-MAX_HITS_SEEN = 20_000
-# Captures are first looked for in the end of a long text, where the occurrences stand that decide.
-END_BYTES = 128 << 10
 EXCERPT_BYTES = 400
-# RE2 gives up on a text (and reports no hit) when its automaton outgrows this; the default of 8 MiB is tight for a Set.
-SET_MEMORY = 256 << 20
 # Captured text goes into messages and map fields; a path is at most 4,096 bytes on Linux, names are far shorter.
 MAX_CAPTURE = 1024
 # Long enough for any real line; keeps fnmatch, which may be quadratic, trivial.
@@ -70,12 +61,12 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
-class _Owner:
-    """Whose expression it is: a pattern's, in one of its lists, or (no pattern) a sign of recovery."""
+class _Known:
+    """A pattern, with the numbers of the expressions that all, or of which none, may occur beside its main ones."""
 
-    pattern: int = -1
-    expression: Expression | None = None
-    required: int = -1
+    pattern: Pattern
+    all: range
+    none: range
 
 
 class Matcher:
@@ -89,63 +80,39 @@ class Matcher:
     """
 
     def __init__(self, patterns: Sequence[Pattern], noise: Noise = Noise(), *, base: Matcher | None = None) -> None:
-        self._base = base
-        self._patterns: list[Pattern] = list(base._patterns) if base is not None else []
-        self._owners: list[_Owner] = list(base._owners) if base is not None else []
-        self._regexes: list[str] = list(base._regexes) if base is not None else []
-        self._first = len(self._regexes)
-        options = re2.Options()
-        options.max_mem = SET_MEMORY
-        self._set = re2.Set.SearchSet(options)
-        # Filled when an expression hits for the first time: most never do in the life of a process.
-        self._compiled: dict[int, Any] = {}
+        self._known: list[_Known] = list(base._known) if base is not None else []
+        # Whose main expression it is, by its number; and what tells of recovery.
+        self._main: dict[int, tuple[int, Expression]] = dict(base._main) if base is not None else {}
+        self._recovered: list[int] = list(base._recovered) if base is not None else []
         self._unless: dict[str, Any] = dict(base._unless) if base is not None else {}
+        regexes: list[str] = []
+        conditions: set[int] = set()
+        first = len(base._scanner) if base is not None else 0
         for pattern in patterns:
             self._unless |= {one.unless: re2.compile(one.unless) for one in pattern.any if one.unless}
-            self._add_pattern(pattern)
-        for regex in noise.recovered:
-            self._add(regex, _Owner())
-        if len(self._owners) > self._first:
-            self._set.Compile()
-        self._with_ending = [(index, one) for index, one in enumerate(self._patterns) if one.ending is not None]
+            self._main |= {first + len(regexes) + i: (len(self._known), one) for i, one in enumerate(pattern.any)}
+            start = first + len(regexes) + len(pattern.any)
+            middle, end = start + len(pattern.all), start + len(pattern.all) + len(pattern.none)
+            self._known.append(_Known(pattern, range(start, middle), range(middle, end)))
+            conditions.update(range(start, end))
+            regexes += [*(one.regex for one in pattern.any), *pattern.all, *pattern.none]
+        start = first + len(regexes)
+        self._recovered += range(start, start + len(noise.recovered))
+        self._scanner: Scanner = Scanner(
+            [*regexes, *noise.recovered], base._scanner if base is not None else None, conditions=conditions
+        )
+        self._with_ending = [one for one in self._known if one.pattern.ending is not None]
         self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
         if self._noise is None and base is not None:
             self._noise = base._noise
-
-    def _add_pattern(self, pattern: Pattern) -> None:
-        index = len(self._patterns)
-        self._patterns.append(pattern)
-        for expression in pattern.any:
-            self._add(expression.regex, _Owner(index, expression))
-        for number, regex in enumerate(pattern.all):
-            self._add(regex, _Owner(index, required=number))
-        for regex in pattern.none:
-            self._add(regex, _Owner(index))
-
-    def _add(self, regex: str, owner: _Owner) -> None:
-        self._set.Add(prefilter(regex))
-        self._regexes.append(regex)
-        self._owners.append(owner)
-
-    def _reader(self, number: int) -> Any:
-        """The expression compiled alone, to read its captures. Two threads may both compile it, and get the same."""
-        if self._base is not None and number < self._first:
-            return self._base._reader(number)
-        found = self._compiled.get(number)
-        if found is None:
-            found = self._compiled[number] = re2.compile(self._regexes[number])
-        return found
 
     def is_noise(self, line: bytes) -> bool:
         """Whether nothing counts that stands on this line."""
         return self._noise is not None and self._noise.search(line) is not None
 
     def scan(self, text: bytes) -> list[int]:
-        """Numbers of the expressions that may occur: of all that do, and some more, to be confirmed one by one."""
-        found = self._base.scan(text) if self._base is not None else []
-        if len(self._owners) == self._first:
-            return found
-        return found + [self._first + number for number in self._set.Match(text) or []]
+        """Numbers of the expressions that may occur: of all that do, and some more."""
+        return self._scanner.scan(text)
 
     def hits(self, failure: Failure, text: Text) -> list[tuple[Pattern, list[Hit]]]:
         """Patterns that occur in ``text`` with their hits in the order of the text; then those whose ending suffices.
@@ -153,57 +120,42 @@ class Matcher:
         Of each expression the last 64 hits are kept. Conditions on command and exit code, noise and recovery are
         applied here.
         """
-        owners = self._found(text.bytes)
-        silenced = {one.pattern for _, one in owners if one.expression is None and one.required < 0}
-        fulfilled: dict[int, int] = {}
-        for _, one in owners:
-            if one.required >= 0:
-                fulfilled[one.pattern] = fulfilled.get(one.pattern, 0) + 1
-        after = self._recovered([number for number, one in owners if one.pattern < 0], text.bytes)
+        found = Found(self._scanner, text.bytes)
+        after = max((match.end() for number in self._recovered for match in found.last(number, 1)), default=0)
         line = command_line(failure.command)
         hits: dict[int, list[Hit]] = {}
-        for number, one in owners:
-            if one.expression is None or one.pattern in silenced:
+        for number in found.numbers:
+            index, expression = self._main.get(number, (-1, None))
+            if expression is None or not _applies(self._known[index].pattern, expression, line, failure):
                 continue
-            pattern = self._patterns[one.pattern]
-            if fulfilled.get(one.pattern, 0) < len(pattern.all) or not _applies(pattern, one.expression, line, failure):
-                continue
-            places = self._occurrences(self._reader(number), one.expression, text, after)
+            places = self._occurrences(found.last(number, MAX_HITS_KEPT), expression, text, after)
             if places:
-                hits.setdefault(one.pattern, []).extend(places)
-        result = [(self._patterns[index], sorted(all_, key=lambda hit: hit.position)) for index, all_ in hits.items()]
-        return result + self._by_ending(failure, line, set(hits) | silenced)
-
-    def _found(self, text: bytes) -> list[tuple[int, _Owner]]:
-        """What occurs. Of a pattern's main expressions only what may: their occurrences are looked up anyway."""
-        owners = [(number, self._owners[number]) for number in sorted(self.scan(text))]
-        return [
-            (number, one)
-            for number, one in owners
-            if one.expression is not None or self._reader(number).search(text) is not None
+                hits.setdefault(index, []).extend(places)
+        result = [
+            (self._known[index].pattern, sorted(all_, key=lambda hit: hit.position))
+            for index, all_ in hits.items()
+            if all(map(found.occurs, self._known[index].all)) and not any(map(found.occurs, self._known[index].none))
         ]
+        return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
 
-    def _by_ending(self, failure: Failure, line: str, others: set[int]) -> list[tuple[Pattern, list[Hit]]]:
+    def _by_ending(
+        self, failure: Failure, line: str, found: Found, others: set[str]
+    ) -> list[tuple[Pattern, list[Hit]]]:
         """Patterns whose ending suffices alone. What they need of the output (``all``) would not be there."""
         return [
-            (pattern, [Hit(pattern.ending.confidence, -1)])
-            for index, pattern in self._with_ending
-            if pattern.ending is not None
-            and index not in others
-            and pattern.ending.fits(failure.ending)
+            (pattern, [Hit(ending.confidence, -1)])
+            for one in self._with_ending
+            if (pattern := one.pattern).id not in others
+            and (ending := pattern.ending) is not None
+            and ending.fits(failure.ending)
             and _fits(pattern.commands, line)
+            and not any(map(found.occurs, one.none))
         ]
 
-    def _recovered(self, numbers: Sequence[int], text: bytes) -> int:
-        """The byte before which everything was overcome."""
-        ends = [0]
-        for number in numbers:
-            ends += [match.end() for match in _last(self._reader(number), text, 1)]
-        return max(ends)
-
-    def _occurrences(self, compiled: Any, expression: Expression, text: Text, after: int) -> list[Hit]:
+    def _occurrences(self, matches: Sequence[Any], expression: Expression, text: Text, after: int) -> list[Hit]:
+        """Those of the matches that count."""
         found = []
-        for match in _last(compiled, text.bytes, MAX_HITS_KEPT):
+        for match in matches:
             # An expression may begin with the line end before the line that matters; the line is where the match ends.
             position = max(match.start(), match.end() - 1)
             if position < after:
@@ -239,19 +191,15 @@ def _fits(globs: Sequence[str], line: str) -> bool:
     if not line:
         return True
     wanted = [glob for glob in globs if not glob.startswith("!")]
-    refused = any(fnmatch.fnmatchcase(line, glob[1:]) for glob in globs if glob.startswith("!"))
-    return not refused and (not wanted or any(fnmatch.fnmatchcase(line, glob) for glob in wanted))
+    if wanted and not any(_glob(glob)(line) for glob in wanted):
+        return False
+    return not any(_glob(glob[1:])(line) for glob in globs if glob.startswith("!"))
 
 
-def _last(compiled: Any, text: bytes, count: int) -> list[Any]:
-    """The last ``count`` matches, of the end of the text if there are any, else of all."""
-    if len(text) > 2 * END_BYTES:
-        start = text.rfind(b"\n", 0, len(text) - END_BYTES)
-        if start >= 0:
-            found = list(deque(islice(compiled.finditer(text, start), MAX_HITS_SEEN), maxlen=count))
-            if found:
-                return found
-    return list(deque(islice(compiled.finditer(text), MAX_HITS_SEEN), maxlen=count))
+# fnmatch keeps only 256 of them, and there are more.
+@functools.lru_cache(maxsize=4096)
+def _glob(glob: str) -> Callable[[str], object]:
+    return re.compile(fnmatch.translate(glob)).match
 
 
 def _hit(match: Any, expression: Expression, text: Text, position: int, line: bytes) -> Hit:

@@ -1,0 +1,200 @@
+"""One scan of a text for all expressions at once, and a look at their occurrences near what the scan found.
+
+RE2 matches in time linear in the text whatever the expression, so no pattern and no log can make it hang.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+from itertools import islice
+from typing import Any
+
+import re2
+
+from autopack_hardening.core.literals import Need, need
+from autopack_hardening.core.prefilter import prefilter
+
+__all__ = ["Found", "Scanner"]
+
+# Past this many hits of one expression the text is no log of one failing command; the scan stops.
+MAX_HITS_SEEN = 20_000
+# Occurrences are first looked for in the end of a long text, where those stand that decide.
+END_BYTES = 128 << 10
+# Where more lines have its words, an expression is looked for in the whole text: to try it on each would take longer.
+MAX_LINES = 32
+# RE2 gives up on a text (and reports no hit) when its automaton outgrows this; the default of 8 MiB is tight for a Set.
+SET_MEMORY = 256 << 20
+
+_BLANKS = re.compile(rb"[ \t\n\f\r]*")
+
+
+class Scanner:
+    """Expressions, compiled to be looked for together. Immutable and safe to share between threads.
+
+    Args:
+        regexes: RE2; they are known by their numbers, which follow those of ``base``.
+        base: expressions that are found as well, by a set of their own: however large these are, they take nothing
+            away from those.
+        conditions: the numbers of those that are asked for when others occur: without a word to look for, they are no
+            part of the scan.
+    """
+
+    def __init__(
+        self, regexes: Sequence[str], base: Scanner | None = None, *, conditions: Collection[int] = ()
+    ) -> None:
+        self._base = base
+        self._first = len(base) if base is not None else 0
+        self._regexes = tuple(regexes)
+        self._needs = [need(regex) for regex in regexes]
+        # Filled when an expression hits for the first time: most never do in the life of a process.
+        self._compiled: dict[str, Any] = {}
+        owners: dict[str, list[int]] = {}
+        for number, (regex, one) in enumerate(zip(regexes, self._needs, strict=True), self._first):
+            for sought in _expressions(one) or ([] if number in conditions else [prefilter(regex)]):
+                owners.setdefault(sought, []).append(number)
+        self._owners = tuple(owners.values())
+        self._unscanned = {number for number in conditions if not self._needs[number - self._first].words}
+        options = re2.Options()
+        options.max_mem = SET_MEMORY
+        self._set = re2.Set.SearchSet(options)
+        for sought in owners:
+            self._set.Add(sought)
+        if owners:
+            self._set.Compile()
+
+    def __len__(self) -> int:
+        return self._first + len(self._regexes)
+
+    def scan(self, text: bytes) -> list[int]:
+        """Numbers of the expressions that may occur: of all that do, and some more, to be looked for one by one."""
+        found = self._base.scan(text) if self._base is not None else []
+        if not self._owners:
+            return found
+        return found + sorted({number for place in self._set.Match(text) or () for number in self._owners[place]})
+
+    def is_scanned(self, number: int) -> bool:
+        """Whether the scan looks for an expression."""
+        if self._base is not None and number < self._first:
+            return self._base.is_scanned(number)
+        return number not in self._unscanned
+
+    def needs(self, number: int) -> Need:
+        """What an expression needs in order to occur."""
+        if self._base is not None and number < self._first:
+            return self._base.needs(number)
+        return self._needs[number - self._first]
+
+    def compiled(self, number: int) -> Any:
+        """An expression alone."""
+        if self._base is not None and number < self._first:
+            return self._base.compiled(number)
+        return self._compile(self._regexes[number - self._first])
+
+    def compiled_words(self, number: int) -> Any:
+        """The words that an expression needs, one or the other."""
+        if self._base is not None and number < self._first:
+            return self._base.compiled_words(number)
+        return self._compile("|".join(_expressions(self._needs[number - self._first])))
+
+    def _compile(self, regex: str) -> Any:
+        """Two threads may both compile it, and get the same."""
+        found = self._compiled.get(regex)
+        if found is None:
+            found = self._compiled[regex] = re2.compile(regex)
+        return found
+
+
+def _expressions(one: Need) -> list[str]:
+    """Expressions for the words that are needed."""
+    return [("(?i)" if one.is_folded else "") + re2.escape(word) for word in sorted(one.words)]
+
+
+class Found:
+    """What occurs in a text. For one thread, and for as long as the text is looked at.
+
+    Attributes:
+        numbers: of the expressions that may occur, as the scan tells, in ascending order.
+    """
+
+    def __init__(self, scanner: Scanner, text: bytes) -> None:
+        self.numbers = scanner.scan(text)
+        self._numbers = frozenset(self.numbers)
+        self._scanner = scanner
+        self._text = text
+        end_part = text.rfind(b"\n", 0, len(text) - END_BYTES) + 1 if len(text) > 2 * END_BYTES else 0
+        # From where to where to look: in the end alone first, where the occurrences stand that decide.
+        self._regions = [(end_part, len(text)), (0, end_part)] if end_part else [(0, len(text))]
+        self._lines: dict[tuple[str | int, int], list[int] | None] = {}
+
+    def occurs(self, number: int) -> bool:
+        """Whether an expression occurs."""
+        return bool(self.last(number, 1))
+
+    def last(self, number: int, count: int) -> list[Any]:
+        """The last ``count`` matches at most, in their order: of a long text's end if there are any, else of all."""
+        if number not in self._numbers and self._scanner.is_scanned(number):
+            return []
+        compiled, one = self._scanner.compiled(number), self._scanner.needs(number)
+        for start, end in self._regions:
+            lines = self._lines_with_words(number, one, start, end) if one.stays_in_line and one.words else None
+            if lines is None:
+                # An expression may begin with the line end before, and end anywhere.
+                found = _last_of(compiled.finditer(self._text, max(0, start - 1)), count)
+            else:
+                found = self._last_on(lines, compiled, count)
+            if found:
+                return found
+        return []
+
+    def _last_on(self, lines: list[int], compiled: Any, count: int) -> list[Any]:
+        """The last matches on these lines, of which the last one comes first."""
+        found: list[Any] = []
+        for start in lines:
+            end = self._text.find(b"\n", start)
+            # Blanks that follow, in empty lines too, may belong to a match.
+            end = _end_of_blanks(self._text, end) if end >= 0 else len(self._text)
+            found += reversed(_last_of(compiled.finditer(self._text, start, end), count))
+            if len(found) >= count:
+                break
+        return found[:count][::-1]
+
+    def _lines_with_words(self, number: int, one: Need, start: int, end: int) -> list[int] | None:
+        """Where the lines start on which an expression may occur, the last one first; None if they are too many."""
+        found: set[int] = set()
+        for word in [number] if one.is_folded else one.words:
+            if (word, start) not in self._lines:
+                self._lines[word, start] = self._lines_of(word, start, end)
+            lines = self._lines[word, start]
+            if lines is None:
+                return None
+            found.update(lines)
+        return sorted(found, reverse=True)
+
+    def _lines_of(self, word: str | int, start: int, end: int) -> list[int] | None:
+        """The lines with a word, or with any of the words of an expression whatever the case."""
+        lines: list[int] = []
+        if isinstance(word, int):
+            for match in self._scanner.compiled_words(word).finditer(self._text, start, end):
+                line = self._text.rfind(b"\n", 0, match.start()) + 1
+                if len(lines) == MAX_LINES:
+                    return None
+                lines += [line] if line not in lines[-1:] else []
+            return lines
+        sought = word.encode()
+        while (at := self._text.rfind(sought, start, end)) >= 0:
+            if len(lines) == MAX_LINES:
+                return None
+            end = self._text.rfind(b"\n", 0, at) + 1
+            lines.append(end)
+        return lines
+
+
+def _last_of(matches: Iterable[Any], count: int) -> list[Any]:
+    return list(deque(islice(matches, MAX_HITS_SEEN), maxlen=count))
+
+
+def _end_of_blanks(text: bytes, start: int) -> int:
+    found = _BLANKS.match(text, start)
+    return found.end() if found is not None else start
