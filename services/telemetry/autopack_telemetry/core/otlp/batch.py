@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from autopack_telemetry.core.estimate import ModelClass
 from autopack_telemetry.core.model import Signal, UsageRecord, UsageRole
 from autopack_telemetry.core.otlp.mapping import (
-    ATTRIBUTION_KEYS,
     CLASS_KEY,
     PHASE_KEY,
     ROLE_KEY,
@@ -22,7 +22,7 @@ from autopack_telemetry.core.otlp.mapping import (
 )
 from autopack_telemetry.core.otlp.values import MAX_ID, MAX_NAME, Malformed, label_of, run_problem
 
-__all__ = ["GENERIC_AGENT", "MAX_AHEAD", "MAX_BEHIND", "Attribution", "Batch", "Resource", "Sender"]
+__all__ = ["GENERIC_AGENT", "MAX_AHEAD", "MAX_BEHIND", "Batch", "Caller", "Resource", "Sender"]
 
 GENERIC_AGENT = "generic"
 """Stands for a program that does not say its name."""
@@ -33,7 +33,6 @@ outside is that of a wrong clock, and the time of arrival stands in its place.""
 MAX_REASONS = 5
 """Different reasons that a sender is told; the count is always whole."""
 
-_ATTRIBUTION = frozenset(ATTRIBUTION_KEYS)
 _ROLES = {role.value: role for role in UsageRole}
 _CLASSES = {item.value: item for item in ModelClass if item is not ModelClass.UNKNOWN}
 
@@ -54,20 +53,23 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Attribution:
-    """Whose usage an item is.
+class Caller:
+    """Who called which model, and for whom: the same for nearly all items of a process.
 
     Attributes:
-        refused: why it may not be recorded at all; "" if it may.
-        warnings: what in it could not be used.
+        session_id: the agent's own name of the session; "" if it names none.
+        warnings: what of this could not be used.
     """
 
     run_id: str
     phase_id: str
     role: UsageRole
     model_class: ModelClass
-    refused: str = ""
-    warnings: tuple[str, ...] = ()
+    agent: str
+    provider: str
+    model: str
+    session_id: str
+    warnings: tuple[str, ...]
 
 
 class Resource:
@@ -78,47 +80,43 @@ class Resource:
         agent: whose process it is; None if that is not a known one.
     """
 
-    __slots__ = ("_cache", "_own", "_sender", "agent", "name", "values")
+    __slots__ = ("_caller", "_name", "_sender", "agent", "values")
 
     def __init__(self, values: Mapping[str, Any], mappings: Mappings, sender: Sender) -> None:
         self.values = values
         service = values.get(SERVICE_KEY)
         self.agent: Agent | None = mappings.services.get(service) if isinstance(service, str) else None
-        self.name = self.agent.name if self.agent else _generic_name(service)
+        self._name = self.agent.name if self.agent else _generic_name(service)
         self._sender = sender
-        self._own: Attribution | None = None
-        self._cache: dict[tuple[Any, ...], Attribution] = {}  # of one request, so bounded by its size
+        # Of one request, so bounded by its size. Typed: True, 1 and 1.0 are equal, but not the same name.
+        self._caller = lru_cache(maxsize=None, typed=True)(self._find_caller)
 
-    def agent_of(self, entry: EventEntry | MetricEntry) -> str:
-        """Who sent an item of that entry."""
-        return entry.agent.name if entry.agent else self.name
+    def caller(self, entry: EventEntry | MetricEntry, values: Mapping[str, Any]) -> Caller:
+        """Of an item of that entry with these attributes.
 
-    def provider_of(self, entry: EventEntry | MetricEntry, values: Mapping[str, Any]) -> str:
-        """Whose model it was."""
-        named = first(values, entry.provider)
-        if named is not None:
-            return label_of(named, entry.provider[0], MAX_NAME)
-        agent = entry.agent or self.agent
-        return agent.provider if agent else ""
+        Raises:
+            Malformed: a name is none, or the token of the sender is not for that run.
+        """
+        return self._caller(entry, *map(values.get, entry.caller_keys))
 
-    def session_of(self, entry: EventEntry | MetricEntry, values: Mapping[str, Any]) -> str:
-        """The agent's own name of the session; "" if it names none."""
-        found = first(values, entry.session)
-        if found is None:
-            found = first(self.values, entry.session)
-        return "" if found is None else label_of(found, entry.session[0], MAX_ID)
-
-    def attribution(self, values: Mapping[str, Any]) -> Attribution:
-        """Of an item with these attributes: they come first, then those of the resource, then the headers."""
-        if _ATTRIBUTION.isdisjoint(values):
-            if self._own is None:
-                self._own = _attribute((self.values, self._sender.claims), self._sender.bound_run)
-            return self._own
-        claims = (values.get(RUN_KEY), values.get(PHASE_KEY), values.get(ROLE_KEY), values.get(CLASS_KEY))
-        known = self._cache.get(claims)
-        if known is None:
-            known = self._cache[claims] = _attribute((values, self.values, self._sender.claims), self._sender.bound_run)
-        return known
+    def _find_caller(self, entry: EventEntry | MetricEntry, *told: Any) -> Caller:
+        values = dict(zip(entry.caller_keys, told, strict=True))
+        # Attributes of the item come first, then those of the resource, then the headers.
+        levels, warnings = (values, self.values, self._sender.claims), []  # type: tuple[Mapping[str, Any], ...], list[str]
+        agent, session = entry.agent or self.agent, first(values, entry.session)
+        if session is None:
+            session = first(self.values, entry.session)
+        return Caller(
+            run_id=_run(levels, self._sender.bound_run, warnings),
+            phase_id=_phase(levels, warnings),
+            role=_choice(levels, ROLE_KEY, _ROLES, UsageRole.AGENT, warnings),
+            model_class=_choice(levels, CLASS_KEY, _CLASSES, ModelClass.UNKNOWN, warnings),
+            agent=entry.agent.name if entry.agent else self._name,
+            provider=_label(first(values, entry.provider), entry.provider, agent.provider if agent else ""),
+            model=_label(first(values, entry.model), entry.model),
+            session_id="" if session is None else label_of(session, entry.session[0], MAX_ID),
+            warnings=tuple(warnings),
+        )
 
 
 class Batch:
@@ -194,29 +192,22 @@ def first(values: Mapping[str, Any], keys: tuple[str, ...]) -> Any:
     return None
 
 
-def _attribute(levels: tuple[Mapping[str, Any], ...], bound_run: str | None) -> Attribution:
-    warnings: list[str] = []
+def _run(levels: tuple[Mapping[str, Any], ...], bound_run: str | None, warnings: list[str]) -> str:
+    """The run that an item names, or to which the sender is bound."""
     named = first_of(levels, RUN_KEY)
     run_id = named if isinstance(named, str) else ""
     if named is not None and (problem := run_problem(run_id)):
-        run_id = ""
         # To whom else it would be counted is a guess. A session that was registered may still say.
         warnings.append(f"{RUN_KEY} {problem}; it was not used")
-    elif bound_run is not None and run_id not in ("", bound_run):
-        return Attribution(
-            "", "", UsageRole.AGENT, ModelClass.UNKNOWN, f"{RUN_KEY} names a run that the token is not for"
-        )
-    return Attribution(
-        run_id=run_id if bound_run is None else bound_run,
-        phase_id=_phase(levels, named, warnings),
-        role=_choice(levels, ROLE_KEY, _ROLES, UsageRole.AGENT, warnings),
-        model_class=_choice(levels, CLASS_KEY, _CLASSES, ModelClass.UNKNOWN, warnings),
-        warnings=tuple(warnings),
-    )
+        return bound_run or ""
+    if bound_run is not None and run_id not in ("", bound_run):
+        raise Malformed(f"{RUN_KEY} names a run that the token is not for")
+    return bound_run or run_id
 
 
-def _phase(levels: tuple[Mapping[str, Any], ...], run: Any, warnings: list[str]) -> str:
+def _phase(levels: tuple[Mapping[str, Any], ...], warnings: list[str]) -> str:
     """The nearest phase that is not another run's."""
+    run = first_of(levels, RUN_KEY)
     for level in levels:
         phase = level.get(PHASE_KEY)
         if phase and level.get(RUN_KEY) in (None, "", run):
@@ -243,6 +234,10 @@ def _choice(
 def first_of(levels: tuple[Mapping[str, Any], ...], key: str) -> Any:
     """The value of ``key`` at the first level that has one."""
     return next((level[key] for level in levels if level.get(key) not in (None, "")), None)
+
+
+def _label(value: Any, keys: tuple[str, ...], default: str = "") -> str:
+    return default if value is None else label_of(value, keys[0], MAX_NAME)
 
 
 def _generic_name(service: Any) -> str:

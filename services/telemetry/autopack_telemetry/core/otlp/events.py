@@ -8,12 +8,10 @@ from typing import Any
 from autopack_telemetry.core.model import Tokens, UsageRecord
 from autopack_telemetry.core.otlp.batch import Batch, Resource, first
 from autopack_telemetry.core.otlp.mapping import ANY_VALUE, EventEntry
-from autopack_telemetry.core.otlp.values import MAX_ID, MAX_NAME, Malformed, cost_of, count_of, disjoint, label_of
+from autopack_telemetry.core.otlp.values import MAX_ID, Malformed, cost_of, count_of, disjoint, label_of
 from autopack_telemetry.core.responses import bounded_id, response_of
 
 __all__ = ["add_event"]
-
-_NO_TOKENS = Tokens()
 
 
 def add_event(
@@ -77,47 +75,43 @@ def _record(
             output_includes_reasoning=entry.output_includes_reasoning,
         )
     elif failed:
-        tokens = _NO_TOKENS
+        tokens = Tokens()
     elif entry.tokens_optional:
         return None
     else:
         raise Malformed("it has no token counts")
-    whose = resource.attribution(values)
-    if whose.refused:
-        raise Malformed(whose.refused)
-    for warning in whose.warnings:
+    caller = resource.caller(entry, values)
+    for warning in caller.warnings:
         batch.warn(warning)
-    agent = resource.agent_of(entry)
-    session = resource.session_of(entry, values)
     response = first(values, entry.response)
     response_id = "" if response is None else label_of(response, entry.response[0], MAX_ID)
-    model = first(values, entry.model)
     cost = first(values, entry.cost_usd)
     # The first that is there: the same response, the same event of a session, the same moment and span with the same
     # counts. An attempt that failed may carry the id of the request that another one then answered.
     if response_id:
         once = f"{response_id}:{tokens.total}"  # ids of some local servers have three digits
-    elif session and (sequence := first(values, entry.sequence)) is not None:
-        once = f"{session}:{sequence}"
+    elif caller.session_id and (sequence := first(values, entry.sequence)) is not None:
+        once = f"{caller.session_id}:{sequence}"
     else:
-        once = f"{session}:{time}:{span_id}:{'.'.join(map(str, counts.values()))}"
+        once = f"{caller.session_id}:{time}:{span_id}:{'.'.join(map(str, counts.values()))}"
+    # In the order of the fields: by their names, it would take three times as long.
     return UsageRecord(
-        run_id=whose.run_id,
-        usage_id=bounded_id(f"{entry.signal.value}{'-failed' if failed else ''}:{agent}:", once),
-        time=batch.time(time),
-        tokens=tokens,
-        phase_id=whose.phase_id,
-        agent=agent,
-        provider=resource.provider_of(entry, values),
-        model="" if model is None else label_of(model, entry.model[0], MAX_NAME),
-        role=whose.role,
-        model_class=whose.model_class,
+        caller.run_id,
+        bounded_id(f"{entry.signal.value}{'-failed' if failed else ''}:{caller.agent}:", once),
+        batch.time(time),
+        tokens,
+        caller.phase_id,
+        caller.agent,
+        caller.provider,
+        caller.model,
+        caller.role,
+        caller.model_class,
         # Agents write 0 for a model whose price they do not know.
-        reported_cost_microusd=None if cost is None else cost_of(cost, entry.cost_usd[0]) or None,
-        failed=failed,
-        session_id=session,
-        response_id="" if failed else response_of(batch.sender.bound_run, response_id),
-        signal=entry.signal,
+        None if cost is None else cost_of(cost, entry.cost_usd[0]) or None,
+        failed,
+        caller.session_id,
+        "" if failed else response_of(batch.sender.bound_run, response_id),
+        entry.signal,
     )
 
 

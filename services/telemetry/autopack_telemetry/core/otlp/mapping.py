@@ -42,7 +42,8 @@ COST = "cost_usd"
 EVENT_COLUMNS = frozenset({"input", "cache_read", "cache_write", "output", "reasoning", "tool_input"})
 METRIC_COLUMNS = EVENT_COLUMNS | {"uncached_input", "response_output", COST}
 
-_EVENT_LISTS = ("session", "response", "sequence", "model", "provider", COST)
+_CALLER_LISTS = ("session", "model", "provider")
+_EVENT_LISTS = (*_CALLER_LISTS, "response", "sequence", COST)
 _EVENT_SIGNALS = {"log": Signal.LOG, "span": Signal.SPAN}
 
 
@@ -65,7 +66,7 @@ class Agent:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EventEntry:
     """Log records or spans that tell of one call of a model; the fields are those of the file.
 
@@ -73,6 +74,7 @@ class EventEntry:
         agent: None for any other program.
         keys: every attribute that is read; no other is decoded.
         token_keys: those of them that hold counts.
+        caller_keys: those that say who called which model, and for whom.
     """
 
     id: str
@@ -97,15 +99,17 @@ class EventEntry:
     version: str
     keys: frozenset[str]
     token_keys: frozenset[str]
+    caller_keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class MetricEntry:
     """A counter or histogram of tokens; the fields are those of the file.
 
     Attributes:
         agent: None for any other program.
         split: attributes that do not tell one series from another.
+        caller_keys: those that say who called which model, and for whom.
     """
 
     id: str
@@ -123,6 +127,7 @@ class MetricEntry:
     verified: bool
     version: str
     split: frozenset[str]
+    caller_keys: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +270,7 @@ def _event(document: Any, index: int, agents: Mapping[str, Agent]) -> EventEntry
     tokens.ends()
     failed = table.flag("failed", default=False)
     when, failed_when = table.conditions("when"), table.conditions("failed_when")
-    lists: dict[str, Any] = {
-        key: table.texts(key) for key in ("session", "response", "sequence", "model", "provider", "cost_usd")
-    }
+    lists: dict[str, Any] = {key: table.texts(key) for key in _EVENT_LISTS}
     token_keys = frozenset(key for _, keys in columns for key in keys)
     known = {*ATTRIBUTION_KEYS, *token_keys, *(key for key, _ in (*when, *failed_when))}
     entry = EventEntry(
@@ -285,6 +288,7 @@ def _event(document: Any, index: int, agents: Mapping[str, Agent]) -> EventEntry
         failed_when=failed_when,
         keys=frozenset(known.union(*lists.values())),
         token_keys=token_keys,
+        caller_keys=_caller_keys(lists),
         **lists,
         **_proof(table),
     )
@@ -299,6 +303,7 @@ def _event(document: Any, index: int, agents: Mapping[str, Agent]) -> EventEntry
 def _metric(document: Any, index: int, agents: Mapping[str, Agent]) -> MetricEntry:
     table = _entry_table("metrics", document, index)
     types, column, kind = table.table("types"), table.text("column", ""), table.text("type", "")
+    lists: dict[str, Any] = {key: table.texts(key) for key in _CALLER_LISTS}
     for value, name in {**types, "column": column or COST}.items():
         if name not in METRIC_COLUMNS:
             raise table.bad(f"types.{value}", f"{name!r} must be one of {', '.join(sorted(METRIC_COLUMNS))}")
@@ -311,12 +316,11 @@ def _metric(document: Any, index: int, agents: Mapping[str, Agent]) -> MetricEnt
         type=kind,
         types=MappingProxyType(types),
         column=column,
-        session=table.texts("session"),
-        model=table.texts("model"),
-        provider=table.texts("provider"),
         input_includes_cache=table.flag("input_includes_cache"),
         output_includes_reasoning=table.flag("output_includes_reasoning"),
+        caller_keys=_caller_keys(lists),
         split=frozenset({*table.texts("ignore"), *([kind] if kind else ())}),
+        **lists,
         **_proof(table),
     )
     if table.text("temporality") not in ("delta", "cumulative"):
@@ -331,6 +335,10 @@ def _entry_table(kind: str, document: Any, index: int) -> _Table:
     table = _Table(f"{kind}[{index}]", dict(document) if isinstance(document, dict) else {})
     table.where = f"{kind}[{table.values.get('id', index)}]"
     return table
+
+
+def _caller_keys(lists: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return (*(key for name in _CALLER_LISTS for key in lists[name]), *ATTRIBUTION_KEYS)
 
 
 def _proof(table: _Table) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from hashlib import blake2b
 from typing import Any
 
 from autopack_telemetry.core.model import Signal, UsageRecord
-from autopack_telemetry.core.otlp.batch import Batch, Resource, first
+from autopack_telemetry.core.otlp.batch import Batch, Resource
 from autopack_telemetry.core.otlp.mapping import COST, MetricEntry
-from autopack_telemetry.core.otlp.values import MAX_NAME, Malformed, cost_of, count_of, disjoint, label_of
+from autopack_telemetry.core.otlp.values import Malformed, cost_of, count_of, disjoint
 
 __all__ = ["CUMULATIVE", "DELTA", "Point", "Points"]
 
@@ -124,7 +124,7 @@ class Points:
         return entry.agent.name if entry.agent else None, entry.family, repr(series)
 
     def _record(self, group: _Group, digest: str) -> UsageRecord | None:
-        entry, values, resource = group.entry, group.attributes, self._resource
+        entry, values = group.entry, group.attributes
         counts: dict[str, int] = {}
         for (column, _), value in group.parts.items():
             counts[column] = counts.get(column, 0) + value
@@ -136,25 +136,22 @@ class Points:
             input_includes_cache=entry.input_includes_cache,
             output_includes_reasoning=entry.output_includes_reasoning,
         )
-        whose = resource.attribution(values)
-        if whose.refused:
-            raise Malformed(whose.refused)
-        for warning in whose.warnings:
+        caller = self._resource.caller(entry, values)
+        for warning in caller.warnings:
             self._batch.warn(warning)
-        agent, model = resource.agent_of(entry), first(values, entry.model)
         return UsageRecord(
-            run_id=whose.run_id,
+            run_id=caller.run_id,
             usage_id=f"{Signal.METRIC.value}:{digest}",
             time=self._batch.time(group.time),
             tokens=tokens,
-            phase_id=whose.phase_id,
-            agent=agent,
-            provider=resource.provider_of(entry, values),
-            model="" if model is None else label_of(model, entry.model[0], MAX_NAME),
-            role=whose.role,
-            model_class=whose.model_class,
+            phase_id=caller.phase_id,
+            agent=caller.agent,
+            provider=caller.provider,
+            model=caller.model,
+            role=caller.role,
+            model_class=caller.model_class,
             reported_cost_microusd=cost or None,  # agents write 0 for a model whose price they do not know
-            session_id=resource.session_of(entry, values),
+            session_id=caller.session_id,
             signal=Signal.METRIC,
             cumulative=group.temporality == CUMULATIVE,
         )
