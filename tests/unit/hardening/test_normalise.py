@@ -26,6 +26,7 @@ from hypothesis import strategies as st
         (b"web_1 | Error: x", b"Error: x"),
         (b"packages/a test: Error: x", b"Error: x"),
         (b"src/a.py: Error: x", b"src/a.py: Error: x"),
+        (b"10%\rpackages/a test: Error: x\r\n\n#12 0.345 y", b"Error: x\n\ny"),
         (b"E\0r\0r\0o\0r\0", b"Error"),
         ("Error: x\nnext".encode("utf-16"), b"Error: x\nnext"),
         (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}".encode()),

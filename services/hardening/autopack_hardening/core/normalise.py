@@ -29,10 +29,11 @@ _COMMON = (
     # Azure, GitHub.
     rb"|##\[(?:error|command|debug)\]|::error(?: [^:\n]{1,200})?::"
 )
-# At most three, one after the other, all taken at once.
-_PREFIXES = re.compile(rb"(?:" + _COMMON + rb"){1,3}")
+# At most three, one after the other, all taken at once. They are looked for after every line end, which costs little,
+# and further only where a line begins like one of them.
+_PREFIXES = re.compile(rb"\n(?=[0-9\[#:\xef])(?:" + _COMMON + rb"){1,3}")
 _ANY_PREFIXES = re.compile(
-    rb"(?:"
+    rb"\n(?:"
     # `gh run view --log`: job, step, timestamp.
     rb"[^\t\n]{1,80}\t[^\t\n]{1,80}\t" + _STAMP + rb" "
     # docker compose: the service.
@@ -42,9 +43,7 @@ _ANY_PREFIXES = re.compile(
     rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
     rb"|" + _COMMON + rb"){1,3}"
 )
-# A line with the commoner of them begins so: the expression is tried on no other, which keeps a plain log cheap.
-_FIRST = frozenset(b"0123456789[#:\xef")
-# The others begin like any line; a text without one of them, as RE2 tells quickly, is not looked at by lines for them.
+# The others begin like any line; they are not looked for in a text without one of them, as RE2 tells quickly.
 _OTHER = re2.compile(
     r"(?m)^(?:[^\t\n]+\t[^\t\n]+\t\d\d\d\d-\d\d-\d\d|[\w.-]+[-_]\d+ +\| "
     r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
@@ -107,18 +106,21 @@ def normalise(output: bytes) -> bytes:
         text = text.removeprefix(b"\xff\xfe").removeprefix(b"\xfe\xff").replace(b"\0", b"")
     if b"\x1b" in text:
         text = _ANSI.sub(b"", text)
-    lines = text.split(b"\n")
     if b"\r" in text:
-        lines = [_last_drawn(line) if b"\r" in line else line for line in lines]
-    if _OTHER.search(text) is not None:
-        lines = [line[found.end() :] if (found := _ANY_PREFIXES.match(line)) else line for line in lines]
-    else:
-        lines = [
-            line[found.end() :] if line and line[0] in _FIRST and (found := _PREFIXES.match(line)) else line
-            for line in lines
-        ]
-    text = b"\n".join(lines)
-    return text if text.isascii() else text.decode("utf-8", "replace").encode("utf-8")
+        text = text.replace(b"\r\n", b"\n")
+    if b"\r" in text:
+        text = b"\n".join([_last_drawn(line) if b"\r" in line else line for line in text.split(b"\n")])
+    prefixes = _PREFIXES if _OTHER.search(text) is None else _ANY_PREFIXES
+    return _decodable(prefixes.sub(b"\n", b"\n" + text)[1:])
+
+
+def _decodable(text: bytes) -> bytes:
+    """With U+FFFD for what cannot be decoded."""
+    try:
+        text.isascii() or text.decode("utf-8")
+    except UnicodeDecodeError:
+        return text.decode("utf-8", "replace").encode("utf-8")
+    return text
 
 
 def _last_drawn(line: bytes) -> bytes:
