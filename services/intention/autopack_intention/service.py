@@ -62,6 +62,10 @@ class IntentionService(pb_grpc.IntentionServiceServicer):
         self._profiles = ProfileCache(store, max_profiles=settings.profiles_in_memory, clock=self._clock)
         self._open.push_async_callback(self._profiles.close)
 
+    async def unready(self) -> str:
+        """Why no profile can be kept now: the database does not answer as it should. What needs none is answered."""
+        return await self._profiles.unready()
+
     async def stop(self, grace: float) -> None:
         """Ends what is under way and closes the database."""
         await self._open.aclose()

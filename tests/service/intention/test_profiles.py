@@ -9,16 +9,19 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import httpx
 import pytest
 from autopack_api.intention.v1 import intention_pb2 as pb
 from autopack_api.intention.v1 import intention_pb2_grpc as pb_grpc
 from autopack_intention.adapters.tables import PROFILES
 from autopack_intention.service import IntentionService
 from autopack_intention.settings import IntentionSettings
-from autopack_kit.auth import LOCAL_PRINCIPAL
+from autopack_kit.auth import LOCAL_PRINCIPAL, Authenticator
+from autopack_kit.bind import Bind
 from autopack_kit.db.testing import fresh_url
 from autopack_kit.errors import FailedPrecondition, InvalidArgument
 from autopack_kit.identity import Principal
+from autopack_kit.server import ServerOptions
 from autopack_kit.settings import load
 from autopack_kit.status import from_rpc_error
 from autopack_kit.testing import running
@@ -248,6 +251,25 @@ async def test_a_database_that_goes_away_costs_a_resend_and_comes_back(url: str)
         assert await known(stub, profile_id)
         assert await put(stub, small("while it was away")) == lost
         assert lost in stored(url)
+
+
+async def test_a_database_that_cannot_be_used_is_told_by_the_probe_and_what_needs_none_is_answered(url: str) -> None:
+    options = ServerOptions(authenticator=Authenticator(signing_key=b"k" * 32), http_bind=Bind.parse("127.0.0.1:0"))
+    service = IntentionService(IntentionSettings(database_url=url))
+    async with (
+        running(service, options=options) as target,
+        httpx.AsyncClient(base_url=target.server.http_address, timeout=60, verify=False) as client,
+    ):
+        assert (await client.get("/readyz")).status_code == 200
+        with database(url) as connection:
+            connection.execute(text("ALTER TABLE profiles RENAME TO elsewhere"))
+        answer = await client.get("/readyz")
+        assert (answer.status_code, answer.json()) == (503, {"ready": False, "not_ready": ["intention"]})
+        stub = pb_grpc.IntentionServiceStub(target.channel)
+        assert (await stub.BuildContext(pb.BuildContextRequest(intention=pb.Intention(title="Retry")))).text
+        with database(url) as connection:
+            connection.execute(text("ALTER TABLE elsewhere RENAME TO profiles"))
+        assert (await client.get("/readyz")).status_code == 200
 
 
 @contextmanager

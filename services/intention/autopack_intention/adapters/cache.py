@@ -79,6 +79,10 @@ class ProfileCache:
         self._note_use(key, ready)
         return ready.scorer
 
+    async def unready(self) -> str:
+        """Why the database cannot be worked with; empty if it can."""
+        return await self._store.unready()
+
     async def close(self) -> None:
         """Wait for what is under way, then close the store."""
         if tasks := [*self._loading.values(), *self._touching]:

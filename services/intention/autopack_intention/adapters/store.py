@@ -87,6 +87,10 @@ class SqlProfileStore:
         statement = update(PROFILES).where(_is(tenant, profile_id)).values(last_used=now)
         return await self._database.write(lambda connection: connection.execute(statement).rowcount) > 0
 
+    async def unready(self) -> str:
+        """Why the database cannot be worked with; empty if it can."""
+        return await self._database.unready(lambda connection: connection.scalar(select(PROFILES.c.id).limit(1)))
+
     async def close(self) -> None:
         """Writes what waits and closes the database."""
         await self._database.close()
