@@ -6,12 +6,17 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
+
+import structlog
+from autopack_kit.errors import AutopackError, ResourceExhausted
 
 from autopack_orchestrator.adapters import git
 from autopack_orchestrator.adapters.agents import known_agents
 from autopack_orchestrator.core.judge import out_of_scope
 from autopack_orchestrator.core.model import EventKind, FileChange, OnScopeViolation, RunState
 from autopack_orchestrator.core.text import clean
+from autopack_orchestrator.execution.attempts import workspace_is_gone
 from autopack_orchestrator.execution.context import RunContext, make_event
 
 __all__ = [
@@ -19,12 +24,16 @@ __all__ = [
     "added_paths",
     "back_to_base",
     "capture",
+    "commit_result",
     "environment_paths",
     "has_changes",
     "keep_patch",
+    "keep_work",
     "pathspecs",
     "restore_captured",
 ]
+
+_log = structlog.get_logger("autopack.orchestrator")
 
 CAPTURE_LIMIT_S = 1800.0  # each git command has a limit of its own; there are many in an unlucky capture
 MAX_CHANGES_STORED = 2000  # a listing for people; the patch has them all
@@ -145,9 +154,43 @@ def _topmost_new(path: str, known: frozenset[str]) -> str:
     return next((parent for parent in reversed(parents) if parent not in known), path)
 
 
+async def keep_work(ctx: RunContext) -> dict[str, Any]:
+    """Keep what an attempt that did not succeed had changed: its tree and the size of its patch, nothing if that fails.
+
+    What was validated is kept as it was validated; else everything that is there.
+    """
+    if ctx.tree is None or not ctx.tree.ready:
+        return {}
+    try:
+        tree = ctx.result.tree_id or await git.worktree_tree(ctx.tree, ctx.environment_paths)
+        return {"tree_id": tree, "patch_bytes": await keep_patch(ctx, tree)}
+    except (AutopackError, OSError) as error:
+        _log.warning("a run's work could not be kept", run_id=ctx.run.run_id, error=str(error))
+        ctx.leave_tree = not workspace_is_gone(ctx)
+        return {}
+
+
 async def keep_patch(ctx: RunContext, tree: str) -> int:
-    """Write the patch of ``tree`` against the base commit; returns its size in bytes, 0 if nothing differs."""
+    """Write the patch of ``tree`` against the base commit; returns its size in bytes, 0 if nothing differs.
+
+    A change that is too large for one is committed to the run's branch, which then stays in the mirror: 0, with a
+    warning.
+    """
     path = ctx.layout.patch(ctx.run)
     await asyncio.to_thread(path.parent.mkdir, parents=True, exist_ok=True, mode=0o700)
     await asyncio.to_thread(path.unlink, missing_ok=True)
-    return await git.patch(ctx.worktree.mirror, ctx.run.base_commit, tree, path)
+    mirror = ctx.worktree.mirror
+    try:
+        return await git.patch(mirror, ctx.run.base_commit, tree, path)
+    except ResourceExhausted as error:
+        await commit_result(ctx, tree)
+        ctx.only_on_branch = True
+        there = f"git fetch {mirror.path} {ctx.run.branch}"
+        await ctx.warn("patch", f"There is no patch: {error.message} The change is on the run's branch: {there}")
+        return 0
+
+
+async def commit_result(ctx: RunContext, tree: str) -> str:
+    """Commit ``tree`` to the run's branch, once; returns the commit's id."""
+    message = f"{ctx.run.spec.intention.title.strip()}\n\nAutopack-Run: {ctx.run.run_id}\n"
+    return await git.commit(ctx.worktree, tree, message, git.OURS)

@@ -56,6 +56,8 @@ class RunContext:
         stop: why it is interrupted from outside; set before its task is cancelled.
         ending: its end is being written or its branch delivered, which is not interrupted any more.
         keep_branch: the branch stays in the mirror although the run did not succeed: only bringing it home failed.
+        only_on_branch: it stays too, as what changed is too much for a patch.
+        leave_tree: what changed could be kept in no way, so its worktree stays for the collector, which tries again.
         tree: its worktree, once it exists.
         environment_paths: what preparing added to the worktree, which is no part of the change.
         variables: the environment of everything that it starts.
@@ -75,6 +77,8 @@ class RunContext:
     stop: Stop | None = None
     ending: bool = False
     keep_branch: bool = False
+    only_on_branch: bool = False
+    leave_tree: bool = False
     tree: git.Workspace | None = None
     environment_paths: tuple[str, ...] = ()
     variables: dict[str, str] = field(default_factory=dict)

@@ -16,7 +16,6 @@ from autopack_orchestrator.adapters.store import Store
 from autopack_orchestrator.core.merging import Branch, Merged, commands, finished, in_order, problem_with_new_branch
 from autopack_orchestrator.core.model import Batch, Run
 from autopack_orchestrator.errors import nothing_to_merge, repository_elsewhere
-from autopack_orchestrator.execution.run import IDENTITY
 from autopack_orchestrator.execution.sources import APPROVED, Sources
 
 __all__ = ["Merges", "Preview"]
@@ -55,7 +54,7 @@ class Merges:
         mirror, commit = await self._start(batch, runs[0], into)
         branches = finished(runs)
         await self._fetch_missing(batch, runs[0], mirror, branches)
-        merged = await git.merge_all(mirror, commit, in_order(branches), IDENTITY)
+        merged = await git.merge_all(mirror, commit, in_order(branches), git.OURS)
         known = {branch.run_id for branch in branches}
         unfinished = tuple(run.run_id for run in runs if run.run_id not in known)
         return Preview(merged, commands(merged, into or commit, f"merge-{batch_id}"), unfinished, mirror)

@@ -41,7 +41,13 @@ from autopack_orchestrator.execution.attempts import (
     workspace_is_gone,
 )
 from autopack_orchestrator.execution.base import BaseCommits
-from autopack_orchestrator.execution.capture import environment_paths, keep_patch, restore_captured
+from autopack_orchestrator.execution.capture import (
+    commit_result,
+    environment_paths,
+    keep_patch,
+    keep_work,
+    restore_captured,
+)
 from autopack_orchestrator.execution.commands import execute, shown
 from autopack_orchestrator.execution.context import RunContext, Stop, make_event
 from autopack_orchestrator.execution.drift import DriftWatch, Profiles
@@ -57,7 +63,6 @@ from autopack_orchestrator.settings import OrchestratorSettings
 __all__ = ["Worker"]
 
 CANCELLED = RunError("CANCELLED", "The run was cancelled on request.")
-IDENTITY = git.Identity("Autopack", "autopack@localhost")
 TOKEN_SECONDS = 25 * 3600.0  # the longest agent, and an hour for what comes after it
 FALLBACK_CONTEXT_BYTES = 2048
 
@@ -164,7 +169,7 @@ class Worker:
         async with ctx.phase("prepare"):
             mirror = await self.sources.mirror_of(ctx.run, ctx.batch.repository, ctx.batch.base_commit)
             fetch = functools.partial(self.sources.mirror_of, ctx.run, ctx.batch.repository)
-            await start_from_needed(ctx, mirror, fetch, IDENTITY)
+            await start_from_needed(ctx, mirror, fetch, git.OURS)
             at = (ctx.run.branch, self.layout.workspace(ctx.run), self.layout.workspace_id(ctx.run))
             made = await self.sources.worktree(self.workspaces, mirror, ctx.run, ctx.batch.repository, at)
             ctx.tree, warnings = made
@@ -220,7 +225,7 @@ class Worker:
             expires = time.time() + TOKEN_SECONDS
             token = mint_run_token(self.signing_key, ctx.run.run_id, ctx.run.tenant, expires)
         ctx.variables = await run_variables(
-            ctx, context=text, token=token, telemetry_address=self.telemetry_address, identity=IDENTITY
+            ctx, context=text, token=token, telemetry_address=self.telemetry_address, identity=git.OURS
         )
         ctx.know_secrets(token)
         if digest and ctx.result.intention_sha256 not in ("", digest):
@@ -301,8 +306,7 @@ class Worker:
         ctx.ending = True  # a branch that was delivered belongs to a run that succeeded
         async with ctx.phase("deliver"):
             tree = ctx.result.tree_id
-            message = f"{ctx.run.spec.intention.title.strip()}\n\nAutopack-Run: {ctx.run.run_id}\n"
-            commit = await git.commit(ctx.worktree, tree, message, IDENTITY)
+            commit = await commit_result(ctx, tree)
             size = await keep_patch(ctx, tree)
             await self._publish(ctx)
         words, branch = f"{ctx.run.branch} is at {commit[:12]}", ctx.run.branch
@@ -347,21 +351,11 @@ class Worker:
             await self._remove(ctx, keep_branch=await git.branch_tip(ctx.tree) not in (None, ctx.tree.base))
 
     async def _harvest(self, ctx: RunContext) -> dict[str, Any]:
-        """End everything that is alive, and keep what was changed: its tree and the size of its patch.
-
-        What was validated is kept as it was validated; else everything that is there.
-        """
+        """End everything that is alive, and keep what was changed; returns what to store of it."""
         await supervisor.end_all(ctx.directory)
         if ctx.run.state is RunState.RUNNING:
             await hand_in(ctx)  # an agent that was interrupted has used something too
-        if ctx.tree is None or not ctx.tree.ready:
-            return {}
-        try:
-            tree = ctx.result.tree_id or await git.worktree_tree(ctx.tree, ctx.environment_paths)
-            return {"tree_id": tree, "patch_bytes": await keep_patch(ctx, tree)}
-        except (AutopackError, OSError) as error:
-            _log.warning("a run's work could not be kept", run_id=ctx.run.run_id, error=str(error))
-            return {}
+        return await keep_work(ctx)
 
     async def _finish(self, ctx: RunContext, state: RunState, **result: Any) -> None:
         await ctx.keep()
@@ -371,10 +365,10 @@ class Worker:
 
     async def _remove(self, ctx: RunContext, *, keep_branch: bool) -> None:
         await clean_up(ctx)
-        if ctx.tree is None:
+        if ctx.tree is None or ctx.leave_tree:
             return
         try:
-            await self.workspaces.remove(ctx.tree, delete_branch=not keep_branch)
+            await self.workspaces.remove(ctx.tree, delete_branch=not (keep_branch or ctx.only_on_branch))
         except (AutopackError, OSError) as error:  # the collector tries again when the engine next starts
             _log.warning("a worktree could not be removed", run_id=ctx.run.run_id, error=str(error))
 

@@ -4,6 +4,7 @@ from .access import Access, Credentials
 from .apply import apply_patch
 from .bundle import bundle_origin, bundle_refs, check_bundle
 from .capture import (
+    OURS,
     Change,
     ChangeKind,
     Identity,
@@ -34,6 +35,7 @@ from .untracked import copy_untracked
 from .workspace import GcReport, Workspaces
 
 __all__ = [
+    "OURS",
     "Access",
     "Change",
     "ChangeKind",

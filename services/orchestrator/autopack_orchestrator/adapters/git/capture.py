@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from autopack_kit.errors import Aborted, FailedPrecondition
+from autopack_kit.errors import Aborted, FailedPrecondition, ResourceExhausted
 
 from autopack_orchestrator.adapters.trees import delete_tree
 
@@ -28,6 +28,7 @@ from .mirror import Mirror
 from .records import Workspace
 
 __all__ = [
+    "OURS",
     "Change",
     "ChangeKind",
     "Identity",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 CAPTURE_TIMEOUT_S = 600.0  # hashing tens of gigabytes
-MAX_PATCH_BYTES = 1 << 30  # binary files count in full; more belongs into an artefact store
+MAX_PATCH_BYTES = 1 << 30  # more belongs into an artefact store
 ADD_ATTEMPTS = 20  # git stops at the first repository without a commit that it meets in the tree, and names it
 VANISHED_ATTEMPTS = 3  # a file may vanish while it is being added
 _NO_PROGRAMS = ("--no-ext-diff", "--no-textconv", "--no-color")
@@ -89,6 +90,9 @@ class Identity:
             "GIT_COMMITTER_NAME": self.name,
             "GIT_COMMITTER_EMAIL": self.email,
         }
+
+
+OURS = Identity("Autopack", "autopack@localhost")
 
 
 async def worktree_tree(workspace: Workspace, exclude: Sequence[str] = ()) -> str:
@@ -148,12 +152,45 @@ async def patch(mirror: Mirror, base: str, tree: str, file: Path) -> int:
     """Write the difference to the new file ``file``, for ``git apply --binary`` on ``base``; returns its size in bytes.
 
     Raises:
-        ResourceExhausted: GIT_OUTPUT_TOO_LARGE, more than 1 GiB.
+        ResourceExhausted: PATCH_TOO_LARGE, the files that changed hold more than 1 GiB, before or after.
     """
+    size = await _changed_bytes(mirror, base, tree)
+    if size > MAX_PATCH_BYTES:
+        raise _patch_too_large(f"The files that changed hold {size >> 20:,} MiB")
     options = ("-r", "-p", "--binary", "--full-index", *_RENAMES, *_NO_PROGRAMS, "--src-prefix=a/", "--dst-prefix=b/")
     words = ("diff-tree", *options, f"{base}^{{tree}}", f"{tree}^{{tree}}")
-    await run_git(*words, git_dir=mirror.trusted, stdout=file, max_output=MAX_PATCH_BYTES, timeout_s=CAPTURE_TIMEOUT_S)
+    try:
+        await run_git(
+            *words, git_dir=mirror.trusted, stdout=file, max_output=MAX_PATCH_BYTES, timeout_s=CAPTURE_TIMEOUT_S
+        )
+    except ResourceExhausted as error:
+        file.unlink(missing_ok=True)
+        raise _patch_too_large("The patch has more") from error
     return file.stat().st_size
+
+
+async def _changed_bytes(mirror: Mirror, base: str, tree: str) -> int:
+    """What the larger side of each changed file adds up to: git holds both in memory to compare them."""
+    words = ("diff-tree", "-r", "-z", "--raw", "--no-abbrev", *_RENAMES, f"{base}^{{tree}}", f"{tree}^{{tree}}")
+    fields = iter((await run_git(*words, git_dir=mirror.trusted, timeout_s=CAPTURE_TIMEOUT_S)).stdout.split(b"\0")[:-1])
+    names = b""
+    for entry in fields:
+        _, _, before, after, status = entry.split()
+        for _ in range(2 if status.startswith(b"R") else 1):
+            next(fields)
+        names += b"" if before == after else b"%s\n%s\n" % (before, after)
+    listed = await run_git("cat-file", "--batch-check=%(objectsize)", git_dir=mirror.trusted, stdin=names)
+    sizes = [int(line) if line.isdigit() else 0 for line in listed.stdout.splitlines()]  # no such side, or a submodule
+    return sum(map(max, sizes[::2], sizes[1::2]))
+
+
+def _patch_too_large(what: str) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"{what}, and a patch is made of at most {MAX_PATCH_BYTES >> 20:,} MiB.",
+        reason="PATCH_TOO_LARGE",
+        remedy="Keep large generated files out of the repository, or let .gitignore name them.",
+        metadata={"limit": str(MAX_PATCH_BYTES)},
+    )
 
 
 async def commit_tree(mirror: Mirror, tree: str, parents: Sequence[str], message: str, identity: Identity) -> str:

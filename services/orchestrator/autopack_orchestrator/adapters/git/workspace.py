@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import structlog
-from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, invalid_field
+from autopack_kit.errors import AlreadyExists, AutopackError, FailedPrecondition, ResourceExhausted, invalid_field
 
 from autopack_orchestrator.adapters.trees import delete_tree
 from autopack_orchestrator.core.sources import WHOLE, Checkout
@@ -122,7 +122,7 @@ class Workspaces:
         exclude: Collection[str] = (),
     ) -> GcReport:
         """Remove the worktrees whose run id is not in ``keep``; unfinished work is first written to
-        ``<harvest_dir>/<run_id>.patch``.
+        ``<harvest_dir>/<run_id>.patch``, or committed to its branch where it is too large for that.
 
         Only what a record of ours names is touched. A branch that holds commits stays; one that never moved is
         deleted. What cannot be harvested is not removed. Fails soft: one bad worktree does not keep the others.
@@ -153,7 +153,11 @@ class Workspaces:
         harvest_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = harvest_dir / f"{workspace.run_id}.patch"
         file.unlink(missing_ok=True)  # of a collection that was killed
-        await capture.patch(workspace.mirror, workspace.base, tree, file)
+        try:
+            await capture.patch(workspace.mirror, workspace.base, tree, file)
+        except ResourceExhausted:  # too large for a patch: it stays as a branch
+            await capture.commit(workspace, tree, f"What was left of {workspace.run_id}", capture.OURS)
+            return None
         return file
 
     async def _check_free(self, workspace: Workspace) -> None:
