@@ -177,3 +177,13 @@ async def test_no_configuration_hides_what_changed(repository: Path) -> None:
     assert set(whole.paths) == {".gitmodules", "lib", "old.py", "src/new.py"}
     assert {"retry_9", "retry_36", "send_request"} <= set(whole.added_identifiers)
     assert (await change_evidence(repository, added, "HEAD")).paths == ("lib",)
+
+
+async def test_one_huge_file_does_not_hide_the_files_after_it(repository: Path) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    (repository / "dump.sql").write_text("INSERT INTO orders VALUES (1, 'paid');\n" * 450_000)
+    (repository / "later.py").write_text("def send_request():\n    return retry_policy\n")
+    commit(repository, "Change")
+    evidence = await change_evidence(repository, base, "HEAD")
+    assert evidence.paths == ("dump.sql", "later.py")
+    assert set(evidence.added_identifiers) == {"def", "send_request", "return", "retry_policy"}
