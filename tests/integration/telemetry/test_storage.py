@@ -9,6 +9,8 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +28,7 @@ from autopack_telemetry import create
 from autopack_telemetry.adapters.store import MIGRATIONS, SqlStore
 from autopack_telemetry.adapters.tables import METADATA
 from autopack_telemetry.core.estimate import ModelClass
-from autopack_telemetry.core.model import Tokens, UsageRecord, UsageRole
+from autopack_telemetry.core.model import PhaseRecord, Price, Tokens, UsageRecord, UsageRole
 from autopack_telemetry.settings import TelemetrySettings
 from grpc.aio import AioRpcError
 from sqlalchemy import Connection, event, text
@@ -125,32 +127,61 @@ async def test_lost_connection_is_an_error_that_callers_see_and_heals(url: str) 
         assert (await stub.RecordUsage(usage("a"))).recorded == 1
 
 
-async def test_last_doctor_calls_are_found_by_index_and_not_by_sorting(tmp_path: Path) -> None:
-    store = await asyncio.to_thread(SqlStore.open, f"sqlite:///{tmp_path}/t.sqlite3", queue_rows=100_000)
-    record = UsageRecord("run-1", "", 0, Tokens(input=5), role=UsageRole.DOCTOR)
-    records = [UsageRecord(record.run_id, str(n), n, record.tokens, role=record.role) for n in range(5_000)]
-    await store.record_usage("t", records, 0)
-    statements: list[tuple[str, Any]] = []
+@contextmanager
+def _statements(word: str) -> Iterator[list[tuple[str, Any]]]:
+    """What is executed in the block with ``word`` in it, and its parameters."""
+    found: list[tuple[str, Any]] = []
 
     def note(_conn: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
-        if "LIMIT" in statement:
-            statements.append((statement, parameters))
+        if word in statement:
+            found.append((statement, parameters))
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        for run_id in (None, "run-1"):
-            for model_class in (ModelClass.UNKNOWN, ModelClass.CHEAP):
-                await store.doctor_calls("t", run_id, model_class, 100)
+        yield found
     finally:
         event.remove(Engine, "before_cursor_execute", note)
 
+
+async def _plans(store: SqlStore, statements: list[tuple[str, Any]]) -> list[str]:
     def explain(connection: Connection) -> list[str]:
         return [
             " ".join(str(row[-1]) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
             for statement, parameters in statements
         ]
 
-    plans = await store._database.read(explain)
+    return await store._database.read(explain)
+
+
+async def test_sums_of_a_run_are_read_from_indexes_alone(tmp_path: Path) -> None:
+    price = partial(Price, 7, "a list")
+    versions = iter("12")
+    store = await asyncio.to_thread(
+        SqlStore.open, f"sqlite:///{tmp_path}/t.sqlite3", queue_rows=100, price=lambda _: price(next(versions))
+    )
+    await store.record_phases("t", [PhaseRecord("run-1", "a", pattern_id="p")], 0)
+    await store.record_usage("t", [UsageRecord("run-1", str(n), n, Tokens(5)) for n in range(2)], 0)
+    with _statements("SELECT") as statements:
+        summary = await store.summary("t", "run-1")
+    plans = await _plans(store, statements)
+    await store.close()
+    assert summary is not None
+    assert summary.price_lists == ("a list 1", "a list 2")
+    summed = [plan for plan in plans if "phases" in plan or "usage" in plan]
+    assert ["COVERING INDEX" in plan for plan in summed] == [True] * 4
+    assert "TEMP B-TREE" not in summed[0]
+
+
+async def test_last_doctor_calls_are_found_by_index_and_not_by_sorting(tmp_path: Path) -> None:
+    store = await asyncio.to_thread(SqlStore.open, f"sqlite:///{tmp_path}/t.sqlite3", queue_rows=100_000)
+    record = UsageRecord("run-1", "", 0, Tokens(input=5), role=UsageRole.DOCTOR)
+    records = [UsageRecord(record.run_id, str(n), n, record.tokens, role=record.role) for n in range(5_000)]
+    await store.record_usage("t", records, 0)
+    with _statements("LIMIT") as statements:
+        for run_id in (None, "run-1"):
+            for model_class in (ModelClass.UNKNOWN, ModelClass.CHEAP):
+                await store.doctor_calls("t", run_id, model_class, 100)
+    plans = await _plans(store, statements)
     await store.close()
     used = ["doctor_by_time", "doctor_by_class", "doctor_by_run", "doctor_by_run"]
     assert [name in found and "TEMP B-TREE" not in found for name, found in zip(used, plans, strict=True)] == [True] * 4
