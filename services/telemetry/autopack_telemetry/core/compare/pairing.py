@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from autopack_kit.errors import FailedPrecondition, invalid_field
 
 from autopack_telemetry.core.compare.model import Design, Excluded, Exclusion, Pair, PairSpec, RunMeasures, RunProperty
+from autopack_telemetry.core.plural import counted
 
 __all__ = ["check_runs_once", "match"]
 
@@ -57,7 +58,8 @@ def match(design: Design, runs: Mapping[str, RunMeasures]) -> tuple[list[Pair], 
         specs, excluded = _by_task(design, runs)
     if not specs:
         raise FailedPrecondition(
-            f"No task has runs in both arms: {len(design.control)} and {len(design.treatment)} runs, no pair.",
+            f"No task has runs in both arms: {counted(len(design.control), 'control run')} and "
+            f"{counted(len(design.treatment), 'treatment run')}, no pair.",
             reason="NO_PAIRS",
             remedy="Record the task of each run with RecordRuns, or say which runs belong together with pairs.",
             metadata={"control": str(len(design.control)), "treatment": str(len(design.treatment))},

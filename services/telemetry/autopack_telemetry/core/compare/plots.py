@@ -9,6 +9,7 @@ from html import escape
 from autopack_telemetry.core.compare.analysis import Comparison, CumulativeEffect
 from autopack_telemetry.core.compare.model import Metric, Scale
 from autopack_telemetry.core.compare.wording import effect_words
+from autopack_telemetry.core.plural import counted
 
 __all__ = ["cumulative_plot", "pairs_plot"]
 
@@ -48,7 +49,7 @@ def pairs_plot(result: Comparison) -> str:
         path = "".join(f"M{across:.1f} {down:.1f}h0" for across, down, _, _ in points)
         parts.append(f'<path class="dots" d="{path}"/>')
     fewer = sum(effect < y.nothing for effect in values)
-    description = f"{len(values)} pairs; in {fewer} the treatment used less {metric.words} than the control."
+    description = f"{counted(len(values), 'pair')}; in {fewer} the treatment used less {metric.words} than the control."
     return _svg("pairs", f"Effect on {metric.words} in each pair", description, y, "pairs, by effect", parts)
 
 
@@ -70,7 +71,7 @@ def cumulative_plot(result: Comparison) -> str:
         parts.append(_text(x(last), HEIGHT - BOTTOM + 16, str(last), "middle"))
     end = items[-1]
     description = (
-        f"After {end.pairs} pairs the effect is {effect_words(metric, end.effect)}, interval "
+        f"After {counted(end.pairs, 'pair')} the effect is {effect_words(metric, end.effect)}, interval "
         f"{effect_words(metric, end.interval.low)} to {effect_words(metric, end.interval.high)}."
     )
     return _svg("cumulative", f"Effect on {metric.words} after each pair", description, y, "pairs", parts)

@@ -19,6 +19,7 @@ from autopack_telemetry.core.compare.wording import (
     percent_points,
     value_words,
 )
+from autopack_telemetry.core.plural import counted
 
 __all__ = ["Plot", "Report", "Section", "Table", "markdown", "report_of"]
 
@@ -145,7 +146,10 @@ def _design(result: Comparison, version: str, now: int) -> Table:
         ("Hypothesis", design.hypothesis or "none was written down"),
         ("Primary metric", design.primary.words),
         ("Level of intervals", f"{100 * design.level:.4g} %"),
-        ("Looked at", f"at any time, about {design.expected_pairs} pairs expected" if sequential else "once"),
+        (
+            "Looked at",
+            f"at any time, about {counted(design.expected_pairs, 'pair')} expected" if sequential else "once",
+        ),
         ("Guardrail", f"success must not fall by more than {100 * design.max_success_drop:.3g} percentage points"),
         ("Meant to differ in", ", ".join(sorted(item.value.replace("_", " ") for item in design.intended)) or "-"),
         ("Order of pairs", "by start" if all(row.pair.started_at for row in result.pairs) else "as given"),
@@ -181,10 +185,10 @@ def _metrics(result: Comparison) -> Iterator[str | Table]:
         more = "saved" if result.saved_tokens >= 0 else "used more"
         pairs = next(item.n for item in result.metrics if item.metric.value == "total_tokens")
         tokens = number(abs(result.saved_tokens))
-        yield f"Measured over {pairs} pairs: {tokens} tokens {more}. This is as uncertain as the ratio."
+        yield f"Measured over {counted(pairs, 'pair')}: {tokens} tokens {more}. This is as uncertain as the ratio."
     if result.anytime is not None:
         state, after = result.anytime, result.anytime.decided_after
-        decided = f"after {after} pairs" if after else "not yet"
+        decided = f"after {counted(after, 'pair')}" if after else "not yet"
         yield (
             f"Anytime-valid: decided {decided}. e-value of the signs {state.sign_e_value:.3g} (highest "
             f"{state.sign_e_value_max:.3g}), of success {state.success_e_value:.3g} (highest "

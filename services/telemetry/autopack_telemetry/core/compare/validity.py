@@ -26,6 +26,7 @@ from autopack_telemetry.core.compare.model import (
     Status,
 )
 from autopack_telemetry.core.model import PhaseOutcome
+from autopack_telemetry.core.plural import counted, of_count
 
 __all__ = ["Evidence", "arm_runs", "validity"]
 
@@ -115,9 +116,9 @@ def _pairing(evidence: Evidence) -> Check:
     pairs = len(evidence.pairs)
     repeats = sum(max(len(pair.control), len(pair.treatment)) > 1 for pair in evidence.pairs)
     data = {"pairs": str(pairs), "without_partner": str(alone), "with_repeats": str(repeats)}
-    message = f"{pairs} pairs; {alone} tasks or runs without a partner"
+    message = f"{counted(pairs, 'pair')}; {counted(alone, 'task or run', 'tasks or runs')} without a partner"
     if repeats:
-        message += f"; {repeats} pairs have repeats, which are averaged"
+        message += f"; {counted(repeats, 'pair has', 'pairs have')} repeats, which are averaged"
     if alone == 0:
         return Check("pairing", Status.PASS, message, data)
     few = pairs / (pairs + alone) < FEW_PAIRED
@@ -134,7 +135,7 @@ def _attrition(evidence: Evidence) -> Check:
     share = len(evidence.control) / max(1, len(evidence.control) + len(evidence.treatment))
     p = binomial_p(control, both, share)
     data = {"control_lost": str(control), "treatment_lost": str(both - control), "p": f"{p:.4f}"}
-    message = f"{control} control and {both - control} treatment runs have no partner or no tokens"
+    message = f"{_arms(control, both - control)} have no partner or no tokens"
     if p < UNLIKELY:
         return Check("attrition", Status.WARN, f"{message}: more on one side than by chance (p = {p:.3f})", data)
     return Check("attrition", Status.PASS, message, data)
@@ -144,15 +145,16 @@ def _same_task(evidence: Evidence, name: str, which: RunProperty, reason: Exclus
     excluded = evidence.count(reason)
     unknown = sum(not _property(run, which) for run in evidence.paired)
     data = {"pairs_left_out": str(excluded), "runs_not_known": str(unknown)}
-    words = {"commit": "commits", "spec": "specifications (goal, scope, validation, limits)"}[name]
+    words = {"commit": "commit", "spec": "specification (goal, scope, validation, limits)"}[name]
     if which in evidence.design.intended:
         return Check(name, Status.PASS, f"the arms are meant to differ in {words}", data)
     if excluded and not evidence.pairs:
         return Check(name, Status.FAIL, f"no pair has the same {words} on both sides", data)
     if excluded:
-        return Check(name, Status.WARN, f"{excluded} pairs with different {words} were left out", data)
+        left_out = counted(excluded, "pair was", "pairs were")
+        return Check(name, Status.WARN, f"{left_out} left out, as the {words} differs between the sides", data)
     if unknown:
-        return Check(name, Status.WARN, f"of {unknown} runs the {words} are not recorded", data)
+        return Check(name, Status.WARN, f"of {counted(unknown, 'run')} the {words} is not recorded", data)
     return Check(name, Status.PASS, f"the same {words} on both sides of every pair", data)
 
 
@@ -165,21 +167,25 @@ def _properties(evidence: Evidence) -> Iterator[Check]:
         ("limits", RunProperty.LIMITS),
     ):
         words = name.replace("_", " ")
+        many = words.endswith("s")
         unknown = sum(not _property(run, which) for run in evidence.paired)
         differ = [pair.task for pair in evidence.pairs if _differ(pair.runs, which)]
         data = {"pairs_that_differ": str(len(differ)), "runs_not_known": str(unknown)}
         if which in evidence.design.intended:
             mixed = [arm.value for arm in Arm if _differ(_arm(evidence.pairs, arm), which)]
             if mixed:
-                message = f"the arms are meant to differ in {words}, but the {' and '.join(mixed)} arm is mixed in it"
+                which_arms = f"{' and '.join(mixed)} {of_count(len(mixed), 'arm is', 'arms are')}"
+                message = f"the arms are meant to differ in {words}, but the {which_arms} mixed in it"
                 yield Check(name, Status.WARN, message, data)
             else:
                 yield Check(name, Status.PASS, f"the arms are meant to differ in {words}", data)
         elif differ:
-            message = f"the {words} differ in {len(differ)} pairs ({_tasks(differ)}), so the effect may be due to that"
+            message = f"the {words} {'differ' if many else 'differs'} in {counted(len(differ), 'pair')}"
+            message += f" ({_tasks(differ)}), so the effect may be due to that"
             yield Check(name, Status.FAIL, message + "; if that is the change, say so", data)
         elif unknown:
-            yield Check(name, Status.WARN, f"the {words} of {unknown} runs are not recorded", data)
+            are = "are" if many else "is"
+            yield Check(name, Status.WARN, f"of {counted(unknown, 'run')} the {words} {are} not recorded", data)
         else:
             yield Check(name, Status.PASS, f"the same {words} on both sides of every pair", data)
 
@@ -194,9 +200,10 @@ def _time_drift(evidence: Evidence) -> Check:
     hours = max(apart, default=0) / 3.6e9
     data = {"far_apart": str(far), "largest_hours": f"{hours:.2f}", "pairs_not_known": str(unknown)}
     if far:
-        return Check("time_drift", Status.WARN, f"in {far} pairs the runs started more than 24 hours apart", data)
+        where = counted(far, "pair")
+        return Check("time_drift", Status.WARN, f"in {where} the runs started more than 24 hours apart", data)
     if unknown:
-        return Check("time_drift", Status.WARN, f"of {unknown} pairs a start is not recorded", data)
+        return Check("time_drift", Status.WARN, f"of {counted(unknown, 'pair')} a start is not recorded", data)
     return Check("time_drift", Status.PASS, f"the runs of every pair started within {hours:.1f} hours", data)
 
 
@@ -210,7 +217,7 @@ def _order(evidence: Evidence) -> Check:
             first.append(min(starts[0]) < min(starts[1]))
     p = binomial_p(sum(first), len(first), 0.5)
     data = {"control_first": str(sum(first)), "of": str(len(first)), "p": f"{p:.4f}"}
-    message = f"control started first in {sum(first)} of {len(first)} pairs"
+    message = f"control started first in {sum(first)} of {counted(len(first), 'pair')}"
     if p < UNLIKELY:
         return Check("order", Status.WARN, f"{message}: the order was not random, so time may be what differs", data)
     return Check("order", Status.PASS, message, data)
@@ -223,7 +230,9 @@ def _missing_telemetry(evidence: Evidence) -> Check:
     data = {"without_usage": str(len(silent)), "zero_tokens": str(len(zero)), "runs": str(len(runs))}
     if not silent and not zero:
         return Check("missing_telemetry", Status.PASS, "every run told its tokens", data)
-    message = f"{len(silent)} runs have no usage and {len(zero)} have zero tokens ({_tasks(silent + zero)})"
+    told = [f"{counted(len(silent), 'run has', 'runs have')} no usage"] if silent else []
+    told += [f"{counted(len(zero), 'run has', 'runs have')} zero tokens"] if zero else []
+    message = f"{' and '.join(told)} ({_tasks(silent + zero)})"
     missing = (len(silent) + len(zero)) / len(runs)
     # Of no matter to how long runs take, or how often they are tried again.
     matters = evidence.design.primary not in (Metric.WALL_TIME, Metric.RETRIES)
@@ -246,7 +255,7 @@ def _signals(evidence: Evidence) -> Check:
     wrong = [run.record.run_id for run in evidence.paired if run.mismatched_sessions]
     data = {"runs": str(len(wrong))}
     if wrong:
-        message = f"in {len(wrong)} runs the signals of a session tell different totals ({_tasks(wrong)})"
+        message = f"in {counted(len(wrong), 'run')} the signals of a session tell different totals ({_tasks(wrong)})"
         return Check("signals", Status.WARN, message, data)
     return Check("signals", Status.PASS, "no session's signals disagree", data)
 
@@ -257,7 +266,8 @@ def _prices(evidence: Evidence) -> Check:
     data = {"calls": str(calls), "without_cost": str(unpriced)}
     if unpriced:
         some = sum(run.unpriced_records > 0 for run in runs)
-        message = f"the cost of {unpriced} of {calls} calls is not known; {some} runs are left out of the cost"
+        message = f"the cost of {unpriced} of {counted(calls, 'call')} is not known; "
+        message += f"{counted(some, 'run is', 'runs are')} left out of the cost"
         return Check("prices", Status.WARN, message, data)
     return Check("prices", Status.PASS, "the cost of every call is known" if calls else "there are no calls", data)
 
@@ -266,7 +276,9 @@ def _outcomes(evidence: Evidence) -> Check:
     unknown = [run.record.run_id for run in evidence.paired if run.succeeded is None]
     data = {"runs": str(len(unknown))}
     if unknown:
-        message = f"the outcome of {len(unknown)} runs is not known, perhaps because they still run ({_tasks(unknown)})"
+        still = of_count(len(unknown), "it still runs", "they still run")
+        message = f"of {counted(len(unknown), 'run')} the outcome is not known, perhaps because {still}"
+        message += f" ({_tasks(unknown)})"
         return Check("outcomes", Status.WARN, message, data)
     return Check("outcomes", Status.PASS, "the outcome of every run is known", data)
 
@@ -277,8 +289,8 @@ def _cut_short(evidence: Evidence) -> Check:
     data = {arm.value: str(count) for arm, count in counts.items()}
     if any(counts.values()):
         message = (
-            f"{counts[Arm.CONTROL]} control and {counts[Arm.TREATMENT]} treatment runs were cut short; they would have "
-            "used more, so look at the pairs in which all succeeded too"
+            f"{_arms(counts[Arm.CONTROL], counts[Arm.TREATMENT])} were cut short; they would have used more, so look "
+            "at the pairs in which all succeeded too"
         )
         return Check("cut_short", Status.WARN, message, data)
     return Check("cut_short", Status.PASS, "no run was cut short", data)
@@ -299,8 +311,14 @@ def _outliers(evidence: Evidence) -> Check:
     rest = float(effects[~is_far].mean())
     effect = float(np.exp(rest)) if metric.scale is Scale.RATIO else rest
     data["effect_without_them"] = f"{effect:.4g}"
-    message = f"{len(far)} pairs lie far out ({_tasks(far)}); they count, and without them the effect is {effect:.3g}"
+    message = f"{counted(len(far), 'pair lies', 'pairs lie')} far out ({_tasks(far)}); "
+    message += of_count(len(far), "it counts, and without it", "they count, and without them")
+    message += f" the effect is {effect:.3g}"
     return Check("outliers", Status.WARN, message, data)
+
+
+def _arms(control: int, treatment: int) -> str:
+    return f"{counted(control, 'control run')} and {counted(treatment, 'treatment run')}"
 
 
 def _arm(pairs: Sequence[Pair], arm: Arm) -> list[RunMeasures]:

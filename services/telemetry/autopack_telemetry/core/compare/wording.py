@@ -8,6 +8,7 @@ from autopack_telemetry.core.compare.metrics import MetricResult
 from autopack_telemetry.core.compare.model import Check, Design, Metric, Mode, Scale, Status, Verdict
 from autopack_telemetry.core.compare.paired import Interval
 from autopack_telemetry.core.compare.success import SuccessResult
+from autopack_telemetry.core.plural import counted
 
 __all__ = ["effect_words", "number", "p_words", "percent_points", "sentence_of", "value_words"]
 
@@ -75,10 +76,10 @@ def _effect(design: Design, primary: MetricResult) -> str:
     words = f"{design.treatment_label} {primary.metric.words} {effect_words(primary.metric, primary.effect)}"
     words += f" against {design.control_label}"
     if primary.interval is None:
-        return f"{words} ({primary.n} pairs)"
+        return f"{words} ({counted(primary.n, 'pair')})"
     kind = "anytime-valid interval" if design.mode is Mode.ANYTIME_VALID else "interval"
     ends = interval_words(primary.metric, primary.interval)
-    return f"{words} ({100 * design.level:.4g} % {kind} {ends}, {primary.n} pairs)"
+    return f"{words} ({100 * design.level:.4g} % {kind} {ends}, {counted(primary.n, 'pair')})"
 
 
 def _detectable(design: Design, primary: MetricResult) -> str:

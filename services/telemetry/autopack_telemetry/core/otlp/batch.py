@@ -21,6 +21,7 @@ from autopack_telemetry.core.otlp.mapping import (
     MetricEntry,
 )
 from autopack_telemetry.core.otlp.values import MAX_ID, MAX_NAME, Malformed, label_of, run_problem
+from autopack_telemetry.core.plural import times
 
 __all__ = ["GENERIC_AGENT", "MAX_AHEAD", "MAX_BEHIND", "Batch", "Caller", "Resource", "Sender"]
 
@@ -179,7 +180,7 @@ class Batch:
         told = sum(self._reasons.values())
         if told < self.rejected:
             parts.append(f"{self.rejected - told} not recorded for other reasons")
-        parts += [f"warning, {count} times: {text}" for text, count in self._warnings.items()]
+        parts += [f"warning, {times(count)}: {text}" for text, count in self._warnings.items()]
         return "; ".join(parts)
 
 
