@@ -16,7 +16,7 @@ from typing import Any
 
 from autopack_kit.channel import open_channel
 from autopack_kit.db.testing import fresh_url
-from autopack_telemetry import convert_otlp
+from autopack_telemetry import convert_otlp, convert_tables
 from autopack_telemetry.adapters.mappings import load_mappings
 from autopack_telemetry.core.otlp import json_wire
 from autopack_telemetry.core.otlp.batch import Batch, Sender
@@ -156,11 +156,11 @@ def _rate(work: Callable[[bytes], object], requests: list[bytes]) -> float:
 
 
 def _map_spans(data: bytes) -> None:
-    convert_otlp.add_spans(_batch(), ExportTraceServiceRequest.FromString(data))
+    convert_otlp.add_spans(_batch(), convert_tables.TraceRequest.FromString(data))
 
 
 def _map_logs(data: bytes) -> None:
-    convert_otlp.add_logs(_batch(), ExportLogsServiceRequest.FromString(data))
+    convert_otlp.add_logs(_batch(), convert_tables.LogsRequest.FromString(data))
 
 
 def _map_json(data: bytes) -> None:

@@ -1,16 +1,18 @@
-"""OTLP in protobuf to usage records, and the answer. Reads no more of a message than the mappings list."""
+"""OTLP in protobuf to usage records, and the answer. Reads no more of a message than the mappings list.
+
+Requests are of the classes in :mod:`.convert_tables`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2 as metrics_pb
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2 as trace_pb
-from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
-from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord
-from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags, Metric
+from opentelemetry.proto.common.v1.common_pb2 import AnyValue
+from opentelemetry.proto.metrics.v1.metrics_pb2 import DataPointFlags
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
 
 from autopack_telemetry.core.otlp.batch import Batch, Resource
@@ -28,7 +30,7 @@ _MAX_DEPTH = 8
 """Of values within values, of which nothing is kept but a hash."""
 
 
-def add_logs(batch: Batch, request: logs_pb.ExportLogsServiceRequest) -> None:
+def add_logs(batch: Batch, request: Any) -> None:
     """The log records of a request."""
     for group in request.resource_logs:
         resource = _resource(batch, group.resource.attributes)
@@ -42,7 +44,7 @@ def add_logs(batch: Batch, request: logs_pb.ExportLogsServiceRequest) -> None:
                     add_event(batch, entry, resource, values, time=time, span_id=record.span_id.hex())
 
 
-def add_spans(batch: Batch, request: trace_pb.ExportTraceServiceRequest) -> None:
+def add_spans(batch: Batch, request: Any) -> None:
     """The spans of a request."""
     for group in request.resource_spans:
         resource = _resource(batch, group.resource.attributes)
@@ -65,7 +67,7 @@ def add_spans(batch: Batch, request: trace_pb.ExportTraceServiceRequest) -> None
                 )
 
 
-def add_metrics(batch: Batch, request: metrics_pb.ExportMetricsServiceRequest) -> None:
+def add_metrics(batch: Batch, request: Any) -> None:
     """The points of a request."""
     for group in request.resource_metrics:
         attributes = group.resource.attributes
@@ -106,27 +108,23 @@ def metrics_response(batch: Batch) -> metrics_pb.ExportMetricsServiceResponse:
     return answer
 
 
-def _resource(batch: Batch, attributes: Iterable[KeyValue]) -> Resource:
+def _resource(batch: Batch, attributes: Mapping[str, AnyValue]) -> Resource:
     return batch.resource(_listed(attributes, batch.mappings.resource_keys))
 
 
-def _log_entry(batch: Batch, resource: Resource, scope: str, record: LogRecord) -> EventEntry | None:
+def _log_entry(batch: Batch, resource: Resource, scope: str, record: Any) -> EventEntry | None:
     """By the name of the event, wherever it stands. A body comes last, and only if it is short: it may be a prompt."""
     # The attribute first: in event_name some put the place in their code (Codex).
-    for attribute in record.attributes:
-        if attribute.key == _EVENT_NAME:
-            name = attribute.value.string_value
-            break
-    else:
-        name = record.event_name
-        if not name:
-            if record.body.ByteSize() > MAX_NAME_IN_BODY:
-                return None
-            name = record.body.string_value
+    named = record.attributes.get(_EVENT_NAME)
+    name = record.event_name if named is None else named.string_value
+    if named is None and not name:
+        if record.body.ByteSize() > MAX_NAME_IN_BODY:
+            return None
+        name = record.body.string_value
     return event_entry(batch, resource, scope, name)
 
 
-def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Metric) -> None:
+def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Any) -> None:
     kind = metric.WhichOneof("data")
     if kind not in ("sum", "histogram", "exponential_histogram"):
         if kind is not None:
@@ -141,20 +139,18 @@ def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Metric
             points.add(entry, Point(attributes, value, data.aggregation_temporality, *times))
 
 
-def _listed(attributes: Iterable[KeyValue], keys: frozenset[str]) -> dict[str, Any]:
+def _listed(attributes: Mapping[str, AnyValue], keys: frozenset[str]) -> dict[str, Any]:
     """The attributes with those keys; no other one is even decoded."""
     found: dict[str, Any] = {}
-    for attribute in attributes:
-        key = attribute.key
-        if key in keys:
-            value = attribute.value
-            # Nearly all are a text or a number other than 0, which are quicker to take than to ask for.
-            found[key] = value.string_value or value.int_value or _plain(value)
+    for key in keys.intersection(attributes):
+        value = attributes[key]
+        # Nearly all are a text or a number other than 0, which are quicker to take than to ask for.
+        found[key] = value.string_value or value.int_value or value.double_value or _plain(value)
     return found
 
 
-def _all(attributes: Iterable[KeyValue]) -> Mapping[str, Any]:
-    return {attribute.key: _plain(attribute.value) for attribute in attributes}
+def _all(attributes: Mapping[str, AnyValue]) -> Mapping[str, Any]:
+    return {key: _plain(attributes[key]) for key in attributes}
 
 
 def _plain(value: AnyValue, depth: int = 0) -> Any:

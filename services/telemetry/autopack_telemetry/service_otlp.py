@@ -18,11 +18,11 @@ from autopack_kit.errors import FailedPrecondition, InvalidArgument, Unavailable
 from autopack_kit.identity import Scope, require
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
-from opentelemetry.proto.collector.logs.v1 import logs_service_pb2, logs_service_pb2_grpc
-from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
-from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
-from autopack_telemetry import convert_otlp
+from autopack_telemetry import convert_otlp, convert_tables
 from autopack_telemetry.adapters.mappings import load_mappings
 from autopack_telemetry.core.model import UsageRecord
 from autopack_telemetry.core.otlp import json_wire
@@ -79,7 +79,7 @@ _LOGS = _Kind(
     "logs",
     "/v1/logs",
     logs_service_pb2.DESCRIPTOR.services_by_name["LogsService"],
-    logs_service_pb2.ExportLogsServiceRequest,
+    convert_tables.LogsRequest,
     convert_otlp.add_logs,
     json_wire.add_logs,
     convert_otlp.logs_response,
@@ -88,7 +88,7 @@ _METRICS = _Kind(
     "metrics",
     "/v1/metrics",
     metrics_service_pb2.DESCRIPTOR.services_by_name["MetricsService"],
-    metrics_service_pb2.ExportMetricsServiceRequest,
+    convert_tables.MetricsRequest,
     convert_otlp.add_metrics,
     json_wire.add_metrics,
     convert_otlp.metrics_response,
@@ -97,7 +97,7 @@ _TRACES = _Kind(
     "traces",
     "/v1/traces",
     trace_service_pb2.DESCRIPTOR.services_by_name["TraceService"],
-    trace_service_pb2.ExportTraceServiceRequest,
+    convert_tables.TraceRequest,
     convert_otlp.add_spans,
     json_wire.add_spans,
     convert_otlp.trace_response,
@@ -138,10 +138,14 @@ class Receiver:
         self._mappings = await asyncio.to_thread(load_mappings)
 
     def add_to(self, server: grpc.aio.Server) -> None:
-        """Registers the three servicers."""
-        logs_service_pb2_grpc.add_LogsServiceServicer_to_server(_Logs(self), server)  # type: ignore[no-untyped-call]
-        metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(_Metrics(self), server)  # type: ignore[no-untyped-call]
-        trace_service_pb2_grpc.add_TraceServiceServicer_to_server(_Traces(self), server)  # type: ignore[no-untyped-call]
+        """Registers the collector's three services."""
+        for kind in _KINDS:
+            export: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
+                _servicer(self, kind),
+                request_deserializer=kind.request.FromString,
+                response_serializer=lambda answer: answer.SerializeToString(),
+            )
+            server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(kind.full_name, {"Export": export})])
 
     def http_routes(self) -> list[Any]:
         """``POST /v1/logs``, ``/v1/metrics`` and ``/v1/traces``."""
@@ -196,33 +200,12 @@ class Receiver:
                 self.observe(kind.name, result, count)
 
 
-class _Logs(logs_service_pb2_grpc.LogsServiceServicer):
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
+def _servicer(receiver: Receiver, kind: _Kind) -> Callable[[Any, Context], Any]:
+    async def export(request: Any, context: Context) -> Message:
+        claims = context.invocation_metadata() or ()
+        return await receiver.take(kind, request.ByteSize(), claims, lambda batch: kind.add(batch, request))
 
-    async def Export(self, request: Any, context: Context) -> Any:
-        return await _export(self._receiver, _LOGS, request, context)
-
-
-class _Metrics(metrics_service_pb2_grpc.MetricsServiceServicer):
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    async def Export(self, request: Any, context: Context) -> Any:
-        return await _export(self._receiver, _METRICS, request, context)
-
-
-class _Traces(trace_service_pb2_grpc.TraceServiceServicer):
-    def __init__(self, receiver: Receiver) -> None:
-        self._receiver = receiver
-
-    async def Export(self, request: Any, context: Context) -> Any:
-        return await _export(self._receiver, _TRACES, request, context)
-
-
-async def _export(receiver: Receiver, kind: _Kind, request: Message, context: Context) -> Message:
-    claims = context.invocation_metadata() or ()
-    return await receiver.take(kind, request.ByteSize(), claims, lambda batch: kind.add(batch, request))
+    return export
 
 
 def _endpoint(receiver: Receiver, kind: _Kind) -> Callable[[Any], Any]:

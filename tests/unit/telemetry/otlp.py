@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from autopack_telemetry import Tokens, UsageRecord, convert_otlp
+from autopack_telemetry import Tokens, UsageRecord, convert_otlp, convert_tables
 from autopack_telemetry.adapters.mappings import load_mappings
 from autopack_telemetry.core.otlp import json_wire
 from autopack_telemetry.core.otlp.batch import Batch, Sender
@@ -39,10 +39,20 @@ NOW = 1_764_000_100_000_000
 """Microseconds: 100 s after the golden data."""
 NOW_NS = NOW * 1000
 
-_REQUESTS: dict[str, tuple[Any, Any, Any]] = {
-    "resourceLogs": (ExportLogsServiceRequest, json_wire.add_logs, convert_otlp.add_logs),
-    "resourceSpans": (ExportTraceServiceRequest, json_wire.add_spans, convert_otlp.add_spans),
-    "resourceMetrics": (ExportMetricsServiceRequest, json_wire.add_metrics, convert_otlp.add_metrics),
+_REQUESTS: dict[str, tuple[Any, Any, Any, Any]] = {
+    "resourceLogs": (ExportLogsServiceRequest, convert_tables.LogsRequest, json_wire.add_logs, convert_otlp.add_logs),
+    "resourceSpans": (
+        ExportTraceServiceRequest,
+        convert_tables.TraceRequest,
+        json_wire.add_spans,
+        convert_otlp.add_spans,
+    ),
+    "resourceMetrics": (
+        ExportMetricsServiceRequest,
+        convert_tables.MetricsRequest,
+        json_wire.add_metrics,
+        convert_otlp.add_metrics,
+    ),
 }
 _TEXT_ENUMS = ("role", "model_class", "signal")
 
@@ -56,14 +66,15 @@ def mappings() -> Mappings:
 def map_json(document: Mapping[str, Any], sender: Sender | None = None) -> Batch:
     """A document as it is."""
     batch = Batch(mappings(), sender or Sender(NOW))
-    _kind(document)[1](batch, document)
+    _kind(document)[2](batch, document)
     return batch
 
 
 def map_protobuf(document: Mapping[str, Any], sender: Sender | None = None) -> Batch:
     """The same document over protobuf."""
     batch = Batch(mappings(), sender or Sender(NOW))
-    _kind(document)[2](batch, to_protobuf(document))
+    _, request, _, add = _kind(document)
+    add(batch, request.FromString(to_protobuf(document).SerializeToString()))
     return batch
 
 
@@ -119,7 +130,7 @@ def _value(value: Any) -> dict[str, Any]:
     return {"stringValue": value}
 
 
-def _kind(document: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+def _kind(document: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
     return _REQUESTS[next(iter(document))]
 
 
