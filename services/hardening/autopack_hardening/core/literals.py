@@ -11,11 +11,14 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = ["Need", "need"]
+__all__ = ["DIGIT", "Need", "need"]
 
-# Characters that a word must have, and how many of them are no blanks; shorter ones stand on every second line.
-TELLING = 3
-TELLING_LETTERS = 2
+DIGIT = "\ue000"
+"""Stands for any digit in a word; a character for private use, which no expression has."""
+
+# Characters that a word must have, and how much they must tell; others stand on every second line.
+SHORTEST = 3
+TELLING = 4
 # Characters of a word; longer ones are no rarer, but have more states.
 LONGEST = 16
 # Words of an expression that is one long list of alternatives.
@@ -37,7 +40,12 @@ _CLASSES = {"d": False, "w": False, "S": False, "s": True, "D": True, "W": True}
 """The classes that a letter stands for, and whether they hold the end of a line."""
 _WITH_LINE_END = ("space", "cntrl", "ascii")
 _BLANKS = frozenset(" \t\n\f\r")
-_WEIGHED = str.maketrans(dict.fromkeys(_BLANKS, "") | {digit: digit * 2 for digit in "0123456789"})
+# How much a character tells, as so many others: a blank nothing, a digit twice as much as a letter. Those that are not
+# here, the rarest, count for three letters.
+_WEIGHED = str.maketrans(
+    {chr(code): "xx" for code in range(128)} | dict.fromkeys(_BLANKS, "") | dict.fromkeys("0123456789", "xxxx")
+    | {DIGIT: "x"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Need:
     """What an expression needs in order to occur.
 
     Attributes:
-        words: every occurrence contains one of them; empty if nothing telling can be said.
+        words: every occurrence contains one of them; empty if nothing telling can be said. May have ``DIGIT`` in them.
         is_folded: they are in lower case, and the case of the letters does not matter.
         stays_in_line: an occurrence lies within one line, but for blanks and empty lines before and after it.
     """
@@ -66,6 +74,7 @@ class _Part:
     Attributes:
         spellings: all that it matches; None if that is too much.
         words: of which its match contains one, if there are no spellings; None if nothing is known.
+        heads: of which one starts its match, if there are no spellings.
         tails: of which one ends its match, if there are no spellings.
         is_folded: spellings and words are in lower case, and the case of the letters does not matter.
         crosses: it may match the end of a line.
@@ -75,6 +84,7 @@ class _Part:
 
     spellings: frozenset[str] | None = None
     words: frozenset[str] | None = None
+    heads: frozenset[str] = frozenset([""])
     tails: frozenset[str] = frozenset([""])
     is_folded: bool = False
     crosses: bool = False
@@ -87,6 +97,11 @@ class _Part:
         return _minimal(self.spellings) or self.words
 
     @property
+    def starts(self) -> frozenset[str]:
+        """What its match starts with."""
+        return self.heads if self.spellings is None else self.spellings
+
+    @property
     def ends(self) -> frozenset[str]:
         """What its match ends with."""
         return self.tails if self.spellings is None else self.spellings
@@ -94,6 +109,7 @@ class _Part:
 
 _EMPTY = frozenset([""])
 _NOTHING = _Part(spellings=_EMPTY, is_blank=True, is_optional=True)
+_ANY_DIGIT = _Part(spellings=frozenset([DIGIT]))
 
 
 def need(regex: str) -> Need:
@@ -102,6 +118,8 @@ def need(regex: str) -> Need:
     >>> need(r"(?m)^(?:error: )?No module named [^\n]{1,80}\s*$")
     Need(words=frozenset({'No module named '}), is_folded=False, stays_in_line=True)
     """
+    if DIGIT in regex:
+        return Need()
     try:
         parser = _Parser(regex)
         part = parser.alternatives("", is_outermost=True)
@@ -110,7 +128,7 @@ def need(regex: str) -> Need:
     except (_Unknown, RecursionError):
         return Need()
     words = part.telling or frozenset()
-    if not words or min(map(len, words)) < TELLING or _length(words) < TELLING_LETTERS:
+    if not words or min(map(len, words)) < SHORTEST or _worth(words) < TELLING:
         return Need(stays_in_line=not part.crosses)
     return Need(frozenset(word[:LONGEST] for word in words), part.is_folded, not part.crosses)
 
@@ -180,6 +198,8 @@ class _Parser:
             return _Part(crosses=True)
         if letter in _WIDTHLESS:
             return _NOTHING
+        if letter == "d":
+            return _ANY_DIGIT
         if letter in _CLASSES:
             return _Part(crosses=_CLASSES[letter], is_blank=letter == "s")
         return _literal(_character(found), flags)
@@ -193,6 +213,9 @@ class _Parser:
 
     def _class(self, flags: str) -> _Part:
         """A class in brackets, spelled out if it is small."""
+        if self.regex.startswith("0-9]", self.at):
+            self.at += 4
+            return _ANY_DIGIT
         is_negated = self._took("^")
         members: set[str] = set()
         is_large = holds_line_end = False
@@ -292,6 +315,7 @@ def _repeated(part: _Part, low: int, high: int) -> _Part:
     return _Part(
         spellings,
         words=None if is_maybe else part.telling,
+        heads=_EMPTY if is_maybe else part.starts,
         tails=_EMPTY if is_maybe else part.ends,
         is_folded=part.is_folded,
         crosses=part.crosses,
@@ -307,6 +331,7 @@ def _any_of(parts: list[_Part]) -> _Part:
     return _Part(
         spellings=_union((part.spellings for part in parts), is_folded, MAX_SPELLINGS),
         words=_union((part.telling for part in parts), is_folded, MAX_WORDS),
+        heads=_union((part.starts for part in parts), is_folded, MAX_SPELLINGS) or _EMPTY,
         tails=_union((part.ends for part in parts), is_folded, MAX_SPELLINGS) or _EMPTY,
         is_folded=is_folded,
         crosses=any(part.crosses for part in parts),
@@ -321,26 +346,40 @@ def _joined(parts: list[_Part], is_outermost: bool) -> _Part:
         return parts[0]
     is_folded = any(part.is_folded for part in parts)
     words: frozenset[str] | None = None
-    run, is_whole = _EMPTY, True
+    heads: frozenset[str] | None = None
+    run = _EMPTY
     for part in parts:
         spellings = _union([part.spellings], is_folded, MAX_SPELLINGS)
-        if spellings is not None and len(run) * len(spellings) <= MAX_SPELLINGS:
-            run = frozenset([one + other for one in run for other in spellings]) if spellings != _EMPTY else run
+        longer = _followed(run, spellings)
+        if longer is not None:
+            run = longer
             continue
-        is_whole = False
+        # Here the run of what is spelled out ends, with as much of this part as is known to start it.
+        run = _followed(run, _union([part.starts], is_folded, MAX_SPELLINGS)) or run
+        heads = run if heads is None else heads
         words = _better(words, _minimal(run))
         if spellings is None:
             words = _better(words, _union([part.words], is_folded, MAX_WORDS))
-        run = spellings or _union([part.tails], is_folded, MAX_SPELLINGS) or _EMPTY
+        run = _union([part.ends], is_folded, MAX_SPELLINGS) or _EMPTY
     return _Part(
-        spellings=run if is_whole else None,
-        words=None if is_whole else _better(words, _minimal(run)),
+        spellings=run if heads is None else None,
+        words=None if heads is None else _better(words, _minimal(run)),
+        heads=heads or _EMPTY,
         tails=run,
         is_folded=is_folded,
         crosses=any(part.crosses for part in (_without_margins(parts) if is_outermost else parts)),
         is_blank=all(part.is_blank for part in parts),
         is_optional=all(part.is_optional for part in parts),
     )
+
+
+def _followed(some: frozenset[str], others: frozenset[str] | None) -> frozenset[str] | None:
+    """One of ``some`` followed by one of ``others``; None if these are not known, or if that makes too many."""
+    if others is None or len(some) * len(others) > MAX_SPELLINGS:
+        return None
+    if others == _EMPTY:
+        return some
+    return frozenset([one + other for one in some for other in others])
 
 
 def _without_margins(parts: list[_Part]) -> list[_Part]:
@@ -369,12 +408,16 @@ def _better(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
     """The more telling one: whose shortest word tells more, then the one with fewer words."""
     if one is None or other is None:
         return one or other
-    return max(one, other, key=lambda words: (_length(words), -len(words)))
+    return max(one, other, key=lambda words: (_worth(words), -len(words)))
 
 
-def _length(words: frozenset[str]) -> int:
-    """Characters of the shortest, as far as they tell it from others: no blanks, and a digit twice."""
-    return min(LONGEST, min([len(word.translate(_WEIGHED)) for word in words]))
+def _worth(words: frozenset[str]) -> int:
+    """How much the least telling one tells."""
+    return min(2 * LONGEST, min([_tells(word.translate(_WEIGHED)) for word in words]))
+
+
+def _tells(weighed: str) -> int:
+    return len(weighed) if weighed.isascii() else len(weighed) + 5 * sum(not one.isascii() for one in weighed)
 
 
 def _minimal(words: frozenset[str] | None) -> frozenset[str] | None:

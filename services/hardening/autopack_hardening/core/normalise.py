@@ -64,10 +64,14 @@ class Text:
         self.bytes = content
         self.head_lines = head_lines
         self.first_line = first_line
+        # Several expressions occur at one place, as a rule.
+        self._counted: dict[int, int] = {}
 
     def line_number(self, position: int) -> int:
         """The number, in the output as it was sent, of the line around the byte at ``position``; from 1."""
-        index = self.bytes.count(b"\n", 0, position)
+        index = self._counted.get(position)
+        if index is None:
+            index = self._counted[position] = self.bytes.count(b"\n", 0, position)
         return index + 1 if index < self.head_lines else index - self.head_lines + self.first_line
 
     def line_at(self, position: int) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 
 import re2
 
-from autopack_hardening.core.literals import Need, need
+from autopack_hardening.core.literals import DIGIT, Need, need
 from autopack_hardening.core.prefilter import prefilter
 
 __all__ = ["Found", "Scanner"]
@@ -90,16 +90,10 @@ class Scanner:
         """An expression alone."""
         if self._base is not None and number < self._first:
             return self._base.compiled(number)
-        return self._compile(self._regexes[number - self._first])
+        return self.alone(self._regexes[number - self._first])
 
-    def compiled_words(self, number: int) -> Any:
-        """The words that an expression needs, one or the other."""
-        if self._base is not None and number < self._first:
-            return self._base.compiled_words(number)
-        return self._compile("|".join(_expressions(self._needs[number - self._first])))
-
-    def _compile(self, regex: str) -> Any:
-        """Two threads may both compile it, and get the same."""
+    def alone(self, regex: str) -> Any:
+        """Any expression, compiled once. Two threads may both compile it, and get the same."""
         found = self._compiled.get(regex)
         if found is None:
             found = self._compiled[regex] = re2.compile(regex)
@@ -108,7 +102,12 @@ class Scanner:
 
 def _expressions(one: Need) -> list[str]:
     """Expressions for the words that are needed."""
-    return [("(?i)" if one.is_folded else "") + re2.escape(word) for word in sorted(one.words)]
+    return [_expression(word, one.is_folded) for word in sorted(one.words)]
+
+
+def _expression(word: str, is_folded: bool) -> str:
+    escaped: str = re2.escape(word)
+    return ("(?i)" if is_folded else "") + escaped.replace(DIGIT, r"\d")
 
 
 class Found:
@@ -126,7 +125,7 @@ class Found:
         end_part = text.rfind(b"\n", 0, len(text) - END_BYTES) + 1 if len(text) > 2 * END_BYTES else 0
         # From where to where to look: in the end alone first, where the occurrences stand that decide.
         self._regions = [(end_part, len(text)), (0, end_part)] if end_part else [(0, len(text))]
-        self._lines: dict[tuple[str | int, int], list[int] | None] = {}
+        self._lines: dict[tuple[str, bool, int], list[int] | None] = {}
 
     def occurs(self, number: int) -> bool:
         """Whether an expression occurs."""
@@ -138,7 +137,7 @@ class Found:
             return []
         compiled, one = self._scanner.compiled(number), self._scanner.needs(number)
         for start, end in self._regions:
-            lines = self._lines_with_words(number, one, start, end) if one.stays_in_line and one.words else None
+            lines = self._lines_with_words(one, start, end) if one.stays_in_line and one.words else None
             if lines is None:
                 # An expression may begin with the line end before, and end anywhere.
                 found = _last_of(compiled.finditer(self._text, max(0, start - 1)), count)
@@ -160,34 +159,40 @@ class Found:
                 break
         return found[:count][::-1]
 
-    def _lines_with_words(self, number: int, one: Need, start: int, end: int) -> list[int] | None:
+    def _lines_with_words(self, one: Need, start: int, end: int) -> list[int] | None:
         """Where the lines start on which an expression may occur, the last one first; None if they are too many."""
         found: set[int] = set()
-        for word in [number] if one.is_folded else one.words:
-            if (word, start) not in self._lines:
-                self._lines[word, start] = self._lines_of(word, start, end)
-            lines = self._lines[word, start]
+        for word in one.words:
+            key = (word, one.is_folded, start)
+            if key not in self._lines:
+                is_plain = not one.is_folded and DIGIT not in word
+                find = self._lines_of_plain if is_plain else self._lines_of
+                self._lines[key] = find(word if is_plain else _expression(word, one.is_folded), start, end)
+            lines = self._lines[key]
             if lines is None:
                 return None
             found.update(lines)
         return sorted(found, reverse=True)
 
-    def _lines_of(self, word: str | int, start: int, end: int) -> list[int] | None:
-        """The lines with a word, or with any of the words of an expression whatever the case."""
-        lines: list[int] = []
-        if isinstance(word, int):
-            for match in self._scanner.compiled_words(word).finditer(self._text, start, end):
-                line = self._text.rfind(b"\n", 0, match.start()) + 1
-                if len(lines) == MAX_LINES:
-                    return None
-                lines += [line] if line not in lines[-1:] else []
-            return lines
+    def _lines_of_plain(self, word: str, start: int, end: int) -> list[int] | None:
         sought = word.encode()
+        lines: list[int] = []
         while (at := self._text.rfind(sought, start, end)) >= 0:
             if len(lines) == MAX_LINES:
                 return None
             end = self._text.rfind(b"\n", 0, at) + 1
             lines.append(end)
+        return lines
+
+    def _lines_of(self, regex: str, start: int, end: int) -> list[int] | None:
+        lines: list[int] = []
+        for match in self._scanner.alone(regex).finditer(self._text, start, end):
+            line = self._text.rfind(b"\n", 0, match.start()) + 1
+            if line in lines[-1:]:
+                continue
+            if len(lines) == MAX_LINES:
+                return None
+            lines.append(line)
         return lines
 
 
