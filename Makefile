@@ -11,8 +11,9 @@ STAMP := $(VENV)/.installed
 PYTEST := tools/with_postgres $(BIN)/python -m pytest -q
 # Two workers, whatever the machine: the tests start servers, agents and package managers of their own.
 WORKERS ?= 2
-# A file's tests share fixtures that are costly to make, such as a package cache.
-PARALLEL := -n $(WORKERS) --dist loadfile
+# Each worker has one half of the tests in their order, so that a file's tests share what is costly to make; the one that
+# has ended first takes over half of what the other still has, so that none waits for a long file.
+PARALLEL := -n $(WORKERS) --dist worksteal
 IMAGE_PINS := deploy/docker/requirements.txt
 # Package managers that tests run.
 TOOL_PINS := tests/integration/toolchain/tools/python
@@ -46,12 +47,12 @@ test-integration: $(STAMP) ## Of these, the tests with real git, processes, data
 	@$(COMPILED)
 	@$(PYTEST) $(PARALLEL) -m "not long" tests/integration
 
-# Robustness one after the other: these tests load the machine themselves and watch what dies and what survives.
+# Robustness first, one test after the other in one worker: these tests load the machine themselves, and watch what dies
+# and what survives. They wait more than they compute, and the other worker has the end-to-end tests meanwhile.
 .PHONY: test-e2e
 test-e2e: $(STAMP) ## Of these, the whole product, and the product under faults
 	@$(COMPILED)
-	@$(PYTEST) $(PARALLEL) -m "not long" tests/e2e
-	@$(PYTEST) -m "not long" tests/robustness
+	@$(PYTEST) $(PARALLEL) -m "not long" tests/robustness tests/e2e
 
 .PHONY: test-all
 test-all: test ## Run every test, the long ones too
