@@ -13,6 +13,9 @@ from autopack_telemetry.core.compare.report import Plot, Table, report_of
 
 __all__ = ["html_page"]
 
+WIDE = 24
+"""Letters from which a word, or a cell of a column of numbers, is broken wherever the line ends: a list of ids."""
+
 _PLOTS = {"pairs": pairs_plot, "cumulative": cumulative_plot}
 
 
@@ -31,6 +34,11 @@ def html_page(result: Comparison, version: str, now: int) -> str:
     return _template().render(report=report, picture=picture)
 
 
+def _is_wide(cell: str, text: bool) -> bool:
+    """Whether a cell may be broken anywhere. Numbers may not, and words need not."""
+    return any(len(part) > WIDE for part in (cell.split() if text else [cell]))
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
@@ -40,6 +48,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.tests["wide"] = _is_wide
     environment.tests["table"] = lambda item: isinstance(item, Table)
     environment.tests["plot"] = lambda item: isinstance(item, Plot)
     return environment.get_template("comparison.html.jinja")
