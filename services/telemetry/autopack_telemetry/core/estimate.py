@@ -10,11 +10,10 @@ Beside the median stands its interval from order statistics (:mod:`.interval`); 
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
-
-import numpy as np
 
 from autopack_telemetry.core.interval import median_interval
 
@@ -95,7 +94,7 @@ def median(values: Sequence[int]) -> int:
     """
     if not values:
         raise ValueError("the median of no values")
-    return int(np.rint(np.median(values)))
+    return round(statistics.median(values))
 
 
 def estimate_of(observations: Sequence[int], source: EstimateSource) -> Estimate | None:
