@@ -7,7 +7,7 @@ under which its usage is weighed: another process that tells of the same session
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, NamedTuple, TypeAlias
@@ -38,7 +38,7 @@ from autopack_telemetry.core.model import Signal
 from autopack_telemetry.core.signals import BITS, RIVALS, Standing, best
 from autopack_telemetry.errors import session_not_of_run, session_of_another_run
 
-__all__ = ["Key", "attribute", "register", "weigh"]
+__all__ = ["Key", "place", "register"]
 
 Key: TypeAlias = tuple[str, str, str]
 """Run, agent and session."""
@@ -55,7 +55,11 @@ _PLACES = select(SESSIONS.c.agent, SESSIONS.c.session_id, SESSIONS.c.run_id, SES
 )
 
 
-_GROUP = itemgetter("run_id", "agent", "session_id", "signal")
+_Row: TypeAlias = dict[str, Any]
+_Group: TypeAlias = tuple[str, str, str, str, str]
+"""Run, phase, agent, session and signal: what rows have in common whose place is the same, as are nearly all of a
+batch."""
+_GROUP = itemgetter("run_id", "phase_id", "agent", "session_id", "signal")
 _BITS = {signal.value: bit for signal, bit in BITS.items()}
 
 
@@ -76,44 +80,46 @@ class _State(NamedTuple):
 _NOTHING = _State(0, 0)
 
 
-def attribute(connection: Connection, tenant: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows, with the run and phase for which their session is registered where they name none."""
-    open_rows = (row for row in rows if row["session_id"] and not (row["run_id"] and row["phase_id"]))
-    keys = sorted({(row["agent"], row["session_id"]) for row in open_rows})
-    if not keys:
-        return rows
-    _lock(connection, tenant, shared=True)
-    found: dict[tuple[str, str], tuple[str, str]] = {}
-    for part in chunks(keys):
-        for agent, session_id, *place in connection.execute(_PLACES, {"tenant": tenant, "keys": part}):
-            found[agent, session_id] = (place[0], place[1])
-    return [_attributed(row, found) for row in rows] if found else rows
+def place(connection: Connection, tenant: str, rows: list[_Row], now: int) -> list[_Row]:
+    """Notes what the rows tell of sessions.
 
-
-def _attributed(row: dict[str, Any], found: Mapping[tuple[str, str], tuple[str, str]]) -> dict[str, Any]:
-    run_id, phase_id = found.get((row["agent"], row["session_id"]), ("", ""))
-    if not run_id or row["run_id"] not in ("", run_id):
-        return row
-    return {**row, "run_id": run_id, "phase_id": row["phase_id"] or phase_id}
-
-
-def weigh(connection: Connection, tenant: str, rows: list[dict[str, Any]], now: int) -> None:
-    """Notes what the rows tell of sessions, and marks those of them that are shadows."""
-    groups: defaultdict[tuple[str, str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    Returns:
+        The rows: with the run and phase for which their session is registered where they name none, and marked where
+        they are shadows.
+    """
+    groups: defaultdict[_Group, list[_Row]] = defaultdict(list)
     for row in rows:
         groups[_GROUP(row)].append(row)
-    told = _told_by(groups)
-    if not told:
-        return
-    deciding = _note(connection, tenant, told, now)
-    for (*named, signal), members in groups.items():
-        key = (named[0], named[1], named[2])
-        if key not in deciding:
-            continue
-        standing, signals = deciding[key]
-        shadow = standing.shadow(Signal(signal), key[2], signals)
-        for row in members:
-            row["shadow"] = shadow
+    places = _places(connection, tenant, groups)
+    told = _told_by(groups, places)
+    deciding = _note(connection, tenant, told, now) if told else {}
+    changes: dict[_Group, dict[str, Any]] = {}
+    for group, (run_id, phase_id) in places.items():
+        agent, session_id, signal = group[2:]
+        standing, signals = deciding.get((run_id, agent, session_id), (Standing(), 0))
+        shadow = standing.shadow(Signal(signal), session_id, signals)
+        if shadow or (run_id, phase_id) != group[:2]:
+            changes[group] = {"run_id": run_id, "phase_id": phase_id, "shadow": shadow}
+    # New ones, as those given are placed anew if the transaction must be repeated.
+    return [row | changes.get(_GROUP(row), {}) for row in rows] if changes else rows
+
+
+def _places(connection: Connection, tenant: str, groups: Iterable[_Group]) -> dict[_Group, tuple[str, str]]:
+    """Run and phase of each group: its own, or where it lacks one those for which its session is registered."""
+    places = {group: group[:2] for group in groups}
+    lacking = [group for group in groups if group[3] and not (group[0] and group[1])]
+    if not lacking:
+        return places
+    _lock(connection, tenant, shared=True)
+    found: dict[tuple[str, str], tuple[str, str]] = {}
+    for part in chunks(sorted({(agent, session_id) for _, _, agent, session_id, _ in lacking})):
+        for agent, session_id, run_id, phase_id in connection.execute(_PLACES, {"tenant": tenant, "keys": part}):
+            found[agent, session_id] = (run_id, phase_id)
+    for group in lacking:
+        run_id, phase_id = found.get(group[2:4], ("", ""))
+        if run_id and group[0] in ("", run_id):
+            places[group] = (run_id, group[1] or phase_id)
+    return places
 
 
 def _note(connection: Connection, tenant: str, told: Mapping[Key, _Told], now: int) -> dict[Key, tuple[Standing, int]]:
@@ -286,7 +292,7 @@ def _move(connection: Connection, tenant: str, key: Key) -> int:
     moved = connection.execute(update(USAGE).where(*stray, ~twice).values(run_id=run_id)).rowcount
     left = [row._asdict() for row in connection.execute(select(USAGE).where(*stray))]
     if left:
-        keep_larger(connection, [row | {"run_id": run_id} for row in left if row["cumulative"]])
+        keep_larger(connection, [row | {"run_id": run_id} for row in left])
         connection.execute(delete(USAGE).where(*stray))
     return moved
 
@@ -305,13 +311,14 @@ def _lock(connection: Connection, tenant: str, *, shared: bool) -> None:
         connection.execute(select(take(func.hashtextextended(f"autopack:telemetry:sessions:{tenant}", 0))))
 
 
-def _told_by(groups: Mapping[tuple[str, str, str, str], list[dict[str, Any]]]) -> dict[Key, _Told]:
+def _told_by(groups: Mapping[_Group, Sequence[_Row]], places: Mapping[_Group, tuple[str, str]]) -> dict[Key, _Told]:
     """What usage tells of sessions; usage over the API that names none is of no session."""
     found: dict[Key, tuple[int, int, int]] = {}
-    for (run_id, agent, session_id, signal), members in groups.items():
+    for group, members in groups.items():
+        agent, session_id, signal = group[2:]
         if not session_id and signal == Signal.API.value:
             continue
-        key, times = (run_id, agent, session_id), [row["time"] for row in members]
+        key, times = (places[group][0], agent, session_id), [row["time"] for row in members]
         signals, first, last = _BITS[signal], min(times), max(times)
         if (other := found.get(key)) is not None:
             signals, first, last = signals | other[0], min(first, other[1]), max(last, other[2])

@@ -157,6 +157,8 @@ class UsageRecord:
         response_id: the provider's id of the response, counted once for an agent and signal whatever the session.
         signal: how it was told.
         cumulative: the count since the beginning of a series, so a larger one replaces it.
+        parts: of a series what it told, part by part, as :mod:`.otlp.parts` writes it: a record of the same id with
+            other parts completes it.
     """
 
     run_id: str
@@ -175,11 +177,12 @@ class UsageRecord:
     response_id: str = ""
     signal: Signal = Signal.API
     cumulative: bool = False
+    parts: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Price:
-    """What a price list says that a call cost.
+    """What a price list says that a call cost. Nobody changes one; see :class:`Tokens`.
 
     Attributes:
         cost_microusd: millionths of a US dollar.
