@@ -42,7 +42,7 @@ HEADERS = {
 }
 """gRPC metadata and HTTP headers that say what an attribute says, for agents that lose their resource attributes."""
 INLINE_BYTES = 8 << 10
-"""A request up to this size is mapped in under a millisecond, so on the event loop; larger ones in a thread."""
+"""A request up to this size is parsed and mapped in under a millisecond, on the event loop; others in a thread."""
 MAX_TOGETHER = 5_000
 """Records that are written in one piece: some tenths of a second."""
 PROTOBUF = "application/x-protobuf"
@@ -142,7 +142,7 @@ class Receiver:
         for kind in _KINDS:
             export: grpc.RpcMethodHandler[Any, Any] = grpc.unary_unary_rpc_method_handler(
                 _servicer(self, kind),
-                request_deserializer=kind.request.FromString,
+                request_deserializer=None,  # a large one is parsed where it is mapped, in a thread
                 response_serializer=lambda answer: answer.SerializeToString(),
             )
             server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(kind.full_name, {"Export": export})])
@@ -154,17 +154,18 @@ class Receiver:
         return [Route(kind.path, _endpoint(self, kind), methods=["POST"]) for kind in _KINDS]
 
     async def take(
-        self, kind: _Kind, size: int, claims: Iterable[tuple[str, Any]], fill: Callable[[Batch], None]
+        self, kind: _Kind, fill: Callable[[_Kind, Batch, bytes], None], body: bytes, claims: Iterable[tuple[str, Any]]
     ) -> Message:
         """Maps, commits, answers.
 
         Args:
             kind: of the signal.
-            size: of the request, in bytes.
+            fill: adds the items of a body to a batch.
+            body: as it was received.
             claims: metadata or headers.
-            fill: adds the items of the request to a batch.
 
         Raises:
+            InvalidArgument: ``OTLP_BODY_INVALID``.
             ResourceExhausted: with a delay, when the writer's queue is full.
             Unavailable: the database cannot be written.
         """
@@ -172,7 +173,10 @@ class Receiver:
         said = {HEADERS[key]: value for key, value in claims if key in HEADERS and isinstance(value, str)}
         assert self._mappings is not None, "the service has started"
         batch = Batch(self._mappings, Sender(now, said, principal.run_id))
-        await _offload(size, fill, batch)
+        if len(body) <= INLINE_BYTES:
+            fill(kind, batch, body)
+        else:
+            await asyncio.to_thread(fill, kind, batch, body)
         if batch.records:
             await self._keep(kind, principal.tenant, batch.records, now)
         if batch.rejected or batch.warnings:
@@ -200,10 +204,9 @@ class Receiver:
                 self.observe(kind.name, result, count)
 
 
-def _servicer(receiver: Receiver, kind: _Kind) -> Callable[[Any, Context], Any]:
-    async def export(request: Any, context: Context) -> Message:
-        claims = context.invocation_metadata() or ()
-        return await receiver.take(kind, request.ByteSize(), claims, lambda batch: kind.add(batch, request))
+def _servicer(receiver: Receiver, kind: _Kind) -> Callable[[bytes, Context], Any]:
+    async def export(body: bytes, context: Context) -> Message:
+        return await receiver.take(kind, _fill_protobuf, body, context.invocation_metadata() or ())
 
     return export
 
@@ -221,7 +224,7 @@ def _endpoint(receiver: Receiver, kind: _Kind) -> Callable[[Any], Any]:
             return response
         body = await read_body(request)
         fill = _fill_json if media == JSON else _fill_protobuf
-        answer = await receiver.take(kind, len(body), request.headers.items(), lambda batch: fill(kind, batch, body))
+        answer = await receiver.take(kind, fill, body, request.headers.items())
         if media == PROTOBUF:
             return Response(answer.SerializeToString(), media_type=PROTOBUF)
         return Response(json_format.MessageToJson(answer, indent=None), media_type=JSON)
@@ -261,10 +264,3 @@ def _unknown_media(media: str) -> InvalidArgument:
         remedy=f"Send {PROTOBUF} or {JSON}.",
         metadata={"content_type": media[:100]},
     )
-
-
-async def _offload(size: int, function: Callable[[Batch], None], batch: Batch) -> None:
-    if size <= INLINE_BYTES:
-        function(batch)
-    else:
-        await asyncio.to_thread(function, batch)

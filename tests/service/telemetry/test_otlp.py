@@ -253,3 +253,12 @@ def retry_delay(error: AioRpcError) -> float | None:
                 if detail.Unpack(found):
                     return float(found.retry_delay.ToMilliseconds()) / 1000
     return None
+
+
+async def test_what_is_no_otlp_is_the_senders_mistake(target: Running) -> None:
+    export: Any = target.channel.unary_unary("/opentelemetry.proto.collector.logs.v1.LogsService/Export")
+    for size in (3, 100_000):  # read at once, and in a thread
+        with pytest.raises(AioRpcError) as refused:
+            await export(b"\xff" * size)
+        assert from_rpc_error(refused.value).reason == "OTLP_BODY_INVALID"
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT  # an exporter does not send it again
