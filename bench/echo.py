@@ -34,7 +34,7 @@ WARM_UP = 300
 # A server imports grpc and its service in about a second; much more means that it hangs.
 START_SECONDS = 60
 # About the size of the answer that the echo is compared with.
-PAYLOAD_BYTES = 1000
+PAYLOAD_BYTES = 4200
 ECHO = "/bench.Echo/Echo"
 TARGET_RATIO = 1.3
 ROOT = Path(__file__).resolve().parent.parent

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import grpc.aio
@@ -60,7 +61,7 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
         self, request: toolchain_pb2.GetSnapshotSpecRequest, context: Context
     ) -> toolchain_pb2.GetSnapshotSpecResponse:
         """What a snapshot should contain."""
-        return snapshot_spec_to_proto(default_registry(), self._settings.max_depth)
+        return self._snapshot_spec
 
     async def NormalizePlan(
         self, request: toolchain_pb2.NormalizePlanRequest, context: Context
@@ -69,6 +70,11 @@ class ToolchainService(toolchain_pb2_grpc.ToolchainServiceServicer):
         text, source = await asyncio.to_thread(plan_from_proto, request, self._settings.max_depth)
         answer = await asyncio.to_thread(self._on, source, lambda tree: normalize_plan(text, tree))
         return await asyncio.to_thread(plan_to_proto, answer)
+
+    @cached_property
+    def _snapshot_spec(self) -> toolchain_pb2.GetSnapshotSpecResponse:
+        """The same for every caller; to make it takes longer than the rest of the call."""
+        return snapshot_spec_to_proto(default_registry(), self._settings.max_depth)
 
     def _on(self, source: str | SnapshotTree, work: Callable[[FileTree], T]) -> T:
         """``work`` on the tree of a source."""
