@@ -84,15 +84,16 @@ def to_protobuf(document: Mapping[str, Any]) -> Any:
 
 
 def as_row(record: UsageRecord, *, usage_id: bool = True) -> dict[str, Any]:
-    """A record as the golden files have it: without what is not known."""
+    """A record as the golden files have it: without what is not known, and what its tokens were made from."""
     row: dict[str, Any] = {}
+    left_out = {"parts"} if usage_id else {"parts", "usage_id"}
     for field in fields(record):
         value = getattr(record, field.name)
         if field.name in _TEXT_ENUMS:
             value = value.value
         if field.name == "tokens":
             row["tokens"] = [getattr(value, name) for name in Tokens.__slots__]
-        elif value not in ("", None, False, "agent", "unknown") and (usage_id or field.name != "usage_id"):
+        elif value not in ("", None, False, "agent", "unknown") and field.name not in left_out:
             row[field.name] = value
     return row
 

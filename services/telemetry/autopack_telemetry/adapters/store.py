@@ -73,7 +73,7 @@ class SqlStore:
             rows = await asyncio.to_thread(self._usage_rows, tenant, records, now)
 
         def work(connection: Connection) -> int:
-            return usage.add(connection, sessions.place(connection, tenant, rows, now))
+            return usage.add(connection, sessions.place(connection, tenant, rows, now), self._price)
 
         recorded = await self._database.write(work, weight=len(rows)) if rows else 0
         return recorded, len(rows) - recorded

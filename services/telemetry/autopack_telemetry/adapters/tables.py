@@ -108,6 +108,8 @@ USAGE = Table(
     Column("shadow", Boolean, nullable=False, server_default=false()),
     Column("cumulative", Boolean, nullable=False, server_default=false()),
     Column("recorded_at", BigInteger, nullable=False),
+    # JSON, of a series of a metric: what it told of each column, see core/otlp/parts.py.
+    Column("parts", Text),
     Index("usage_once", "tenant", "run_id", "usage_id", unique=True),
     # A response that several sessions tell of. The total is a part, as some servers' ids are of three digits only.
     Index(

@@ -1,8 +1,9 @@
 """What is counted while records come in, for whoever watches the service; the truth is in the database.
 
-The counts differ from the sums of a run in two ways, because they must be known at once and in little memory. Where a
+The counts differ from the sums of a run in three ways, because they must be known at once and in little memory. Where a
 batch repeats some of its records, its tokens count in proportion to the part that was new. And where a worse signal of
-a session comes before a better one (see :mod:`.signals`), both have counted.
+a session comes before a better one (see :mod:`.signals`), both have counted. Of a series that grows, or that is told in
+parts, what came first has counted.
 
 Names are made up by whoever sends, and each new one would stay in the memory of every reader of the counts. So agents
 without a preset are "other", as are all models beyond the first hundred.
@@ -14,7 +15,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Protocol
 
-from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, Price, RunRecord, Signal, UsageRecord
+from autopack_telemetry.core.model import PhaseOutcome, PhaseRecord, Price, RunRecord, Signal, Tokens, UsageRecord
 from autopack_telemetry.core.signals import BITS, best
 
 __all__ = ["KNOWN_AGENTS", "MAX_MODELS", "MAX_REMEMBERED", "OTHER", "Accounts", "Counts"]
@@ -96,20 +97,19 @@ class Accounts:
         """Usage that was kept; ``new`` of the records were not known before."""
         if not new:
             return
-        tokens: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
+        tokens: defaultdict[tuple[str, str, str], Tokens] = defaultdict(Tokens)
         cost: defaultdict[tuple[str, str, str, str], int] = defaultdict(int)
         for record in self._that_count(tenant, records):
-            agent, model = self._names(record.agent, record.model)
-            for kind in _KINDS:
-                count: int = getattr(record.tokens, kind)
-                if count:
-                    tokens[(agent, model, record.role.value, kind)] += count
+            named = (*self._names(record.agent, record.model), record.role._value_)
+            tokens[named] += record.tokens
             source, micro = self._cost(record)
             if micro:
-                cost[(agent, model, record.role.value, source)] += micro
+                cost[(*named, source)] += micro
         part = new / len(records)
-        for (agent, model, role, kind), count in tokens.items():
-            self._counts.tokens(agent, model, role, kind, count * part)
+        for (agent, model, role), summed in tokens.items():
+            for kind in _KINDS:
+                if count := getattr(summed, kind):
+                    self._counts.tokens(agent, model, role, kind, count * part)
         for (agent, model, role, source), micro in cost.items():
             self._counts.cost(agent, model, role, source, micro * part * _MICRO)
 

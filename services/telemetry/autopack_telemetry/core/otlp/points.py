@@ -10,7 +10,8 @@ from typing import Any
 from autopack_telemetry.core.model import Signal, UsageRecord
 from autopack_telemetry.core.otlp.batch import Batch, Resource
 from autopack_telemetry.core.otlp.mapping import COST, MetricEntry
-from autopack_telemetry.core.otlp.values import Malformed, cost_of, count_of, disjoint
+from autopack_telemetry.core.otlp.parts import MAX_PARTS, Parts
+from autopack_telemetry.core.otlp.values import Malformed, cost_of, count_of
 
 __all__ = ["CUMULATIVE", "DELTA", "Point", "Points"]
 
@@ -43,7 +44,8 @@ class _Group:
     """Points of one series.
 
     Attributes:
-        parts: (column, the attributes that split it) -> value; the larger of two, as a series only grows.
+        mixed: of several times, so that one part may be newer than another.
+        parts: as :class:`Parts` has them; the larger of two, as a series only grows.
     """
 
     entry: MetricEntry
@@ -52,7 +54,8 @@ class _Group:
     start: int
     time: int
     count: int = 0
-    parts: dict[tuple[str, str], int] = field(default_factory=dict)
+    mixed: bool = False
+    parts: dict[str, int] = field(default_factory=dict)
     problem: str = ""
 
 
@@ -92,12 +95,13 @@ class Points:
             group = _Group(entry, point.attributes, point.temporality, point.start, point.time)
             self._groups[key] = group
         group.count += 1
+        group.mixed = group.mixed or point.time != group.time
         group.start, group.time = min(group.start, point.start), max(group.time, point.time)
         try:
             if point.temporality not in (DELTA, CUMULATIVE):
                 raise Malformed("its temporality must be delta or cumulative")
             convert = cost_of if column == COST else count_of
-            part = (column, repr(split))
+            part = Parts.name(column, repr(split) if split else "")
             group.parts[part] = max(group.parts.get(part, 0), convert(point.value, entry.names[0]))
         except Malformed as error:
             group.problem = str(error)
@@ -109,8 +113,7 @@ class Points:
             try:
                 if problem := group.problem or self._refused.get((agent, family, series)):
                     raise Malformed(problem)  # the other columns of the series alone would be counted wrongly
-                columns = sorted({column for column, _ in group.parts}) if group.temporality == DELTA else []
-                once = repr((agent, family, identity, series, group.start, moment, columns))
+                once = repr((agent, family, identity, series, group.start, moment))
                 record = self._record(group, blake2b(once.encode(errors="surrogatepass"), digest_size=16).hexdigest())
             except Malformed as error:
                 self._batch.reject(group.entry.id, str(error), group.count)
@@ -125,17 +128,12 @@ class Points:
 
     def _record(self, group: _Group, digest: str) -> UsageRecord | None:
         entry, values = group.entry, group.attributes
-        counts: dict[str, int] = {}
-        for (column, _), value in group.parts.items():
-            counts[column] = counts.get(column, 0) + value
-        cost = counts.pop(COST, None)
-        if not cost and not any(counts.values()):
+        if not any(group.parts.values()):
             return None  # a counter that has not counted yet
-        tokens = disjoint(
-            counts,
-            input_includes_cache=entry.input_includes_cache,
-            output_includes_reasoning=entry.output_includes_reasoning,
-        )
+        if len(group.parts) > MAX_PARTS:
+            raise Malformed(f"its series must have at most {MAX_PARTS} parts")
+        parts = Parts(group.parts, entry.input_includes_cache, entry.output_includes_reasoning)
+        tokens = parts.tokens() if group.mixed else parts.agreed()
         caller = self._resource.caller(entry, values)
         for warning in caller.warnings:
             self._batch.warn(warning)
@@ -150,10 +148,11 @@ class Points:
             model=caller.model,
             role=caller.role,
             model_class=caller.model_class,
-            reported_cost_microusd=cost or None,  # agents write 0 for a model whose price they do not know
+            reported_cost_microusd=parts.cost,
             session_id=caller.session_id,
             signal=Signal.METRIC,
             cumulative=group.temporality == CUMULATIVE,
+            parts=parts.to_text(),
         )
 
 
