@@ -94,7 +94,7 @@ def expressions(draw: st.DrawFn, depth: int = 3) -> tuple[str, str]:
     return inner + other.replace("?P<name>", "?:"), text + more
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(one=expressions())
 def test_a_match_has_one_of_the_words(one: tuple[str, str]) -> None:
     """Whatever is matched; and it lies in one line, but for its margins, where that is said."""
@@ -147,7 +147,7 @@ def test_most_of_the_packaged_expressions_are_looked_for_by_words() -> None:
     assert len(without) <= 5, without
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     lines=st.lists(
         st.sampled_from(["error: a", "  ERROR: b", "error: 7", "error:", "", "   ", "x error: c error: d", "é"])

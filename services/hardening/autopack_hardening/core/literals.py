@@ -7,9 +7,9 @@ no other line than those on which one of its words stands.
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 __all__ = ["DIGIT", "Need", "need"]
 
@@ -112,6 +112,8 @@ _NOTHING = _Part(spellings=_EMPTY, is_blank=True, is_optional=True)
 _ANY_DIGIT = _Part(spellings=frozenset([DIGIT]))
 
 
+# The same patterns are compiled again with some left out, and in every test.
+@functools.lru_cache(maxsize=4096)
 def need(regex: str) -> Need:
     r"""What the RE2 expression ``regex`` needs; nothing, if it is written in a way that is not understood here.
 
@@ -329,10 +331,10 @@ def _any_of(parts: list[_Part]) -> _Part:
         return parts[0]
     is_folded = any(part.is_folded for part in parts)
     return _Part(
-        spellings=_union((part.spellings for part in parts), is_folded, MAX_SPELLINGS),
-        words=_union((part.telling for part in parts), is_folded, MAX_WORDS),
-        heads=_union((part.starts for part in parts), is_folded, MAX_SPELLINGS) or _EMPTY,
-        tails=_union((part.ends for part in parts), is_folded, MAX_SPELLINGS) or _EMPTY,
+        spellings=_union([part.spellings for part in parts], is_folded, MAX_SPELLINGS),
+        words=_union([part.telling for part in parts], is_folded, MAX_WORDS),
+        heads=_union([part.starts for part in parts], is_folded, MAX_SPELLINGS) or _EMPTY,
+        tails=_union([part.ends for part in parts], is_folded, MAX_SPELLINGS) or _EMPTY,
         is_folded=is_folded,
         crosses=any(part.crosses for part in parts),
         is_blank=all(part.is_blank for part in parts),
@@ -345,22 +347,23 @@ def _joined(parts: list[_Part], is_outermost: bool) -> _Part:
     if len(parts) == 1 and not is_outermost:
         return parts[0]
     is_folded = any(part.is_folded for part in parts)
+    if is_folded:
+        parts = [part if part.is_folded else _folded(part) for part in parts]
     words: frozenset[str] | None = None
     heads: frozenset[str] | None = None
     run = _EMPTY
     for part in parts:
-        spellings = _union([part.spellings], is_folded, MAX_SPELLINGS)
-        longer = _followed(run, spellings)
+        longer = _followed(run, part.spellings)
         if longer is not None:
             run = longer
             continue
         # Here the run of what is spelled out ends, with as much of this part as is known to start it.
-        run = _followed(run, _union([part.starts], is_folded, MAX_SPELLINGS)) or run
+        run = _followed(run, part.starts) or run
         heads = run if heads is None else heads
         words = _better(words, _minimal(run))
-        if spellings is None:
-            words = _better(words, _union([part.words], is_folded, MAX_WORDS))
-        run = _union([part.ends], is_folded, MAX_SPELLINGS) or _EMPTY
+        if part.spellings is None:
+            words = _better(words, part.words)
+        run = part.ends
     return _Part(
         spellings=run if heads is None else None,
         words=None if heads is None else _better(words, _minimal(run)),
@@ -373,12 +376,26 @@ def _joined(parts: list[_Part], is_outermost: bool) -> _Part:
     )
 
 
+def _folded(part: _Part) -> _Part:
+    """The same in lower case."""
+    return replace(
+        part,
+        spellings=_union([part.spellings], True, MAX_SPELLINGS),
+        words=_union([part.words], True, MAX_WORDS),
+        heads=_union([part.heads], True, MAX_SPELLINGS) or _EMPTY,
+        tails=_union([part.tails], True, MAX_SPELLINGS) or _EMPTY,
+        is_folded=True,
+    )
+
+
 def _followed(some: frozenset[str], others: frozenset[str] | None) -> frozenset[str] | None:
     """One of ``some`` followed by one of ``others``; None if these are not known, or if that makes too many."""
     if others is None or len(some) * len(others) > MAX_SPELLINGS:
         return None
     if others == _EMPTY:
         return some
+    if some == _EMPTY:
+        return others
     return frozenset([one + other for one in some for other in others])
 
 
@@ -392,16 +409,15 @@ def _without_margins(parts: list[_Part]) -> list[_Part]:
     return parts[start:end]
 
 
-def _union(sets: Iterable[frozenset[str] | None], is_folded: bool, most: int) -> frozenset[str] | None:
+def _union(sets: list[frozenset[str] | None], is_folded: bool, most: int) -> frozenset[str] | None:
     """All of them together; None if one is not known, or if they are too many."""
-    found: set[str] = set()
-    for one in sets:
-        if one is None:
-            return None
-        found |= one
+    known = [one for one in sets if one is not None]
+    if len(known) < len(sets):
+        return None
+    found = frozenset().union(*known)
     if is_folded:
-        found = {word.lower() for word in found}
-    return frozenset(found) if len(found) <= most else None
+        found = frozenset([word.lower() for word in found])
+    return found if len(found) <= most else None
 
 
 def _better(one: frozenset[str] | None, other: frozenset[str] | None) -> frozenset[str] | None:
@@ -422,8 +438,8 @@ def _tells(weighed: str) -> int:
 
 def _minimal(words: frozenset[str] | None) -> frozenset[str] | None:
     """Without words that contain another one; None if one is blank, which says nothing."""
-    if words is None or any(not word or word.isspace() for word in words):
+    if words is None or not all(word and not word.isspace() for word in words):
         return None
     if len(words) == 1:
         return words
-    return frozenset(word for word in words if not any(other in word for other in words if other != word))
+    return frozenset([word for word in words if not any(other in word and other != word for other in words)])
