@@ -8,11 +8,11 @@ The interceptor sets the principal of a call; a servicer says what it needs::
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from enum import Enum
+from functools import cache
 
 from autopack_kit.errors import PermissionDenied, Unauthenticated
 
@@ -67,7 +67,13 @@ class Principal:
 
     def has(self, scope: Scope) -> bool:
         """Whether ``scope`` is granted or implied by a granted one."""
-        return any(scope in _IMPLIED[granted] for granted in self.scopes)
+        return scope in _with_implied(self.scopes)
+
+
+@cache
+def _with_implied(scopes: frozenset[Scope]) -> frozenset[Scope]:
+    """Asked several times in every call; there are few sets of scopes."""
+    return frozenset[Scope]().union(*(_IMPLIED[granted] for granted in scopes))
 
 
 _current: ContextVar[Principal | None] = ContextVar("autopack_principal", default=None)
@@ -87,14 +93,25 @@ def current_principal() -> Principal:
     return principal
 
 
-@contextmanager
-def as_principal(principal: Principal) -> Iterator[Principal]:
+def as_principal(principal: Principal) -> AbstractContextManager[Principal]:
     """Runs the block as ``principal``: for the server, for work that outlives its call, and for tests."""
-    token = _current.set(principal)
-    try:
-        yield principal
-    finally:
-        _current.reset(token)
+    return _AsPrincipal(principal)
+
+
+class _AsPrincipal(AbstractContextManager[Principal]):
+    """In every call, where a generator would take three times as long."""
+
+    __slots__ = ("_principal", "_token")
+
+    def __init__(self, principal: Principal) -> None:
+        self._principal = principal
+
+    def __enter__(self) -> Principal:
+        self._token = _current.set(self._principal)
+        return self._principal
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
 
 
 def require(scope: Scope) -> Principal:
