@@ -87,7 +87,10 @@ clean: ## Remove the environment, caches and builds
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
 # Python 3.11 first: constraints.txt is resolved for it. The build backend is pinned too, so nothing is built unpinned.
+# uv needs a fraction of pip's time; pip follows where uv fails, as behind an index that only pip's settings name.
 $(STAMP): constraints.txt pyproject.toml
 	@python=""; \
 	for candidate in $(PYTHON) python3.11 python3 python3.12 python3.13; do \
@@ -100,6 +103,8 @@ $(STAMP): constraints.txt pyproject.toml
 	fi; \
 	echo "Setting up $(VENV) with $$("$$python" --version); this takes a minute the first time."; \
 	[ -x $(BIN)/python ] || "$$python" -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(PIP) -r <(sed -n '/^uv==/,/[^\\]$$/p' constraints.txt)
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --compile-bytecode -r constraints.txt || \
+		$(PIP) -r constraints.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
