@@ -154,6 +154,14 @@ async def test_a_cached_part_that_is_newer_than_its_whole_is_never_a_negative_co
     assert await tokens(store) == Tokens(90, 210, 0, 0, 0)
 
 
+async def test_a_cached_part_with_one_modality_of_its_whole_is_not_refused(store: SqlStore) -> None:
+    text, image, _, read, *_ = conventions(0)
+    await told(store, [[image, read]])
+    assert await tokens(store) == Tokens(0, 60, 0, 0, 0)
+    await told(store, [[text]])
+    assert await tokens(store) == Tokens(40, 60, 0, 0, 0)
+
+
 async def test_parts_meet_when_their_session_is_registered(store: SqlStore) -> None:
     whole, cached, *rest = codex(0)
     await told(store, [[cached], rest], run="")

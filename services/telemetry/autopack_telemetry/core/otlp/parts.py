@@ -84,7 +84,7 @@ class Parts:
         return self._disjoint(self.counts())
 
     def tokens(self) -> Tokens:
-        """The disjoint columns, as far as they are known: a part may be newer than what includes it."""
+        """The disjoint columns, as far as they are known: a part may come before what includes it."""
         counts = self.counts()
         if self.input_includes_cache and "input" in counts:
             counts["input"] = max(counts["input"], counts.get("cache_read", 0) + counts.get("cache_write", 0))

@@ -44,7 +44,7 @@ class _Group:
     """Points of one series.
 
     Attributes:
-        mixed: of several times, so that one part may be newer than another.
+        mixed: of several times, or columns are split: one part may be newer than another, or a whole not all there.
         parts: as :class:`Parts` has them; the larger of two, as a series only grows.
     """
 
@@ -95,7 +95,7 @@ class Points:
             group = _Group(entry, point.attributes, point.temporality, point.start, point.time)
             self._groups[key] = group
         group.count += 1
-        group.mixed = group.mixed or point.time != group.time
+        group.mixed = group.mixed or point.time != group.time or any(key != entry.type for key, _ in split)
         group.start, group.time = min(group.start, point.start), max(group.time, point.time)
         try:
             if point.temporality not in (DELTA, CUMULATIVE):
