@@ -11,7 +11,7 @@ import os
 import re
 import time
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -99,8 +99,11 @@ class _Call:
     span: CallSpan | None = None
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """The one interceptor of every server.
+class CallInterceptor(grpc.GenericRpcHandler):
+    """What stands between a server and all its methods; to be registered as its one handler.
+
+    Not an interceptor of gRPC's: those are asked for the handler of each call through coroutines of their own, which
+    takes longer than all that is done here. Services register with it as they would with a server.
 
     Args:
         authenticator: who may call.
@@ -127,7 +130,8 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         self._observe = observe
         self._tracing = tracing
         self._log = structlog.get_logger("autopack.call").bind()
-        self._wrapped: dict[str, tuple[Any, Any]] = {}
+        self._handlers: list[Any] = []
+        self._wrapped: dict[str, Any] = {}
         self._streams: set[_Deadline] = set()
 
     def end_streams(self, seconds: float) -> None:
@@ -135,26 +139,32 @@ class CallInterceptor(grpc.aio.ServerInterceptor):
         for deadline in self._streams:
             deadline.shorten(seconds)
 
-    async def intercept_service(self, continuation: Callable[..., Awaitable[Any]], details: Any) -> Any:
-        """Returns the wrapped handler of the method; None for an unknown method, which gRPC answers itself.
+    def add_generic_rpc_handlers(self, handlers: Iterable[Any]) -> None:
+        """As of a server."""
+        self._handlers.extend(handlers)
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """As of a server. Generated code registers each method in both ways; one is enough."""
+
+    def service(self, details: Any) -> Any:
+        """The wrapped handler of a method; None for an unknown method, which gRPC answers itself.
 
         Over TCP a caller must be known before its request is even received: reading and parsing up to the largest
         request for anybody who can connect would be theirs to spend. The UNIX socket is open to its owner alone.
         """
-        handler = await continuation(details)
-        if handler is None:
-            return None
+        method = details.method
+        wrapped = self._wrapped.get(method)
+        if wrapped is None:
+            handler = next((found for one in self._handlers if (found := one.service(details)) is not None), None)
+            if handler is None:
+                return None
+            # Bounded: only methods that exist get here.
+            wrapped = self._wrapped[method] = self._wrap(method, handler)
         if self._transport is Transport.TCP:
             try:
-                self._authenticate(details.method, details.invocation_metadata)
+                self._authenticate(method, details.invocation_metadata)
             except AutopackError as error:
-                return self._refused(details.method, error)
-        cached = self._wrapped.get(details.method)
-        if cached is not None and cached[0] is handler:
-            return cached[1]
-        wrapped = self._wrap(details.method, handler)
-        # Bounded: only methods that exist get here.
-        self._wrapped[details.method] = (handler, wrapped)
+                return self._refused(method, error)
         return wrapped
 
     def _refused(self, method: str, error: AutopackError) -> Any:

@@ -11,13 +11,13 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import grpc
 import grpc.aio
 import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from autopack_kit.auth import Authenticator, Transport
 from autopack_kit.bind import Bind, SocketLock, runs_path
@@ -226,11 +226,14 @@ class Server:
         binds = [(self._bind, self._bind.transport), *([(self._runs, Transport.TCP)] if self._runs else ())]
         for bind, transport in binds:
             interceptor = CallInterceptor(options.authenticator, transport, rules, options.limits, observe, tracing)
-            server = grpc.aio.server(interceptors=[interceptor], options=_channel_options(options, largest))
+            server = grpc.aio.server(options=_channel_options(options, largest))
+            methods = cast(grpc.aio.Server, interceptor)
             for service in self._services:
-                service.add_to(server)
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-            reflection.enable_server_reflection([*names, health.SERVICE_NAME, reflection.SERVICE_NAME], server)
+                service.add_to(methods)
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, methods)
+            reflected = reflection.aio.ReflectionServicer([*names, health.SERVICE_NAME, reflection.SERVICE_NAME])
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflected, methods)
+            server.add_generic_rpc_handlers((interceptor,))
             address = _listen(server, bind, options.tls)
             self.address = self.address if ready else address
             ready.append((server, interceptor))
