@@ -10,7 +10,7 @@ import re2
 from autopack_hardening.adapters.registry import load_noise, read_patterns
 from autopack_hardening.core.literals import DIGIT, LONGEST, Need, need
 from autopack_hardening.core.normalise import normalise
-from autopack_hardening.core.scanning import END_BYTES, MAX_LINES, Found, Scanner
+from autopack_hardening.core.scanning import END_BYTES, MAX_LINES, SHORT_BYTES, Found, Scanner
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -115,6 +115,7 @@ def _spans(found: list[Any]) -> list[tuple[int, dict[str, Any]]]:
 
 def _check(regexes: list[str], text: bytes) -> int:
     """The occurrences, with those that are found without words. How many expressions occur."""
+    text = b"\n" * SHORT_BYTES + text
     found = Found(Scanner(regexes), text)
     occurring = 0
     for number, regex in enumerate(regexes):
@@ -160,7 +161,7 @@ def test_occurrences_near_words(lines: list[str]) -> None:
     regexes = [
         r"(?m)^error: (?P<what>\d+)",
         r"(?m)^error: (?P<what>\w+)", r"(?m)error: (?P<what>\w)\s*$", r"(?mi)^\s*error:(?P<rest>[^\n]*)$",
-        r"(?m)error:\s*\n", r"error: a\s*\z", r"\Aerror: ", r"(?mi)error: b|error: c", r"(?m)error:[^\n]*\n *x",
+        r"(?m)error:\s*\n", r"error: a\s*\z", r"\A\n+error: ", r"(?mi)error: b|error: c", r"(?m)error:[^\n]*\n *x",
     ]  # fmt: skip
     _check(regexes, "\n".join(lines).encode())
 

@@ -24,6 +24,8 @@ MAX_HITS_SEEN = 20_000
 END_BYTES = 128 << 10
 # Where more lines have its words, an expression is looked for in the whole text: to try it on each would take longer.
 MAX_LINES = 32
+# A text no longer than this is looked at as a whole: that takes less time than to find the lines.
+SHORT_BYTES = 2 << 10
 # RE2 gives up on a text (and reports no hit) when its automaton outgrows this; the default of 8 MiB is tight for a Set.
 SET_MEMORY = 256 << 20
 
@@ -137,7 +139,8 @@ class Found:
             return []
         compiled, one = self._scanner.compiled(number), self._scanner.needs(number)
         for start, end in self._regions:
-            lines = self._lines_with_words(one, start, end) if one.stays_in_line and one.words else None
+            by_lines = one.stays_in_line and one.words and len(self._text) > SHORT_BYTES
+            lines = self._lines_with_words(one, start, end) if by_lines else None
             if lines is None:
                 # An expression may begin with the line end before, and end anywhere.
                 found = _last_of(compiled.finditer(self._text, max(0, start - 1)), count)
