@@ -26,7 +26,7 @@ from autopack_telemetry import ModelClass, PhaseOutcome, PhaseRecord, Tokens, Us
 from autopack_telemetry.adapters.store import MIGRATIONS, SqlStore
 from autopack_telemetry.adapters.tables import USAGE
 from autopack_telemetry.core.estimate import choose
-from sqlalchemy import Connection, literal, select, text
+from sqlalchemy import Connection, create_engine, literal, select, text
 
 from bench.telemetry import serving
 
@@ -149,6 +149,9 @@ def _multiply(url: str) -> None:
         await database.close()
 
     asyncio.run(write())
+    if url.startswith("postgresql"):  # as its own daemon does with history: only then its indexes answer alone
+        with create_engine(url, isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(text("VACUUM ANALYZE"))
 
 
 async def _median(question: Callable[[], Awaitable[None]]) -> float:

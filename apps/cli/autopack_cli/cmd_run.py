@@ -156,7 +156,7 @@ async def _run(
             for warning in response.warnings:
                 err_console().print(f"warning: {clean(warning)}", style="yellow", soft_wrap=True)
             if check:
-                err_console().print(f"The batch is valid: {len(spec.runs)} runs.")
+                err_console().print(f"The batch is valid: {len(spec.runs)} run{'s' * (len(spec.runs) != 1)}.")
                 return 0
             return await attend(client, response.batch, as_json=as_json, interrupts=interrupts)
 

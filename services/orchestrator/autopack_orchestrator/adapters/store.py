@@ -78,7 +78,7 @@ class Store(QueueStore):
             connection.execute(insert(BATCHES).values(batch_values(batch, request_id, request_hash)))
             connection.execute(insert(RUNS), [run_values(run, batch) for run in runs])
             queue.add_needs(connection, runs)
-            message = f"batch of {len(runs)} runs created"
+            message = f"batch of {len(runs)} run{'s' * (len(runs) != 1)} created"
             writes.add_events(connection, batch.batch_id, "", [NewEvent(EventKind.STATE, message, {"to": "active"})])
 
         try:
