@@ -127,5 +127,5 @@ def test_dirty_repository_stays_byte_identical_and_is_warned_about(cli: Cli, rep
 def test_check_starts_nothing(cli: Cli, repository: Path) -> None:
     done = cli("run", "--repo", repository, "--goal", "g", "--command", "true", "--check")
     assert done.returncode == 0
-    assert "The batch is valid: 1 runs." in done.stderr
+    assert "The batch is valid: 1 run." in done.stderr
     assert cli("runs", "list").stdout == "no runs\n"
