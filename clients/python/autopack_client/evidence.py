@@ -46,7 +46,7 @@ _MAX_STDERR_BYTES = 4 << 10
 _SAFE_CONFIG = (
     "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false",
     "-c", "log.showSignature=false", "-c", "core.pager=cat",
-    # To see that gigabytes are binary git would read them; what is larger than all that is kept of a diff tells nothing.
+    # To see that gigabytes are binary git would read them; what is larger than what is kept of a diff tells nothing.
     "-c", f"core.bigFileThreshold={MAX_DIFF_BYTES}",
 )  # fmt: skip
 
