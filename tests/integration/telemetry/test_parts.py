@@ -170,6 +170,30 @@ async def test_parts_meet_when_their_session_is_registered(store: SqlStore) -> N
     assert await tokens(store) == Tokens(20, 70, 10, 30, 20)
 
 
+async def test_parts_of_one_interval_may_start_at_times_of_their_own(store: SqlStore) -> None:
+    parts = codex(0)
+    for later, part in enumerate(parts):
+        held = part["sum"]["dataPoints"][0]
+        held["startTimeUnixNano"] = str(int(held["startTimeUnixNano"]) + later)
+    await told(store, [parts, *([part] for part in reversed(parts))])
+    assert await tokens(store) == Tokens(20, 70, 10, 30, 20)
+
+
+async def test_parts_that_meet_when_their_session_is_registered_have_a_price(url: str) -> None:
+    def price(record: UsageRecord) -> Price:
+        return Price(10 * record.tokens.input + record.tokens.cache_read, "list", "7")
+
+    store = await asyncio.to_thread(SqlStore.open, url, queue_rows=1_000, price=price)
+    whole, cached = codex(0)[:2]
+    await told(store, [[cached]], run="")
+    await told(store, [[whole]])
+    await store.register_session("t", "codex", "s", "run-1", "", NOW)
+    summary = await store.summary("t", "run-1")
+    await store.close()
+    assert summary is not None
+    assert (summary.cost_microusd, summary.records_without_cost, summary.price_lists) == (370, 0, ("list 7",))
+
+
 async def test_a_series_of_an_earlier_version_is_replaced_by_what_is_more(store: SqlStore) -> None:
     await told(store, [codex(0, CUMULATIVE)])
     await store._database.write(lambda connection: connection.execute(update(USAGE).values(parts=None)).rowcount)

@@ -63,6 +63,11 @@ def test_a_cumulative_series_keeps_its_id_while_it_grows_also_by_a_column() -> N
     assert (first.cumulative, second.tokens.total) == (True, 13)
 
 
+def test_the_id_of_a_cumulative_series_is_that_of_earlier_versions() -> None:
+    told = point(5, type="input", session__id="s", start=1, time=NOW_NS)
+    assert one(send(metric(CLAUDE, told, temporality=2), a="b")).usage_id == "metric:15a143ea5308c253694aab2124ddb7ca"
+
+
 def test_a_restart_begins_another_series() -> None:
     before = one(send(metric(CLAUDE, point(5, type="input"), temporality=2)))
     after = one(send(metric(CLAUDE, point(2, type="input", start=NOW_NS - 5), temporality=2)))

@@ -33,7 +33,7 @@ from sqlalchemy import tuple_ as sql_tuple
 
 from autopack_telemetry.adapters.chunks import chunks
 from autopack_telemetry.adapters.tables import SESSIONS, USAGE
-from autopack_telemetry.adapters.usage import keep_larger
+from autopack_telemetry.adapters.usage import PriceOf, keep_larger
 from autopack_telemetry.core.model import Signal
 from autopack_telemetry.core.signals import BITS, RIVALS, Standing, best
 from autopack_telemetry.errors import session_not_of_run, session_of_another_run
@@ -140,7 +140,16 @@ def _note(connection: Connection, tenant: str, told: Mapping[Key, _Told], now: i
     return {key: (_standing(after, key), after[key].signals) for key in told}
 
 
-def register(connection: Connection, tenant: str, key: Key, phase_id: str, now: int, *, bound: bool) -> int:
+def register(
+    connection: Connection,
+    tenant: str,
+    key: Key,
+    phase_id: str,
+    now: int,
+    *,
+    bound: bool,
+    price: PriceOf | None = None,
+) -> int:
     """Registers a session and moves its usage of no run there; see :meth:`.core.store.Store.register_session`."""
     run_id, agent, session_id = key
     _lock(connection, tenant, shared=False)
@@ -159,7 +168,7 @@ def register(connection: Connection, tenant: str, key: Key, phase_id: str, now: 
     moved = 0
     if stray is not None:
         connection.execute(delete(SESSIONS).where(SESSIONS.c.id == stray.id))
-        moved = _move(connection, tenant, key)
+        moved = _move(connection, tenant, key, price)
     if phase_id:
         told_no_phase = (*_of_session(tenant, key), USAGE.c.phase_id == "")
         connection.execute(update(USAGE).where(*told_no_phase).values(phase_id=phase_id))
@@ -283,7 +292,7 @@ def _reshadow(tenant: str, run_id: str, agent: str, standing: Standing) -> Updat
     )
 
 
-def _move(connection: Connection, tenant: str, key: Key) -> int:
+def _move(connection: Connection, tenant: str, key: Key, price: PriceOf | None) -> int:
     """Moves usage of no run into one; what that run knows already is not moved but dropped."""
     run_id, agent, session_id = key
     stray = _of_session(tenant, ("", agent, session_id))
@@ -292,7 +301,7 @@ def _move(connection: Connection, tenant: str, key: Key) -> int:
     moved = connection.execute(update(USAGE).where(*stray, ~twice).values(run_id=run_id)).rowcount
     left = [row._asdict() for row in connection.execute(select(USAGE).where(*stray))]
     if left:
-        keep_larger(connection, [row | {"run_id": run_id} for row in left])
+        keep_larger(connection, [row | {"run_id": run_id} for row in left], price)
         connection.execute(delete(USAGE).where(*stray))
     return moved
 

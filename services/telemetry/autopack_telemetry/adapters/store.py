@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self
 
 from autopack_kit.db import Database, insert
 from sqlalchemy import Connection, func, select
@@ -18,18 +18,16 @@ from autopack_telemetry.adapters.retention import prune_chunk
 from autopack_telemetry.adapters.rows import phase_from_row, phase_to_row, run_from_row, run_to_row, usage_to_row
 from autopack_telemetry.adapters.summary import OTHER_PATTERNS, summarize
 from autopack_telemetry.adapters.tables import DOCTOR_CALL, PHASES, RUNS, USAGE
+from autopack_telemetry.adapters.usage import PriceOf
 from autopack_telemetry.core.compare.model import RunMeasures
 from autopack_telemetry.core.estimate import ModelClass
-from autopack_telemetry.core.model import PhaseRecord, Price, RunRecord, RunSummary, Session, UsageRecord
+from autopack_telemetry.core.model import PhaseRecord, RunRecord, RunSummary, Session, UsageRecord
 
 __all__ = ["MIGRATIONS", "OTHER_PATTERNS", "PriceOf", "SqlStore"]
 
 MIGRATIONS = Path(__file__).parent.parent / "migrations"
 INLINE_ROWS = 50
 """Records up to this number are made into rows at once, more in a thread: that takes longer than a millisecond."""
-
-PriceOf: TypeAlias = Callable[[UsageRecord], Price | None]
-"""What a call cost by a price list; None if the list does not know its model."""
 
 _PHASE_KEY = ("tenant", "run_id", "phase_id")
 _RUN_KEY = ("tenant", "run_id")
@@ -95,7 +93,7 @@ class SqlStore:
         """Registers and moves, in one transaction."""
         key = (run_id, agent, session_id)
         return await self._database.write(
-            lambda connection: sessions.register(connection, tenant, key, phase_id, now, bound=bound)
+            lambda connection: sessions.register(connection, tenant, key, phase_id, now, bound=bound, price=self._price)
         )
 
     async def sessions(

@@ -16,10 +16,11 @@ from autopack_telemetry.adapters.tables import USAGE
 from autopack_telemetry.core.model import Price, Signal, UsageRecord
 from autopack_telemetry.core.otlp.parts import Parts
 
-__all__ = ["add", "keep_larger"]
+__all__ = ["PriceOf", "add", "keep_larger"]
 
 _Row: TypeAlias = Mapping[str, Any]
-_PriceOf: TypeAlias = Callable[[UsageRecord], Price | None]
+PriceOf: TypeAlias = Callable[[UsageRecord], Price | None]
+"""What a call cost by a price list; None if the list does not know its model."""
 
 _COUNTED = (
     "input",
@@ -58,7 +59,7 @@ _TOLD = select(USAGE.c.id, *_RESPONSE, USAGE.c.time, USAGE.c.session_id, USAGE.c
 )
 
 
-def add(connection: Connection, rows: Sequence[_Row], price: _PriceOf | None = None) -> int:
+def add(connection: Connection, rows: Sequence[_Row], price: PriceOf | None = None) -> int:
     """Adds what is new and resolves what is not, so that the rows are the same in whatever order they came.
 
     Args:
@@ -76,7 +77,7 @@ def add(connection: Connection, rows: Sequence[_Row], price: _PriceOf | None = N
     return new
 
 
-def keep_larger(connection: Connection, rows: Sequence[_Row], price: _PriceOf | None = None) -> None:
+def keep_larger(connection: Connection, rows: Sequence[_Row], price: PriceOf | None = None) -> None:
     """Lets counts of a series replace smaller ones under their ids, and later ones the same count.
 
     Of a series that is told in parts each part does so by itself, and the counts are made from all of them.
@@ -102,7 +103,7 @@ def keep_larger(connection: Connection, rows: Sequence[_Row], price: _PriceOf | 
     connection.execute(statement, [{f"_{name}": row[name] for name in names} for row in rows])
 
 
-def _complete(connection: Connection, rows: Sequence[_Row], price: _PriceOf | None) -> None:
+def _complete(connection: Connection, rows: Sequence[_Row], price: PriceOf | None) -> None:
     told: dict[tuple[str, str], list[_Row]] = {}
     for row in rows:
         told.setdefault((row["run_id"], row["usage_id"]), []).append(row)
@@ -116,7 +117,7 @@ def _complete(connection: Connection, rows: Sequence[_Row], price: _PriceOf | No
         connection.execute(_CHANGE, changes)
 
 
-def _completed(kept: _Row, rows: Sequence[_Row], price: _PriceOf | None) -> _Row | None:
+def _completed(kept: _Row, rows: Sequence[_Row], price: PriceOf | None) -> _Row | None:
     """The row with what others of its id told; None if they told nothing new."""
     if kept["parts"] is None:  # of an earlier version, which kept the larger whole
         larger = max(rows, key=itemgetter("total", "time"))

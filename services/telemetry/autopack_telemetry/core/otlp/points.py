@@ -113,7 +113,10 @@ class Points:
             try:
                 if problem := group.problem or self._refused.get((agent, family, series)):
                     raise Malformed(problem)  # the other columns of the series alone would be counted wrongly
-                once = repr((agent, family, identity, series, group.start, moment))
+                # The empty list stood there in earlier versions, whose series go on. Parts of an interval end together,
+                # but each starts when it was first told of.
+                start = group.start if group.temporality == CUMULATIVE else 0
+                once = repr((agent, family, identity, series, start, moment, []))
                 record = self._record(group, blake2b(once.encode(errors="surrogatepass"), digest_size=16).hexdigest())
             except Malformed as error:
                 self._batch.reject(group.entry.id, str(error), group.count)
