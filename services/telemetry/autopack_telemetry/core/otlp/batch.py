@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -81,16 +81,14 @@ class Resource:
         agent: whose process it is; None if that is not a known one.
     """
 
-    __slots__ = ("_caller", "_name", "_sender", "agent", "values")
+    __slots__ = ("_caller", "_sender", "agent", "values")
 
     def __init__(self, values: Mapping[str, Any], mappings: Mappings, sender: Sender) -> None:
         self.values = values
         service = values.get(SERVICE_KEY)
         self.agent: Agent | None = mappings.services.get(service) if isinstance(service, str) else None
-        self._name = self.agent.name if self.agent else _generic_name(service)
         self._sender = sender
-        # Of one request, so bounded by its size. Typed: True, 1 and 1.0 are equal, but not the same name.
-        self._caller = lru_cache(maxsize=None, typed=True)(self._find_caller)
+        self._caller: Callable[..., Caller] | None = None
 
     def caller(self, entry: EventEntry | MetricEntry, values: Mapping[str, Any]) -> Caller:
         """Of an item of that entry with these attributes.
@@ -98,6 +96,9 @@ class Resource:
         Raises:
             Malformed: a name is none, or the token of the sender is not for that run.
         """
+        if self._caller is None:  # made for the first item: of resources without any a request may hold millions
+            # Of one request, so bounded by its size. Typed: True, 1 and 1.0 are equal, but not the same name.
+            self._caller = lru_cache(maxsize=None, typed=True)(self._find_caller)
         return self._caller(entry, *map(values.get, entry.caller_keys))
 
     def _find_caller(self, entry: EventEntry | MetricEntry, *told: Any) -> Caller:
@@ -112,7 +113,7 @@ class Resource:
             phase_id=_phase(levels, warnings),
             role=_choice(levels, ROLE_KEY, _ROLES, UsageRole.AGENT, warnings),
             model_class=_choice(levels, CLASS_KEY, _CLASSES, ModelClass.UNKNOWN, warnings),
-            agent=entry.agent.name if entry.agent else self._name,
+            agent=agent.name if agent else _generic_name(self.values.get(SERVICE_KEY)),
             provider=_label(first(values, entry.provider), entry.provider, agent.provider if agent else ""),
             model=_label(first(values, entry.model), entry.model),
             session_id="" if session is None else label_of(session, entry.session[0], MAX_ID),
