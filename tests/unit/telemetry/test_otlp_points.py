@@ -125,6 +125,13 @@ def test_a_gauge_is_refused() -> None:
     assert (batch.rejected, "must be a sum or a histogram" in batch.message()) == (1, True)
 
 
+def test_null_is_not_there() -> None:
+    held = point(5, type="input") | {"asInt": None, "asDouble": 5.0, "exemplars": None}
+    nothing = {"gauge": None, "histogram": None, "summary": None}
+    assert one(send(metric(CLAUDE, held) | nothing)).tokens.input == 5
+    assert send(metric(CLAUDE, held | {"asDouble": None})).records == []
+
+
 def test_the_sum_of_an_exponential_histogram_counts() -> None:
     held = point(5, token_type="input") | {"count": "2", "sum": 7.0, "scale": 1}
     del held["asInt"]

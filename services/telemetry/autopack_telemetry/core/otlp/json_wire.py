@@ -157,7 +157,7 @@ def _log_entry(batch: Batch, resource: Resource, scope: str, record: Mapping[str
 
 def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Mapping[str, Any]) -> None:
     for kind in _OTHER_KINDS:
-        if kind in metric:
+        if metric.get(kind) is not None:
             batch.reject(entry.id, "it must be a sum or a histogram", _length(metric[kind], "dataPoints"))
     for kind in _METRIC_KINDS:
         try:
@@ -168,7 +168,8 @@ def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Mappin
         temporality = data.get("aggregationTemporality")
         known = _TEMPORALITIES.get(temporality, 0) if isinstance(temporality, int | str) else 0
         for point in _readable(batch, data, "dataPoints", entry.id):
-            value = point.get("asInt", point.get("asDouble")) if kind == "sum" else point.get("sum", 0)
+            names = ("asInt", "asDouble") if kind == "sum" else ("sum",)
+            value = next((point[name] for name in names if point.get(name) is not None), 0)
             _add_point(batch, points, entry, point, value, known)
 
 
