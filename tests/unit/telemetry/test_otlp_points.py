@@ -53,6 +53,13 @@ def test_a_repeated_export_has_the_same_ids_and_another_interval_has_others() ->
     assert not first.cumulative
 
 
+def test_parts_of_an_interval_have_one_id_whenever_each_began() -> None:
+    parts = [point(5, type="input"), point(5, type="output", start=NOW_NS - 5)]
+    assert len({one(send(metric(CLAUDE, part))).usage_id for part in parts}) == 1
+    without_end = [point(5, type="input", time=0, start=start) for start in (1, 2)]
+    assert len({one(send(metric(CLAUDE, part))).usage_id for part in without_end}) == 2
+
+
 def test_a_cumulative_series_keeps_its_id_while_it_grows_also_by_a_column() -> None:
     def at(minute: int, **columns: int) -> UsageRecord:
         points = [point(n, type=kind, time=NOW_NS + minute * MINUTE) for kind, n in columns.items()]

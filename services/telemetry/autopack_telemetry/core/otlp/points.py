@@ -115,7 +115,7 @@ class Points:
                     raise Malformed(problem)  # the other columns of the series alone would be counted wrongly
                 # The empty list stood there in earlier versions, whose series go on. Parts of an interval end together,
                 # but each starts when it was first told of.
-                start = group.start if group.temporality == CUMULATIVE else 0
+                start = 0 if moment else group.start
                 once = repr((agent, family, identity, series, start, moment, []))
                 record = self._record(group, blake2b(once.encode(errors="surrogatepass"), digest_size=16).hexdigest())
             except Malformed as error:
