@@ -32,9 +32,12 @@ _MAX_DEPTH = 8
 
 def add_logs(batch: Batch, request: Any) -> None:
     """The log records of a request."""
+    batch.parts(len(request.resource_logs))
     for group in request.resource_logs:
+        batch.parts(len(group.scope_logs))
         resource = _resource(batch, group.resource.attributes)
         for scope in group.scope_logs:
+            batch.parts(len(scope.log_records))
             name = scope.scope.name
             for record in scope.log_records:
                 entry = _log_entry(batch, resource, name, record)
@@ -46,9 +49,12 @@ def add_logs(batch: Batch, request: Any) -> None:
 
 def add_spans(batch: Batch, request: Any) -> None:
     """The spans of a request."""
+    batch.parts(len(request.resource_spans))
     for group in request.resource_spans:
+        batch.parts(len(group.scope_spans))
         resource = _resource(batch, group.resource.attributes)
         for scope in group.scope_spans:
+            batch.parts(len(scope.spans))
             for span in scope.spans:
                 entry = span_entry(batch, resource, span.name)
                 if entry is None:
@@ -69,11 +75,14 @@ def add_spans(batch: Batch, request: Any) -> None:
 
 def add_metrics(batch: Batch, request: Any) -> None:
     """The points of a request."""
+    batch.parts(len(request.resource_metrics))
     for group in request.resource_metrics:
+        batch.parts(len(group.scope_metrics))
         attributes = group.resource.attributes
         resource = _resource(batch, attributes)
         points = Points(batch, resource, lambda attributes=attributes: _all(attributes))  # type: ignore[misc]
         for scope in group.scope_metrics:
+            batch.parts(len(scope.metrics))
             for metric in scope.metrics:
                 entry = metric_entry(batch, resource, metric.name)
                 if entry is not None:
@@ -131,6 +140,7 @@ def _add_metric(batch: Batch, points: Points, entry: MetricEntry, metric: Any) -
             batch.reject(entry.id, "it must be a sum or a histogram", len(getattr(metric, kind).data_points))
         return
     data: Any = getattr(metric, kind)
+    batch.parts(len(data.data_points))
     for point in data.data_points:
         if not point.flags & _NO_VALUE:
             value = getattr(point, point.WhichOneof("value") or "as_int") if kind == "sum" else point.sum

@@ -7,6 +7,7 @@ of it again. Only UNAVAILABLE, and RESOURCE_EXHAUSTED with a delay, ask it to.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 
 import grpc.aio
 import structlog
-from autopack_kit.errors import FailedPrecondition, InvalidArgument, Unavailable
+from autopack_kit.errors import FailedPrecondition, InvalidArgument, ResourceExhausted, Unavailable
 from autopack_kit.identity import Scope, require
 from google.protobuf import json_format
 from google.protobuf.message import DecodeError, Message
@@ -26,7 +27,7 @@ from autopack_telemetry import convert_otlp, convert_tables
 from autopack_telemetry.adapters.mappings import load_mappings
 from autopack_telemetry.core.model import UsageRecord
 from autopack_telemetry.core.otlp import json_wire
-from autopack_telemetry.core.otlp.batch import Batch, Sender
+from autopack_telemetry.core.otlp.batch import Batch, Sender, TooManyParts
 from autopack_telemetry.core.otlp.mapping import CLASS_KEY, PHASE_KEY, ROLE_KEY, RUN_KEY, Mappings
 from autopack_telemetry.core.store import Store
 
@@ -43,6 +44,10 @@ HEADERS = {
 """gRPC metadata and HTTP headers that say what an attribute says, for agents that lose their resource attributes."""
 INLINE_BYTES = 8 << 10
 """A request up to this size is parsed and mapped in under a millisecond, on the event loop; others in a thread."""
+LARGE_BYTES = 1 << 20
+"""Larger requests are read one after the other: in memory one can become thirty-five times its size."""
+MAX_BYTES_OF_RUN = 16 << 20
+"""Of a request with the token of a run: an agent is not trusted with more of the server's memory."""
 MAX_TOGETHER = 5_000
 """Records that are written in one piece: some tenths of a second."""
 PROTOBUF = "application/x-protobuf"
@@ -128,6 +133,7 @@ class Receiver:
         self._mappings: Mappings | None = None
         self._store = store
         self._clock = clock
+        self._large = asyncio.Lock()
 
     async def start(self) -> None:
         """Reads the mappings.
@@ -166,17 +172,20 @@ class Receiver:
 
         Raises:
             InvalidArgument: ``OTLP_BODY_INVALID``.
-            ResourceExhausted: with a delay, when the writer's queue is full.
+            ResourceExhausted: ``REQUEST_TOO_LARGE``; with a delay, when the writer's queue is full.
             Unavailable: the database cannot be written.
         """
         principal, now = require(Scope.INGEST), self._clock()
         said = {HEADERS[key]: value for key, value in claims if key in HEADERS and isinstance(value, str)}
         assert self._mappings is not None, "the service has started"
         batch = Batch(self._mappings, Sender(now, said, principal.run_id))
+        if principal.run_id is not None and len(body) > MAX_BYTES_OF_RUN:
+            raise _too_large(len(body))
         if len(body) <= INLINE_BYTES:
             fill(kind, batch, body)
         else:
-            await asyncio.to_thread(fill, kind, batch, body)
+            async with self._large if len(body) > LARGE_BYTES else contextlib.nullcontext():
+                await asyncio.to_thread(fill, kind, batch, body)
         if batch.records:
             await self._keep(kind, principal.tenant, batch.records, now)
         if batch.rejected or batch.warnings:
@@ -237,13 +246,16 @@ def _fill_protobuf(kind: _Kind, batch: Batch, body: bytes) -> None:
         request = kind.request.FromString(body)
     except DecodeError as error:
         raise _bad_body(f"it is no {kind.request.DESCRIPTOR.name} in protobuf") from error
-    kind.add(batch, request)
+    try:
+        kind.add(batch, request)
+    except TooManyParts as error:
+        raise _bad_body(str(error)) from error
 
 
 def _fill_json(kind: _Kind, batch: Batch, body: bytes) -> None:
     try:
         kind.add_json(batch, json.loads(body))
-    except json_wire.NotOtlp as error:
+    except (json_wire.NotOtlp, TooManyParts) as error:
         raise _bad_body(str(error)) from error
     except (ValueError, RecursionError) as error:  # also what is no UTF-8, and integers of thousands of digits
         raise _bad_body("it is no JSON that can be read") from error
@@ -254,6 +266,15 @@ def _bad_body(why: str) -> InvalidArgument:
         f"The body is not valid OTLP: {why}.",
         reason="OTLP_BODY_INVALID",
         remedy="Send what an OTLP exporter sends, with the Content-Type that says which encoding it is in.",
+    )
+
+
+def _too_large(size: int) -> ResourceExhausted:
+    return ResourceExhausted(
+        f"The request has {size:,} bytes, and one with the token of a run may have {MAX_BYTES_OF_RUN >> 20} MiB.",
+        reason="REQUEST_TOO_LARGE",
+        remedy="Send smaller batches, or use a token that is not a run's.",
+        metadata={"bytes": str(size), "limit": str(MAX_BYTES_OF_RUN)},
     )
 
 

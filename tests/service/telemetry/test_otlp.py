@@ -18,6 +18,7 @@ from autopack_kit.identity import Principal, Scope
 from autopack_kit.status import from_rpc_error
 from autopack_kit.testing import Running, running
 from autopack_telemetry import create
+from autopack_telemetry.core.otlp.batch import MAX_PARTS
 from autopack_telemetry.settings import TelemetrySettings
 from google.rpc import error_details_pb2, status_pb2
 from grpc.aio import AioRpcError
@@ -213,6 +214,23 @@ async def test_a_message_over_the_limit_is_refused_for_good(target: Running) -> 
         await collector(target).Export(request)
     assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert retry_delay(refused.value) is None  # without one an exporter must not send it again
+
+
+@pytest.mark.parametrize("service", ["logs.v1.Logs", "metrics.v1.Metrics", "trace.v1.Trace"])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+async def test_millions_of_empty_parts_are_not_read(target: Running, service: str, depth: int) -> None:
+    body = b"\x0a\x00" if depth == 1 else b"\x12\x00"
+    body *= MAX_PARTS + 1
+    for number in (0x12, 0x0A)[3 - depth :]:
+        body = bytes([number]) + _varint(len(body)) + body
+    export: Any = target.channel.unary_unary(f"/opentelemetry.proto.collector.{service}Service/Export")
+    with pytest.raises(AioRpcError, match="more than 200,000 resources, scopes and items") as refused:
+        await export(body)
+    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def _varint(number: int) -> bytes:
+    return bytes([number & 127]) if number < 128 else bytes([number & 127 | 128]) + _varint(number >> 7)
 
 
 async def test_a_full_queue_asks_the_sender_to_come_again(tmp_path: Path) -> None:

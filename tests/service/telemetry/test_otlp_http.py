@@ -18,6 +18,7 @@ from autopack_kit.bind import Bind
 from autopack_kit.server import ServerOptions
 from autopack_kit.testing import Running, running
 from autopack_telemetry import create
+from autopack_telemetry.core.otlp.batch import MAX_PARTS
 from autopack_telemetry.settings import TelemetrySettings
 from google.rpc import status_pb2
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs_pb
@@ -114,6 +115,7 @@ REFUSED: list[tuple[dict[str, str], bytes, int, str]] = [
     (JSON, b'{"resourceLogs": 5}', 400, "OTLP_BODY_INVALID"),
     (JSON, b'{"resourceLogs": [' + b"9" * 5000 + b"]}", 400, "OTLP_BODY_INVALID"),
     (JSON, b"[" * 100_000, 400, "OTLP_BODY_INVALID"),
+    (JSON, b'{"resourceLogs": [' + b"{}," * MAX_PARTS + b"{}]}", 400, "OTLP_BODY_INVALID"),
     (JSON | {"content-encoding": "gzip"}, b"{}", 400, "HTTP_BODY_CORRUPT"),
     (JSON | {"content-encoding": "br"}, b"{}", 400, "HTTP_ENCODING_UNKNOWN"),
     (JSON | {"content-encoding": "gzip"}, gzip.compress(b" " * (LIMIT + 1), mtime=0), 413, "REQUEST_TOO_LARGE"),
@@ -127,6 +129,17 @@ async def test_what_is_refused_for_good(served: Served) -> None:
         answer = await client.post("/v1/logs", content=body, headers=headers)
         assert (answer.status_code, answer.json()["details"][0]["reason"]) == (status, reason)
         assert "retry-after" not in answer.headers
+
+
+async def test_an_agent_takes_less_of_the_memory_than_others_may(served: Served) -> None:
+    target, client = served
+    body = logs(call(1), body="x" * (16 << 20)).SerializeToString()
+    headers = PROTOBUF | {"authorization": f"Bearer {mint_run_token(KEY, 'run-1', 'default', 4e9)}"}
+    answer = await client.post("/v1/logs", content=body, headers=headers)
+    assert answer.status_code == 413
+    assert "may have 16 MiB" in status_pb2.Status.FromString(answer.content).message
+    assert (await client.post("/v1/logs", content=body, headers=PROTOBUF)).status_code == 200
+    assert await totals(target.channel) == {("", "claude", "session-1"): (1, 10)}
 
 
 async def test_a_bad_protobuf_is_refused_in_protobuf(served: Served) -> None:

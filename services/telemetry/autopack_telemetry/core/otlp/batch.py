@@ -23,7 +23,17 @@ from autopack_telemetry.core.otlp.mapping import (
 from autopack_telemetry.core.otlp.values import MAX_ID, MAX_NAME, Malformed, label_of, run_problem
 from autopack_telemetry.core.plural import times
 
-__all__ = ["GENERIC_AGENT", "MAX_AHEAD", "MAX_BEHIND", "Batch", "Caller", "Resource", "Sender"]
+__all__ = [
+    "GENERIC_AGENT",
+    "MAX_AHEAD",
+    "MAX_BEHIND",
+    "MAX_PARTS",
+    "Batch",
+    "Caller",
+    "Resource",
+    "Sender",
+    "TooManyParts",
+]
 
 GENERIC_AGENT = "generic"
 """Stands for a program that does not say its name."""
@@ -31,6 +41,9 @@ MAX_AHEAD = 86_400 * 1_000_000
 MAX_BEHIND = 30 * MAX_AHEAD
 """A day and thirty, in microseconds. OTLP tells of what has just happened, and exporters retry for minutes: a time
 outside is that of a wrong clock, and the time of arrival stands in its place."""
+MAX_PARTS = 200_000
+"""Resources, scopes and items of one request. Exporters send 512 items at a time; but two bytes can stand for an empty
+one, and 64 MiB for what would be read for minutes."""
 MAX_REASONS = 5
 """Different reasons that a sender is told; the count is always whole."""
 
@@ -121,6 +134,10 @@ class Resource:
         )
 
 
+class TooManyParts(ValueError):
+    """A request has more than :data:`MAX_PARTS`."""
+
+
 class Batch:
     """Collects the records of a request and why others are none.
 
@@ -134,8 +151,19 @@ class Batch:
         self.sender = sender
         self.records: list[UsageRecord] = []
         self.rejected = 0
+        self._parts = 0
         self._reasons: dict[str, int] = {}
         self._warnings: dict[str, int] = {}
+
+    def parts(self, count: int) -> None:
+        """Counts further parts of the request before they are read.
+
+        Raises:
+            TooManyParts: nothing of the request is to be kept.
+        """
+        self._parts += count
+        if self._parts > MAX_PARTS:
+            raise TooManyParts(f"it has more than {MAX_PARTS:,} resources, scopes and items")
 
     def resource(self, values: Mapping[str, Any]) -> Resource:
         """Starts a resource."""

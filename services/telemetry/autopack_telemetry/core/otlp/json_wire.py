@@ -199,6 +199,7 @@ def _readable(batch: Batch, holder: Mapping[str, Any], key: str, item: str) -> I
     if not isinstance(found, list):
         batch.reject(item, f"{key} must be a list")
         return
+    batch.parts(len(found))
     for one in found:
         if isinstance(one, dict):
             yield one
