@@ -59,7 +59,7 @@ def load_names() -> Names:
 def load_noise() -> Noise:
     """What is no failure although it reads like one."""
     data = _read(_data() / "noise.toml")
-    return Noise(tuple(data["lines"]), tuple(data["recovered"]))
+    return Noise(*(tuple(data[key]) for key in ("lines", "recovered", "passed", "failed")))
 
 
 def built_in(patterns: Sequence[Pattern]) -> Diagnostician:

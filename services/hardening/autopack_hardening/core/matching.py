@@ -37,10 +37,14 @@ class Noise:
     Attributes:
         lines: RE2; a hit on a line that one of these matches does not count: warnings, retries, names of tests.
         recovered: RE2; what stands before the last of these was overcome, and does not count.
+        passed: RE2; verdicts of tools with which an output ends. What stands before did not fail them.
+        failed: RE2; where one of these stands, something else failed, and ``passed`` does not count.
     """
 
     lines: tuple[str, ...] = ()
     recovered: tuple[str, ...] = ()
+    passed: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ class Matcher:
         # Whose main expression it is, by its number; and what tells of recovery.
         self._main: dict[int, tuple[int, Expression]] = dict(base._main) if base is not None else {}
         self._recovered: list[int] = list(base._recovered) if base is not None else []
+        self._passed: list[int] = list(base._passed) if base is not None else []
+        self._failed: list[int] = list(base._failed) if base is not None else []
         self._unless: dict[str, Any] = dict(base._unless) if base is not None else {}
         regexes: list[str] = []
         conditions: set[int] = set()
@@ -96,11 +102,14 @@ class Matcher:
             self._known.append(_Known(pattern, range(start, middle), range(middle, end)))
             conditions.update(range(start, end))
             regexes += [*(one.regex for one in pattern.any), *pattern.all, *pattern.none]
-        start = first + len(regexes)
-        self._recovered += range(start, start + len(noise.recovered))
-        self._scanner: Scanner = Scanner(
-            [*regexes, *noise.recovered], base._scanner if base is not None else None, conditions=conditions
-        )
+        for numbers, more in (
+            (self._recovered, noise.recovered),
+            (self._passed, noise.passed),
+            (self._failed, noise.failed),
+        ):
+            numbers += range(first + len(regexes), first + len(regexes) + len(more))
+            regexes += more
+        self._scanner: Scanner = Scanner(regexes, base._scanner if base is not None else None, conditions=conditions)
         self._with_ending = [one for one in self._known if one.pattern.ending is not None]
         self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
         if self._noise is None and base is not None:
@@ -121,7 +130,7 @@ class Matcher:
         applied here.
         """
         found = Found(self._scanner, text.bytes)
-        after = max((match.end() for number in self._recovered for match in found.last(number, 1)), default=0)
+        after = max((match.end() for number in self._well(found) for match in found.last(number, 1)), default=0)
         line = command_line(failure.command)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
@@ -137,6 +146,13 @@ class Matcher:
             if all(map(found.occurs, self._known[index].all)) and not any(map(found.occurs, self._known[index].none))
         ]
         return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
+
+    def _well(self, found: Found) -> list[int]:
+        """Numbers of the expressions that tell that what stands before them was overcome."""
+        passed = [number for number in self._passed if found.occurs(number)]
+        if passed and any(map(found.occurs, self._failed)):
+            return self._recovered
+        return self._recovered + passed
 
     def _by_ending(
         self, failure: Failure, line: str, found: Found, others: set[str]

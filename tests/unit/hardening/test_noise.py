@@ -1,0 +1,95 @@
+"""What reads like a failure and is none, in the packaged data."""
+
+from __future__ import annotations
+
+import pytest
+from autopack_hardening import Ending, Failure
+from autopack_hardening.adapters.registry import diagnostician, load_noise
+from autopack_hardening.core.literals import need
+
+REFUSED = "Error: connect ECONNREFUSED 127.0.0.1:5432\n"
+JEST = "Test Suites: 1 passed, 1 total\nTests:       2 skipped, 3 passed, 5 total\nSnapshots:   0 total\nTime:  1.2 s\n"
+ENDS = (
+    JEST + "Ran all test suites.\n",
+    JEST + "Ran all test suites.\nDone in 3.21s.\n",
+    " Test Files  2 passed (2)\n      Tests  4 passed | 1 skipped (5)\n   Start at  10:00:00\n   Duration  1.50s\n",
+    "  3 passing (24ms)\n  2 pending\n\n",
+    "# tests 4\n# pass 3\n# fail 0\n# cancelled 0\n# skipped 1\n# todo 0\n# duration_ms 747.8\n",
+    "\u2139 fail 0\n\u2139 cancelled 0\n\u2139 skipped 0\n\u2139 todo 0\n\u2139 duration_ms 74.8\n",
+    "============ 213 passed, 1 skipped, 1 warning in 12.34s ============\n",
+    "3 passed in 0.12s\n",
+    "  py311: OK (12.30 seconds)\n  congratulations :) (13.10 seconds)\n",
+    "ok  \texample.com/app/a\t0.011s\n?   \texample.com/app/b\t[no test files]\n",
+    '{"Action":"pass","Package":"example.com/app/a","Elapsed":0.019}\n',
+    "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n\n",
+    "Time: 0.039\n\nOK (2 tests)\n\n",
+    "12 examples, 0 failures, 1 pending\n",
+    "[==========] 2 tests from 1 test suite ran. (3 ms total)\n[  PASSED  ] 2 tests.\n",
+    "100% tests passed, 0 tests failed out of 12\n\nTotal Test time (real) =   3.21 sec\n",
+    "Files=1, Tests=3,  0 wallclock secs\nResult: PASS\n",
+    "Passed!  - Failed:     0, Passed:    12, Skipped:     0, Total:    12, Duration: 1 s - A.dll (net8.0)\n",
+    "  1 flaky\n    a.spec.ts:3:1\n  2 passed (34.0s)\n",
+    "Done in 32.11s.\n",
+)
+VERDICTS = (
+    "FAIL src/a.test.js\n",
+    "FAILED tests/test_a.py::test_b - AssertionError\n",
+    "FAIL\texample.com/app/c\t0.2s\n",
+    "Tests:       1 failed, 3 passed, 4 total\n",
+    "  1 failing\n",
+    "==== 1 failed, 3 passed in 0.12s ====\n",
+    "test result: FAILED. 1 passed; 1 failed; 0 ignored\n",
+    "npm error Lifecycle script `test` failed with error:\n",
+    "error Command failed with exit code 1.\n",
+    "Found 2 errors in 1 file.\n",
+    "src/a.ts(3,1): error TS2304: Cannot find name 'b'.\n",
+    "\u2716 3 problems (1 error, 2 warnings)\n",
+    "make[1]: *** [Makefile:3: lint] Error 1\n",
+    "[INFO] BUILD FAILURE\n",
+    'Jest: "global" coverage threshold for statements (80%) not met: 50%\n',
+    "FAIL Required test coverage of 80% not reached. Total coverage: 50.00%\n",
+    "Process completed with exit code 1.\n",
+    "ERROR: No matching distribution found for acme\n",
+)
+
+
+def found(output: str) -> list[str]:
+    return [one.pattern_id for one in diagnostician().diagnose(Failure(None, Ending(1), output.encode())).diagnoses]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_what_passing_tests_print_is_no_failure(end: str) -> None:
+    assert found(REFUSED)
+    assert found(REFUSED + end) == []
+    # Not where the output goes on.
+    assert found(REFUSED + end + "then the deployment broke\n")
+    # What comes after it counts in any case.
+    assert found(end + REFUSED) == found(REFUSED)
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_one_that_passes_does_not_hide_one_that_failed(verdict: str) -> None:
+    for end in ENDS:
+        assert set(found(REFUSED)) <= set(found(REFUSED + verdict + end)), end
+
+
+def test_what_ends_an_output_is_looked_for_at_its_end() -> None:
+    """Within a line that is looked at alone, the end of the line would be that of the text."""
+    assert not [one for one in load_noise().passed if need(one).stays_in_line or not need(one).words]
+
+
+@pytest.mark.parametrize(
+    "output",
+    [
+        "W: Failed to fetch http://deb.example/dists/x/InRelease  Temporary failure resolving 'deb.example'\n",
+        "* connect to 10.0.0.1 port 80 failed: Connection refused\n* Connected to x.example (10.0.0.2) port 80 (#0)\n",
+        "npm verb stack Error: EPERM: operation not permitted\nadded 2 packages in 3s\n",
+        "+# fatal error: x.h: No such file or directory\n+make: *** [all] Error 2\n",
+        "Colours are off if the NO_COLOR environment variable is set.\n",
+        "error: cannot read the widget: No such file or directory, taking the default\n",
+        "f6e4d39 fix: Permission denied (publickey)\n",
+        "nc: connect to db port 5432 (tcp) failed: Connection refused\ndb:5432 is available after 3 seconds\n",
+    ],
+)
+def test_lines_that_are_no_failure(output: str) -> None:
+    assert found(output) == []
