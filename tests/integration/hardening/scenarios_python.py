@@ -128,7 +128,7 @@ PLAIN: tuple[Scenario, ...] = (
         broken="the script is run from the wrong directory",
         files={"backend/tools/generate.py": 'print("done")\n'},
         command=("python3", "tools/generate.py"),
-        expected=Fixed(("py.file_not_found",), ("run in backend",)),
+        expected=Fixed(("os.no_such_file",), ("run in backend",)),
     ),
     Scenario(
         name="python/package-behind-directory",

@@ -32,11 +32,13 @@ def failure(command: Command, output: bytes, *paths: str, code: int = 1, **facts
 
 
 def found(one: Failure, name: str) -> Diagnosis:
-    return next(diagnosis for diagnosis in diagnose(one).diagnoses if name in diagnosis.aliases)
+    return next(
+        diagnosis for diagnosis in diagnose(one).diagnoses if name in (diagnosis.pattern_id, *diagnosis.aliases)
+    )
 
 
-def cwd(one: Failure) -> str | None:
-    actions = [action.kind for action in found(one, "wrong_working_dir").mitigation.actions]
+def cwd(one: Failure, name: str = "wrong_working_dir") -> str | None:
+    actions = [action.kind for action in found(one, name).mitigation.actions]
     return actions[0].cwd if actions and isinstance(actions[0], ChangeCwd) else None
 
 
@@ -77,7 +79,7 @@ def test_a_command_that_runs_too_deep_is_moved_up() -> None:
 def test_an_absolute_path_is_read_as_the_command_had_it() -> None:
     output = b"python: can't open file '/w/run/manage.py': [Errno 2] No such file or directory\n"
     one = failure(Command.of("python", "manage.py", "test"), output, "backend/manage.py", code=2)
-    assert cwd(one) == "backend"
+    assert cwd(one, "os.no_such_file") == "backend"
 
 
 def test_a_command_that_also_names_a_file_of_the_old_place_needs_consent() -> None:
