@@ -238,3 +238,17 @@ async def _send_until_killed(address: str, server: subprocess.Popen[str]) -> set
             for sender in range(8):
                 senders.create_task(send(stub, sender))
     return acknowledged
+
+
+@pytest.mark.postgres
+async def test_two_processes_add_the_same_calls_in_opposite_order(tmp_path: Path) -> None:
+    with fresh_url("postgres", tmp_path, "telemetry") as url:
+        stores = [await asyncio.to_thread(SqlStore.open, url, queue_rows=100_000) for _ in range(2)]
+        for turn in range(6):
+            records = [UsageRecord("run-1", f"{turn}-{number}", 1, Tokens(output=1)) for number in range(3_000)]
+            answers = await asyncio.gather(
+                stores[0].record_usage("default", records, 1), stores[1].record_usage("default", records[::-1], 1)
+            )
+            assert sum(recorded for recorded, _ in answers) == 3_000
+        for store in stores:
+            await store.close()

@@ -23,16 +23,19 @@ TOGETHER = 32
 _COUNTED = {"preserve_rowcount": True}
 
 
-def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+def add_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]) -> int:
     """Inserts the rows that no unique index of the table has yet, and says how many.
 
     Args:
         rows: each with a value, of a type that the driver takes as it is, for all columns but ``id``.
+        key: columns that tell the rows apart.
     """
     if connection.dialect.name != "sqlite":
         # The driver sends them all before it waits for the first answer.
         statement, _ = _compiled(connection, table)
-        return connection.exec_driver_sql(statement, [dict(row) for row in rows], execution_options=_COUNTED).rowcount
+        # In one order, lest two processes that add the same rows wait for each other.
+        ordered = [dict(row) for row in sorted(rows, key=itemgetter(*key))]
+        return connection.exec_driver_sql(statement, ordered, execution_options=_COUNTED).rowcount
     statement, names = _compiled(connection, table)
     values = list(map(itemgetter(*names), rows))
     whole = len(values) - len(values) % TOGETHER

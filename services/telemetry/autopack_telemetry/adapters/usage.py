@@ -22,6 +22,7 @@ _Row: TypeAlias = Mapping[str, Any]
 PriceOf: TypeAlias = Callable[[UsageRecord], Price | None]
 """What a call cost by a price list; None if the list does not know its model."""
 
+_KEY = ("run_id", "usage_id")
 _COUNTED = (
     "input",
     "cache_read",
@@ -70,7 +71,7 @@ def add(connection: Connection, rows: Sequence[_Row], price: PriceOf | None = No
     Returns:
         How many were new.
     """
-    new = add_new(connection, USAGE, rows)
+    new = add_new(connection, USAGE, rows, key=_KEY)
     if new < len(rows):  # most batches hold nothing that is known, and pay nothing for this
         keep_larger(connection, rows, price)
         _keep_first_told(connection, [row for row in rows if row["response_id"] is not None])
@@ -167,7 +168,7 @@ def _keep_first_told(connection: Connection, rows: Sequence[_Row]) -> None:
     for ids in chunks(late):
         connection.execute(delete(USAGE).where(USAGE.c.id.in_(ids)))
     if winners:
-        add_new(connection, USAGE, winners)
+        add_new(connection, USAGE, winners, key=_KEY)
 
 
 def _told_order(row: _Row) -> tuple[Any, ...]:
