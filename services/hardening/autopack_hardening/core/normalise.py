@@ -49,6 +49,8 @@ _OTHER = re2.compile(
     r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
     r"[\w:-]*\$? ?: )"
 )
+_MIN_INDENT = 4
+_INDENTED = re.compile(rb"\s{0,80}(?:    |\t)\S")
 
 
 class Text:
@@ -115,7 +117,22 @@ def normalise(output: bytes) -> bytes:
     if b"\r" in text:
         text = b"\n".join([_last_drawn(line) if b"\r" in line else line for line in text.split(b"\n")])
     prefixes = _PREFIXES if _OTHER.search(text) is None else _ANY_PREFIXES
-    return _decodable(prefixes.sub(b"\n", b"\n" + text)[1:])
+    return _decodable(_dedented(prefixes.sub(b"\n", b"\n" + text)[1:]))
+
+
+def _dedented(text: bytes) -> bytes:
+    """Without what stands before every line: an output that was pasted or wrapped as a block of code.
+
+    Four blanks or a tab at least: some tools begin all their lines with two.
+    """
+    if _INDENTED.match(text) is None:
+        return text
+    lines = text.split(b"\n")
+    told = [line for line in lines if line.strip()]
+    if all(line.startswith(b"\t") for line in told):
+        return b"\n".join([line[1:] for line in lines])
+    width = min(len(line) - len(line.lstrip(b" ")) for line in told)
+    return text if width < _MIN_INDENT else b"\n".join([line[width:] for line in lines])
 
 
 def _decodable(text: bytes) -> bytes:
