@@ -28,7 +28,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from autopack_api.common.v1 import common_pb2
 from autopack_api.hardening.v1 import hardening_pb2
 from autopack_client import connect
-from autopack_hardening import create
 from autopack_hardening.adapters.registry import built_in, read_patterns
 from autopack_hardening.core.diagnosing import Diagnostician
 from autopack_hardening.core.model import (
@@ -39,11 +38,10 @@ from autopack_hardening.core.model import (
     Runtime,
 )
 from autopack_hardening.core.patterns import parse_line
-from autopack_hardening.settings import HardeningSettings
 from autopack_kit.commands import Command
-from autopack_kit.testing import running
 
 from bench import corrections
+from bench.telemetry import serving
 
 CORPUS = Path(os.environ.get("AUTOPACK_CORPORA") or Path(__file__).parents[2] / "shared" / "corpora") / "hardening"
 SHOWN_LINES = 6
@@ -292,18 +290,17 @@ def _speed_rows(core: Diagnostician) -> Iterator[Row]:
 
 
 async def _calls(outputs: Sequence[bytes]) -> list[float]:
-    """Seconds of each call for one output, one after the other, of a service of its own in this process."""
+    """Seconds of each call for one output, one after the other; the server is another process, and has its patterns."""
     taken = []
-    with tempfile.TemporaryDirectory() as directory:
-        settings = HardeningSettings(database_url=f"sqlite:///{directory}/hardening.sqlite3")
-        async with running(create(settings)) as target, connect(target.address) as client:
-            for output in outputs:
-                command = common_pb2.Command(argv=common_pb2.Argv(words=["npm", "test"]))
+    command = common_pb2.Command(argv=common_pb2.Argv(words=["npm", "test"]))
+    with tempfile.TemporaryDirectory(prefix="ap-") as directory, serving(directory, "autopack_hardening") as address:
+        async with connect(address) as client:
+            for output in (outputs[0], *outputs):
                 request = hardening_pb2.DiagnoseRequest(command=command, exit_code=1, output=output)
                 start = time.perf_counter()
                 await client.hardening.Diagnose(request)
                 taken.append(time.perf_counter() - start)
-    return taken
+    return taken[1:]
 
 
 def plain_log(size: int) -> bytes:

@@ -127,9 +127,9 @@ async def _served(repeat: int) -> float:
 
 
 @contextmanager
-def serving(directory: str) -> Iterator[str]:
+def serving(directory: str, package: str = "autopack_telemetry") -> Iterator[str]:
     """A server in a process of its own, as the sender's work must not count as its."""
-    command = [sys.executable, "-m", "autopack_telemetry", "--address", f"unix:{directory}/s"]
+    command = [sys.executable, "-m", package, "--address", f"unix:{directory}/s"]
     environment = {"PATH": os.environ["PATH"], "AUTOPACK_DATA_DIR": directory, "AUTOPACK_LOG_LEVEL": "warning"}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
