@@ -130,7 +130,7 @@ class Matcher:
         applied here.
         """
         found = Found(self._scanner, text.bytes)
-        after = max((match.end() for number in self._well(found) for match in found.last(number, 1)), default=0)
+        after = max((match.end() for match in self._well(found)), default=0)
         line = command_line(failure.command)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
@@ -147,12 +147,13 @@ class Matcher:
         ]
         return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
 
-    def _well(self, found: Found) -> list[int]:
-        """Numbers of the expressions that tell that what stands before them was overcome."""
-        passed = [number for number in self._passed if found.occurs(number)]
+    def _well(self, found: Found) -> list[Any]:
+        """Matches that tell that what stands before them was overcome."""
+        recovered = [match for number in self._recovered for match in found.last(number, 1)]
+        passed = [match for number in self._passed if (match := found.ends_with(number)) is not None]
         if passed and any(map(found.occurs, self._failed)):
-            return self._recovered
-        return self._recovered + passed
+            return recovered
+        return recovered + passed
 
     def _by_ending(
         self, failure: Failure, line: str, found: Found, others: set[str]

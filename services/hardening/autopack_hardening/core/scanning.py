@@ -5,6 +5,7 @@ RE2 matches in time linear in the text whatever the expression, so no pattern an
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import deque
 from collections.abc import Collection, Iterable, Sequence
@@ -22,6 +23,8 @@ __all__ = ["Found", "Scanner"]
 MAX_HITS_SEEN = 20_000
 # Occurrences are first looked for in the end of a long text, where those stand that decide.
 END_BYTES = 128 << 10
+# What a tool says at its end, and what a CI system says after it.
+VERDICT_BYTES = 16 << 10
 # Where more lines have its words, an expression is looked for in the whole text: to try it on each would take longer.
 MAX_LINES = 32
 # A text no longer than this is looked at as a whole: that takes less time than to find the lines.
@@ -56,6 +59,7 @@ class Scanner:
         for number, (regex, one) in enumerate(zip(regexes, self._needs, strict=True), self._first):
             for sought in _expressions(one) or ([] if number in conditions else [prefilter(regex)]):
                 owners.setdefault(sought, []).append(number)
+        self._sought = tuple(owners)
         self._owners = tuple(owners.values())
         self._unscanned = {number for number in conditions if not self._needs[number - self._first].words}
         options = re2.Options()
@@ -71,10 +75,16 @@ class Scanner:
 
     def scan(self, text: bytes) -> list[int]:
         """Numbers of the expressions that may occur: of all that do, and some more, to be looked for one by one."""
-        found = self._base.scan(text) if self._base is not None else []
+        return self.scan_with_words(text)[0]
+
+    def scan_with_words(self, text: bytes) -> tuple[list[int], set[str]]:
+        """What ``scan`` tells, and the expressions that it found: of words, as ``word_expression`` writes them."""
+        numbers, sought = self._base.scan_with_words(text) if self._base is not None else ([], set())
         if not self._owners:
-            return found
-        return found + sorted({number for place in self._set.Match(text) or () for number in self._owners[place]})
+            return numbers, sought
+        places = self._set.Match(text) or ()
+        own = sorted({number for place in places for number in self._owners[place]})
+        return numbers + own, sought.union(self._sought[place] for place in places)
 
     def is_scanned(self, number: int) -> bool:
         """Whether the scan looks for an expression."""
@@ -104,10 +114,13 @@ class Scanner:
 
 def _expressions(one: Need) -> list[str]:
     """Expressions for the words that are needed."""
-    return [_expression(word, one.is_folded) for word in sorted(one.words)]
+    return [word_expression(word, one.is_folded) for word in sorted(one.words)]
 
 
-def _expression(word: str, is_folded: bool) -> str:
+# A few words of some thousand stand in an output; those are asked for again and again.
+@functools.lru_cache(maxsize=8192)
+def word_expression(word: str, is_folded: bool) -> str:
+    """RE2 for a word that an expression needs."""
     escaped: str = re2.escape(word)
     return ("(?i)" if is_folded else "") + escaped.replace(DIGIT, r"\d")
 
@@ -120,7 +133,7 @@ class Found:
     """
 
     def __init__(self, scanner: Scanner, text: bytes) -> None:
-        self.numbers = scanner.scan(text)
+        self.numbers, self._sought = scanner.scan_with_words(text)
         self._numbers = frozenset(self.numbers)
         self._scanner = scanner
         self._text = text
@@ -132,6 +145,14 @@ class Found:
     def occurs(self, number: int) -> bool:
         """Whether an expression occurs."""
         return bool(self.last(number, 1))
+
+    def ends_with(self, number: int) -> Any | None:
+        """The last match of an expression that occurs, if at all, in the last lines."""
+        if number not in self._numbers:
+            return None
+        start = self._text.rfind(b"\n", 0, max(0, len(self._text) - VERDICT_BYTES)) + 1
+        found = _last_of(self._scanner.compiled(number).finditer(self._text, max(0, start - 1)), 1)
+        return found[0] if found else None
 
     def last(self, number: int, count: int) -> list[Any]:
         """The last ``count`` matches at most, in their order: of a long text's end if there are any, else of all."""
@@ -168,14 +189,20 @@ class Found:
         for word in one.words:
             key = (word, one.is_folded, start)
             if key not in self._lines:
-                is_plain = not one.is_folded and DIGIT not in word
-                find = self._lines_of_plain if is_plain else self._lines_of
-                self._lines[key] = find(word if is_plain else _expression(word, one.is_folded), start, end)
+                self._lines[key] = self._lines_of_word(word, one.is_folded, start, end)
             lines = self._lines[key]
             if lines is None:
                 return None
             found.update(lines)
         return sorted(found, reverse=True)
+
+    def _lines_of_word(self, word: str, is_folded: bool, start: int, end: int) -> list[int] | None:
+        sought = word_expression(word, is_folded)
+        if sought not in self._sought:
+            return []
+        return (
+            self._lines_of(sought, start, end) if is_folded or DIGIT in word else self._lines_of_plain(word, start, end)
+        )
 
     def _lines_of_plain(self, word: str, start: int, end: int) -> list[int] | None:
         sought = word.encode()
