@@ -1,7 +1,8 @@
 """Play every scenario of a real failure, and write what became of each into docs/hardening.md.
 
 The scenarios are in ``tests/integration/hardening``. If one fails or cannot be played here, the document is not
-touched. Arguments are reports (``--junitxml``) of tests that were run already; then nothing is played.
+touched. Arguments are reports (``--junitxml``, ``-o junit_family=xunit1``) of tests that were run already; then nothing
+is played, and after ``--keep`` what they do not tell of stays as the document has it.
 """
 
 from __future__ import annotations
@@ -52,22 +53,34 @@ def read(report: Path) -> dict[str, Played]:
     return found
 
 
-def tables(scenarios: Sequence[Scenario], played: Mapping[str, Played]) -> str:
-    """Both tables in Markdown."""
-    fixed = [one for one in scenarios if played[one.name].passed]
-    left = [one for one in scenarios if not played[one.name].passed]
+def kept(document: str) -> dict[str, tuple[bool, str]]:
+    """By its name, whether a scenario of the document is fixed, and its row."""
+    before, _, after = document.partition(BEGIN)[2].partition(END)[0].partition("that are left alone")
+    rows = [(True, line) for line in before.splitlines()] + [(False, line) for line in after.splitlines()]
+    return {line.split(" ")[1]: (is_fixed, line) for is_fixed, line in rows if line.startswith("| ")}
+
+
+def tables(scenarios: Sequence[Scenario], played: Mapping[str, Played], before: Mapping[str, tuple[bool, str]]) -> str:
+    """Both tables in Markdown; rows that were not played are those of ``before``."""
+    rows = dict(before)
+    for one in scenarios:
+        if one.name in played:
+            is_fixed = played[one.name].passed
+            rows[one.name] = (is_fixed, (_fixed_row if is_fixed else _left_row)(one, played[one.name]))
+    fixed = [rows[one.name][1] for one in scenarios if rows[one.name][0]]
+    left = [rows[one.name][1] for one in scenarios if not rows[one.name][0]]
     lines = [
         f"### {len(fixed)} that are fixed",
         "",
         "| Scenario | What is broken | What fails | Diagnosed as | What was done before the same command passed | By |",
         "| --- | --- | --- | --- | --- | --- |",
-        *(_fixed_row(one, played[one.name]) for one in fixed),
+        *fixed,
         "",
         f"### {len(left)} that are left alone",
         "",
         "| Scenario | What is broken | What fails | Diagnosed as | What a person is told |",
         "| --- | --- | --- | --- | --- |",
-        *(_left_row(one, played[one.name]) for one in left),
+        *left,
     ]
     return "\n".join(lines)
 
@@ -105,15 +118,18 @@ def main(arguments: Sequence[str]) -> int:
     sys.path.insert(0, str(ROOT))
     from tests.integration.hardening.scenarios import ALL
 
+    document = DOCUMENT.read_text()
+    names = [name for name in arguments if name != "--keep"]
+    before = kept(document) if "--keep" in arguments else {}
     with tempfile.TemporaryDirectory(prefix="autopack-scenarios-") as directory:
-        reports = [Path(name) for name in arguments] or [Path(directory) / "report.xml"]
-        code = 0 if arguments else play(reports[0])
+        reports = [Path(name) for name in names] or [Path(directory) / "report.xml"]
+        code = 0 if names else play(reports[0])
         played = {name: one for report in reports if report.exists() for name, one in read(report).items()}
-    missing = [one.name for one in ALL if one.name not in played]
+    missing = [one.name for one in ALL if one.name not in played and one.name not in before]
     if code or missing:
         print(f"{DOCUMENT.name} is not written: not played: {', '.join(missing) or 'see above'}", file=sys.stderr)
         return 1
-    DOCUMENT.write_text(written(DOCUMENT.read_text(), tables(ALL, played)))
+    DOCUMENT.write_text(written(document, tables(ALL, played, before)))
     return 0
 
 

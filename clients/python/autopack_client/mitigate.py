@@ -19,6 +19,7 @@ import asyncio
 import enum
 import os
 import posixpath
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -32,22 +33,21 @@ from autopack_api.hardening.v1.hardening_pb2 import (
     Mitigation,
     Precondition,
     ProjectFacts,
-    RestoreOutOfScope,
     SetEnv,
     SwitchRuntime,
 )
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto
 from autopack_kit.errors import InvalidArgument
-from autopack_kit.globs import out_of_scope
 from autopack_kit.safe_actions import unsafe_env, unsafe_install
 
 from autopack_client.facts import added_since, declared, listed
 from autopack_client.facts_manifests import ManifestError, declares, entries, is_lock
 from autopack_client.mitigate_git import Git, inside, read_inside
 from autopack_client.mitigate_more import MoreActions, changed_beyond, leading_out, named_paths, own_command, pauses
+from autopack_client.mitigate_restore import Reverter
 from autopack_client.mitigate_run import LocalRunner, Ran, Runner
-from autopack_client.mitigate_runtime import RuntimeSwitch, carried
+from autopack_client.mitigate_runtime import RuntimeSwitch, carried, environment_of
 from autopack_client.mitigate_undo import Copy, changed_copies, keep, put_back, remove_created
 
 __all__ = ["Applier", "LocalRunner", "Outcome", "Ran", "Runner", "State"]
@@ -83,6 +83,7 @@ class Outcome:
         pauses: seconds to wait before each time that ``rerun`` may run; empty = it runs once, at once.
         before: the tree from which :meth:`Applier.undo` restores; None outside of git, or if no action changes files.
         copies: the files that it restores byte for byte.
+        made: directories that the mitigation made for itself, which git ignores; undoing it removes them.
     """
 
     state: State
@@ -95,6 +96,7 @@ class Outcome:
     pauses: tuple[float, ...] = ()
     before: str | None = field(default=None, repr=False)
     copies: Mapping[str, Copy] = field(default_factory=dict, repr=False)
+    made: tuple[str, ...] = ()
 
 
 class Applier:
@@ -136,6 +138,7 @@ class Applier:
         self._git_dir = git_dir
         self._git = Git(workspace, trusted=interactive, git_dir=git_dir)
         self._more = MoreActions(workspace, self._git, scope=self._scope, interactive=interactive)
+        self._reverter = Reverter(workspace, self._git, base_commit, self._scope, interactive=interactive)
         path = os.environ.get("PATH", os.defpath) if search_path is None else search_path
         self._switch = RuntimeSwitch(workspace, runtimes, path)
 
@@ -196,6 +199,7 @@ class Applier:
 
     def _undo(self, outcome: Outcome) -> tuple[str, ...]:
         put_back(self._workspace, outcome.copies)
+        remove_created(self._workspace, outcome.made)
         if outcome.before is not None:
             others = [path for path in outcome.changed if path not in outcome.copies]
             self._git.restore(others, outcome.before)
@@ -262,7 +266,7 @@ class Applier:
                 await asyncio.to_thread(self._more.remove_lock, action.remove_stale_lock)
                 return outcome
             case _:
-                removed = await asyncio.to_thread(self._restore, action.restore_out_of_scope)
+                removed = await asyncio.to_thread(self._reverter.restore, action.restore_out_of_scope)
                 return replace(outcome, changed=(*outcome.changed, *removed))
 
     async def _install(self, install: InstallDeclared, outcome: Outcome) -> Outcome:
@@ -275,10 +279,17 @@ class Applier:
     async def _switch_runtime(self, switch: SwitchRuntime, outcome: Outcome) -> Outcome:
         first = self._switch.prepare(switch)
         if first is not None:
-            outcome = await self._run(first, outcome)
+            made = self._workspace / environment_of(switch)
+            try:
+                outcome = await self._run(first, outcome)
+                if outcome.state is not State.FAILED:
+                    await asyncio.to_thread(self._switch.hide, switch)
+            except BaseException:
+                await asyncio.to_thread(shutil.rmtree, made, ignore_errors=True)
+                raise
+            outcome = replace(outcome, made=(*outcome.made, f"{made.name}/"))
         if outcome.state is State.FAILED:
             return outcome
-        await asyncio.to_thread(self._switch.hide, switch)
         return replace(outcome, rerun=self._switch.switched(switch, outcome.rerun))
 
     async def _run(self, command: Command, outcome: Outcome) -> Outcome:
@@ -290,17 +301,6 @@ class Applier:
         how = "took too long" if ran.timed_out else f"exited {ran.exit_code}"
         reason = f"{command.line()} {how}; its output is in {ran.output}"
         return replace(outcome, state=State.FAILED, reasons=(reason,))
-
-    def _restore(self, restore: RestoreOutOfScope) -> tuple[str, ...]:
-        """Brings paths back to the base; those that it does not have are removed, and returned."""
-        base = self._git.commit(self._base or "")
-        assert base is not None  # checked by _check_restore
-        kept = [path for path in restore.paths if self._git.read(base, path, MAX_MANIFEST_BYTES) is not None]
-        added = [path for path in restore.paths if path not in kept and os.path.lexists(self._workspace / path)]
-        self._git.restore(kept, base)
-        for path in added:
-            (self._workspace / path).unlink()
-        return tuple(added)
 
     def _refusals(self, action: Action, command: Command) -> Iterator[str]:
         for precondition in action.preconditions:
@@ -315,7 +315,7 @@ class Applier:
             case "set_env":
                 yield from self._check_env(action.set_env, command)
             case "restore_out_of_scope":
-                yield from self._check_restore(action.restore_out_of_scope)
+                yield from self._reverter.check(action.restore_out_of_scope)
             case "run_command" | "run_formatter" | "regenerate_lockfile" | "edit_command":
                 yield from self._more.check_command(action, command, consent=self._consent)
             case "remove_stale_lock":
@@ -415,22 +415,6 @@ class Applier:
             for entry in value.split(":"):
                 if entry not in known:
                     yield from self._check_directory(posixpath.normpath(posixpath.join(command.cwd, entry)))
-
-    def _check_restore(self, restore: RestoreOutOfScope) -> Iterator[str]:
-        if self._interactive:
-            yield "in a person's own checkout nothing is reverted"
-        if not self._git.is_work_tree() or not self._base or self._git.commit(self._base) is None:
-            yield "without git and a base commit nothing can be restored"
-            return
-        outside = out_of_scope(restore.paths, self._scope)
-        for path in restore.paths:
-            place = inside(self._workspace, path)
-            if place is None or posixpath.normpath(path).partition("/")[0] == ".git":
-                yield f"{path!r} leads out of the workspace"
-            elif path not in outside:
-                yield f"{path} is inside the scope"
-            elif place.is_dir() and not place.is_symlink():
-                yield f"{path} is a directory; files are restored one by one"
 
 
 def _declares(path: str, content: bytes | None, name: str) -> bool:

@@ -73,6 +73,17 @@ class Git:
         """The file at ``path`` (from the workspace) in ``commit``; None if it is absent or over ``limit`` bytes."""
         return self._run(["cat-file", "blob", f"{commit}:./{path}"], limit)
 
+    def listed(self, commit: str, paths: Sequence[str]) -> dict[str, str]:
+        """Those of ``paths`` (relative to the workspace) that are files of ``commit``, each with its blob's id."""
+        if not paths:
+            return {}
+        found = {}
+        for field in self._must(["ls-tree", "-r", "-z", commit, "--", *paths]).split(b"\0"):
+            about, _, path = field.partition(b"\t")
+            if about:
+                found[os.fsdecode(path)] = about.split(b" ")[2].decode()
+        return found
+
     def changed(self) -> dict[str, str]:
         """Path (relative to the workspace) to two letters of ``git status``, for all that differs from HEAD.
 

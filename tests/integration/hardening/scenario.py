@@ -60,6 +60,7 @@ class Scenario:
         via: ``run``: a run of the orchestrator whose validation is the command. ``applier``: the same diagnosis applied
             by :mod:`autopack_client.mitigate` in a checkout, which can be given consent, and has a ``.git`` of its own.
         needs: programs without which the scenario is skipped.
+        runtimes: (runtime, beginning of a version) without which it is skipped, and which the search path has not.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Scenario:
     env: Mapping[str, str] = field(default_factory=dict)
     via: Literal["run", "applier"] = "run"
     needs: tuple[str, ...] = ()
+    runtimes: tuple[tuple[str, str], ...] = ()
 
     @property
     def family(self) -> str:

@@ -21,6 +21,7 @@ from autopack_api.orchestrator.v1.batch_pb2 import PREPARE_AUTO, PREPARE_NONE
 from autopack_api.toolchain.v1.toolchain_pb2 import DetectRequest
 from autopack_client.facts import project_facts, workspace_paths
 from autopack_client.mitigate import Applier, LocalRunner, Outcome, Ran, State
+from autopack_client.runtimes import installed_runtimes
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto, command_to_proto
 from autopack_orchestrator.adapters.virtualenv import bundled_wheels, unpack
@@ -63,17 +64,21 @@ class Stage:
 
     def __init__(self, services: Bench, toolbox: Toolbox, root: Path) -> None:
         self.services, self.toolbox, self.root = services, toolbox, root
+        self.runtimes = installed_runtimes(toolbox.environment, root)
 
     async def play(self, scenario: Scenario) -> Report:
         """Play one scenario, checking all that it expects."""
         for program in scenario.needs:
             if self.toolbox.which(program) is None:
                 pytest.skip(f"{program} is not installed (Debian: apt-get install {PACKAGES.get(program, program)})")
+        for name, version in scenario.runtimes:
+            if not any(one.name == name and f"{one.version}.".startswith(f"{version}.") for one in self.runtimes):
+                pytest.skip(f"no {name} {version} is installed here beside the one on the search path")
         place = self.root / scenario.name.replace("/", "-")
         repo = await asyncio.to_thread(self._make, scenario, place)
         if scenario.via == "run":
             return await _Run(self.services, self.toolbox).play(scenario, repo)
-        return await _Checkout(self.services, self.toolbox, repo, place / "logs").play(scenario)
+        return await _Checkout(self, repo, place / "logs").play(scenario)
 
     def _make(self, scenario: Scenario, place: Path) -> Path:
         """The project as its author committed it."""
@@ -158,8 +163,9 @@ def _best_of_each(done: pb.Run) -> tuple[str, ...]:
 class _Checkout:
     """A scenario in a checkout, with the applier that the orchestrator uses too."""
 
-    def __init__(self, services: Bench, toolbox: Toolbox, repo: Path, logs: Path) -> None:
-        self.services, self.toolbox, self.repo, self.logs = services, toolbox, repo, logs
+    def __init__(self, stage: Stage, repo: Path, logs: Path) -> None:
+        self.services, self.toolbox, self.repo, self.logs = stage.services, stage.toolbox, repo, logs
+        self.runtimes = stage.runtimes
         self.base = _git(repo, "rev-parse", "HEAD")
 
     async def play(self, scenario: Scenario) -> Report:
@@ -219,7 +225,15 @@ class _Checkout:
 
     def _applier(self, facts: list[ProjectFacts], *, consent: bool) -> Applier:
         runner = LocalRunner(self.logs, env=self._environment(), timeout=COMMAND_TIMEOUT_S)
-        return Applier(self.repo, runner, facts=facts, base_commit=self.base, consent=consent)
+        return Applier(
+            self.repo,
+            runner,
+            facts=facts,
+            base_commit=self.base,
+            consent=consent,
+            runtimes=self.runtimes,
+            search_path=self._environment()["PATH"],
+        )
 
     async def _run(self, command: Command) -> Ran:
         runner = LocalRunner(self.logs, env=self._environment(command.cwd), timeout=COMMAND_TIMEOUT_S)
@@ -263,6 +277,7 @@ class _Checkout:
             output=ran.output.read_bytes(),
             projects=facts,
             paths=workspace_paths(self.repo),
+            runtimes=self.runtimes,
             timed_out=ran.timed_out,
         )
         if ran.exit_code < 0:

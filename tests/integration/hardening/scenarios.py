@@ -12,6 +12,7 @@ from tests.integration.hardening.scenarios_compiled import COMPILED
 from tests.integration.hardening.scenarios_node import NODE
 from tests.integration.hardening.scenarios_node_checks import NODE_CHECKS
 from tests.integration.hardening.scenarios_python import PYTHON
+from tests.integration.hardening.scenarios_runtimes import RUNTIMES
 from tests.integration.hardening.scenarios_system import SYSTEM
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ALL", "IN_CI", "parameters"]
 
-ALL: tuple[Scenario, ...] = (*PYTHON, *CHECKS, *NODE, *NODE_CHECKS, *COMPILED, *SYSTEM)
+ALL: tuple[Scenario, ...] = (*PYTHON, *CHECKS, *NODE, *NODE_CHECKS, *COMPILED, *SYSTEM, *RUNTIMES)
 """Every scenario, in the order of the table in the documents."""
 
 IN_CI = frozenset(
@@ -66,6 +67,9 @@ IN_CI = frozenset(
         "cargo/checksum-changed",
         "cargo/no-such-version",
         "maven/no-such-phase",
+        "npm/other-node",
+        "java/other-jdk",
+        "java/no-such-release",
     ]
 )
 """Names of those that every run of the tests plays: about a third, of every family and kind, and the quick ones."""

@@ -67,3 +67,20 @@ def test_a_scenario_that_was_not_played_leaves_the_document_alone(
     assert tool.main([str(report)]) == 1
     assert ALL[0].name in capsys.readouterr().err
     assert document.read_text() == "# Title\n"
+
+
+def test_rows_that_were_not_played_may_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = _tool()
+    document, report = tmp_path / "hardening.md", tmp_path / "report.xml"
+    document.write_text((ROOT / "docs/hardening.md").read_text())
+    one = next(one for one in ALL if not isinstance(one.expected, Fixed))
+    told = '{"patterns": ["a.b"], "done": [], "advice": ["Look again."], "passed": false}'
+    report.write_text(f"<testsuites><property name='{one.name}' value='{told}'/></testsuites>")
+    before = document.read_text().splitlines()
+    monkeypatch.setattr(tool, "DOCUMENT", document)
+    assert tool.main(["--keep", str(report)]) == 0
+    changed = [line for line in document.read_text().splitlines() if line not in before]
+    assert len(changed) == 1
+    assert changed[0].startswith(f"| {one.name} | ")
+    assert changed[0].endswith("| `a.b` | Look again. |")
+    assert len(document.read_text().splitlines()) == len(before)

@@ -126,11 +126,28 @@ def test_the_highest_installed_runtime_that_fits_is_switched_to() -> None:
     assert actions(switch, b"broken needs >=3.12\n") == []
 
 
+def test_the_lowest_runtime_is_switched_to_where_the_project_states_its_own() -> None:
+    """Gradle 8.5 needs Java 17, and does not run on Java 25."""
+    switch = {"action": "switch_runtime", "runtime": "java", "at_least": True}
+    installed = tuple(Runtime("java", one, f"/opt/{one}/bin") for one in ("1.8.0", "25.0.1", "17.0.9", "21.0.2"))
+    assert [
+        action.kind.version
+        for needs in ("17", "1.8", "8", "18", ">=8", "<17")
+        for action in actions(switch, f"broken needs {needs}\n".encode(), runtimes=installed)
+        if isinstance(action.kind, SwitchRuntime)
+    ] == ["17.0.9", "1.8.0", "1.8.0", "21.0.2", "25.0.1", "1.8.0"]
+
+
 @pytest.mark.parametrize(
     ("version", "constraint", "fits"),
     [
         ("3.13.0", ">=3.12", True),
         ("3.13.0", "~=3.12.1", False),
+        ("3.12.4", "~3.10", False),
+        ("3.10.4", "~3.10", True),
+        ("22.12.0", "~22.11.0", False),
+        ("22.11.1", "~22.11.0", True),
+        ("22.12.0", "~22", True),
         ("20.1.0", "^18 || >=22", False),
         ("22.1.0", "^18 || >=22", True),
         ("17.0.2", "17", True),

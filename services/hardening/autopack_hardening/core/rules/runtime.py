@@ -22,21 +22,26 @@ def _switch(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Fi
     """``runtime``: which. Reads the capture ``constraint`` (``>=3.13``, ``^20 || >=22``, ``17``); ``at_least =
     true``: a bare version is the lowest that will do.
 
-    The highest fitting runtime that the caller says is installed; without one there is advice. Nothing is downloaded.
+    Of those that the caller says are installed, the highest that fits; ``at_least``: the lowest, since newer ones
+    drop what older projects use. Without one there is advice. Nothing is downloaded.
     """
     hit = hits[-1]
     constraint = hit.captures.get("constraint", "")
     if not constraint or context.failure.command is None:
         return Finding(hit)
+    at_least = bool(parameters.get("at_least", False))
+    if parameters["runtime"] == "java":
+        constraint = _java(constraint)
     fitting = [
-        one
+        (_parts(_java(one.version) if one.name == "java" else one.version), one)
         for one in context.failure.runtimes
         if one.name == parameters["runtime"]
-        and satisfies(one.version, constraint, at_least=bool(parameters.get("at_least", False)))
+        and satisfies(_java(one.version) if one.name == "java" else one.version, constraint, at_least=at_least)
     ]
     if not fitting:
         return Finding(hit)
-    best = max(fitting, key=lambda one: _parts(one.version))
+    is_floor = at_least and _VERSION.fullmatch(constraint) is not None
+    _, best = (min if is_floor else max)(fitting, key=lambda one: one[0])
     action = Action(SwitchRuntime(best.name, best.version, best.directory))
     return Finding(hit, Mitigation((action,), risk=Risk.LOW, automatic=True))
 
@@ -78,10 +83,17 @@ def _fits(version: tuple[int, ...], operator: str, text: str, at_least: bool) ->
             return not same
         case "^":
             return version >= wanted and version[:1] == wanted[:1]
-        case "~" | "~=":
+        case "~":  # npm and Poetry: the minor version stays, where one is named
+            return version >= wanted and version[:2] == wanted[:2] if len(wanted) > 1 else same
+        case "~=":  # PEP 440
             return version >= wanted and version[: max(1, len(wanted) - 1)] == wanted[: max(1, len(wanted) - 1)]
         case _:
             return same
+
+
+def _java(version: str) -> str:
+    """Java 8 calls itself 1.8."""
+    return re.sub(r"\b1\.(?=[5-8]\b)", "", version)
 
 
 def _parts(version: str) -> tuple[int, ...]:
