@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import gc
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +25,7 @@ from autopack_hardening.adapters.catalog import Catalog
 from autopack_hardening.adapters.registry import diagnostician
 from autopack_hardening.adapters.storage import Storage
 from autopack_hardening.adapters.unmatched import Recorder
+from autopack_hardening.core.diagnosing import Diagnostician
 from autopack_hardening.core.model import DiagnosisResult, Failure, Outcome
 from autopack_hardening.core.outcomes import Success
 from autopack_hardening.errors import unknown_pattern
@@ -76,7 +79,7 @@ class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
     async def start(self, context: ServiceContext) -> None:
         """Reads custom patterns, if there are any, behind the callers' backs."""
         self._storage = Storage(self._settings.database_url)
-        self._catalog = Catalog(self._storage, lambda: diagnostician(self._settings.disabled_patterns))
+        self._catalog = Catalog(self._storage, self._built_in)
         self._unmatched = Recorder(self._storage, clock=self._clock)
         self._tasks = [asyncio.create_task(self._warm()), asyncio.create_task(self._unmatched.run())]
 
@@ -199,6 +202,17 @@ class HardeningService(hardening_pb2_grpc.HardeningServiceServicer):
             await self._catalog.warm()
         except AutopackError as error:
             _log.warning("custom patterns cannot be read; built-in ones work", error=str(error))
+
+    @functools.cached_property
+    def _core(self) -> Diagnostician:
+        loaded = diagnostician(self._settings.disabled_patterns)
+        # They stay: to look through them for garbage would hold up calls.
+        gc.collect()
+        gc.freeze()
+        return loaded
+
+    def _built_in(self) -> Diagnostician:
+        return self._core
 
     def _now(self) -> int:
         return round(self._clock() * MICROSECONDS)

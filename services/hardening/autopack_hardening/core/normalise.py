@@ -31,7 +31,7 @@ _COMMON = (
 )
 # At most three, one after the other, all taken at once. They are looked for after every line end, which costs little,
 # and further only where a line begins like one of them.
-_PREFIXES = re.compile(rb"\n(?=[0-9\[#:\xef])(?:" + _COMMON + rb"){1,3}")
+_PREFIXES = re.compile(rb"\n(?=\d\d\d\d-|\[\d|#\d|##|::|\xef)(?:" + _COMMON + rb"){1,3}")
 _ANY_PREFIXES = re.compile(
     rb"\n(?:"
     # `gh run view --log`: job, step, timestamp.
@@ -43,7 +43,9 @@ _ANY_PREFIXES = re.compile(
     rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
     rb"|" + _COMMON + rb"){1,3}"
 )
-# The others begin like any line; they are not looked for in a text without one of them, as RE2 tells quickly.
+# The others begin like any line. What puts them there puts them before all its lines, so they are looked for in a text
+# only if one of them is near its end, as RE2 tells quickly.
+_END_BYTES = 16 << 10
 _OTHER = re2.compile(
     r"(?m)^(?:[^\t\n]+\t[^\t\n]+\t\d\d\d\d-\d\d-\d\d|[\w.-]+[-_]\d+ +\| "
     r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
@@ -51,6 +53,7 @@ _OTHER = re2.compile(
 )
 _MIN_INDENT = 4
 _INDENTED = re.compile(rb"\s{0,80}(?:    |\t)\S")
+_NOT_INDENTED = re.compile(rb"\n {0,3}\S")
 
 
 class Text:
@@ -66,14 +69,17 @@ class Text:
         self.bytes = content
         self.head_lines = head_lines
         self.first_line = first_line
-        # Several expressions occur at one place, as a rule.
-        self._counted: dict[int, int] = {}
+        # A place, and the line ends before it: what is asked for next is near, as a rule.
+        self._counted = (0, 0)
 
     def line_number(self, position: int) -> int:
         """The number, in the output as it was sent, of the line around the byte at ``position``; from 1."""
-        index = self._counted.get(position)
-        if index is None:
-            index = self._counted[position] = self.bytes.count(b"\n", 0, position)
+        known, index = self._counted
+        if known <= position:
+            index += self.bytes.count(b"\n", known, position)
+        else:
+            index -= self.bytes.count(b"\n", position, known)
+        self._counted = (position, index)
         return index + 1 if index < self.head_lines else index - self.head_lines + self.first_line
 
     def line_at(self, position: int) -> bytes:
@@ -116,7 +122,7 @@ def normalise(output: bytes) -> bytes:
         text = text.replace(b"\r\n", b"\n")
     if b"\r" in text:
         text = b"\n".join([_last_drawn(line) if b"\r" in line else line for line in text.split(b"\n")])
-    prefixes = _PREFIXES if _OTHER.search(text) is None else _ANY_PREFIXES
+    prefixes = _PREFIXES if _OTHER.search(text, max(0, len(text) - _END_BYTES)) is None else _ANY_PREFIXES
     return _decodable(_dedented(prefixes.sub(b"\n", b"\n" + text)[1:]))
 
 
@@ -125,7 +131,7 @@ def _dedented(text: bytes) -> bytes:
 
     Four blanks or a tab at least: some tools begin all their lines with two.
     """
-    if _INDENTED.match(text) is None:
+    if _INDENTED.match(text) is None or _NOT_INDENTED.search(text) is not None:
         return text
     lines = text.split(b"\n")
     told = [line for line in lines if line.strip()]

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 from itertools import islice
 from typing import Any
@@ -140,7 +139,9 @@ class Found:
         end_part = text.rfind(b"\n", 0, len(text) - END_BYTES) + 1 if len(text) > 2 * END_BYTES else 0
         # From where to where to look: in the end alone first, where the occurrences stand that decide.
         self._regions = [(end_part, len(text)), (0, end_part)] if end_part else [(0, len(text))]
-        self._lines: dict[tuple[str, bool, int], list[int] | None] = {}
+        # What was looked for already: several expressions need the same words.
+        self._places: dict[tuple[str, int], list[int] | None] = {}
+        self._lines: dict[tuple[Need, int], list[tuple[int, int]] | None] = {}
 
     def occurs(self, number: int) -> bool:
         """Whether an expression occurs."""
@@ -159,8 +160,8 @@ class Found:
         if number not in self._numbers and self._scanner.is_scanned(number):
             return []
         compiled, one = self._scanner.compiled(number), self._scanner.needs(number)
+        by_lines = one.stays_in_line and one.words and len(self._text) > SHORT_BYTES
         for start, end in self._regions:
-            by_lines = one.stays_in_line and one.words and len(self._text) > SHORT_BYTES
             lines = self._lines_with_words(one, start, end) if by_lines else None
             if lines is None:
                 # An expression may begin with the line end before, and end anywhere.
@@ -171,38 +172,42 @@ class Found:
                 return found
         return []
 
-    def _last_on(self, lines: list[int], compiled: Any, count: int) -> list[Any]:
+    def _last_on(self, lines: list[tuple[int, int]], compiled: Any, count: int) -> list[Any]:
         """The last matches on these lines, of which the last one comes first."""
         found: list[Any] = []
-        for start in lines:
-            end = self._text.find(b"\n", start)
-            # Blanks that follow, in empty lines too, may belong to a match.
-            end = _end_of_blanks(self._text, end) if end >= 0 else len(self._text)
-            found += reversed(_last_of(compiled.finditer(self._text, start, end), count))
-            if len(found) >= count:
-                break
+        for start, end in lines:
+            if on_line := _last_of(compiled.finditer(self._text, start, end), count):
+                found += reversed(on_line)
+                if len(found) >= count:
+                    break
         return found[:count][::-1]
 
-    def _lines_with_words(self, one: Need, start: int, end: int) -> list[int] | None:
-        """Where the lines start on which an expression may occur, the last one first; None if they are too many."""
-        found: set[int] = set()
-        for word in one.words:
-            key = (word, one.is_folded, start)
-            if key not in self._lines:
-                self._lines[key] = self._lines_of_word(word, one.is_folded, start, end)
-            lines = self._lines[key]
-            if lines is None:
-                return None
-            found.update(lines)
-        return sorted(found, reverse=True)
+    def _lines_with_words(self, one: Need, start: int, end: int) -> list[tuple[int, int]] | None:
+        """From where to where the lines are on which an expression may occur, the last one first; None: too many."""
+        key = (one, start)
+        if key not in self._lines:
+            places = [self._lines_of_word(word, one.is_folded, start, end) for word in one.words]
+            known = [lines for lines in places if lines is not None]
+            is_few = len(known) == len(places)
+            self._lines[key] = [self._line(at) for at in sorted(set().union(*known), reverse=True)] if is_few else None
+        return self._lines[key]
+
+    def _line(self, start: int) -> tuple[int, int]:
+        """A line; blanks that follow, in empty lines too, may belong to a match on it."""
+        end = self._text.find(b"\n", start)
+        return start, _end_of_blanks(self._text, end) if end >= 0 else len(self._text)
 
     def _lines_of_word(self, word: str, is_folded: bool, start: int, end: int) -> list[int] | None:
         sought = word_expression(word, is_folded)
         if sought not in self._sought:
             return []
-        return (
-            self._lines_of(sought, start, end) if is_folded or DIGIT in word else self._lines_of_plain(word, start, end)
-        )
+        key = (sought, start)
+        if key not in self._places:
+            is_plain = not is_folded and DIGIT not in word
+            self._places[key] = (
+                self._lines_of_plain(word, start, end) if is_plain else self._lines_of(sought, start, end)
+            )
+        return self._places[key]
 
     def _lines_of_plain(self, word: str, start: int, end: int) -> list[int] | None:
         sought = word.encode()
@@ -227,7 +232,7 @@ class Found:
 
 
 def _last_of(matches: Iterable[Any], count: int) -> list[Any]:
-    return list(deque(islice(matches, MAX_HITS_SEEN), maxlen=count))
+    return list(islice(matches, MAX_HITS_SEEN))[-count:]
 
 
 def _end_of_blanks(text: bytes, start: int) -> int:

@@ -44,6 +44,14 @@ class Workspace:
                 parent = posixpath.dirname(parent)
         return frozenset(found)
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[str]]:
+        """Files and directories by their last component: rules ask for some dozens of some ten thousand."""
+        found: dict[str, list[str]] = {}
+        for path in (*self.files, *self.directories):
+            found.setdefault(posixpath.basename(path), []).append(path)
+        return found
+
     def has(self, path: str) -> bool:
         """Whether ``path`` itself is known, in a foreign directory too: for what a tool names as its own."""
         path = posixpath.normpath(path)
@@ -58,7 +66,8 @@ class Workspace:
         """Directories in which the relative path ``target`` exists, sorted."""
         target = posixpath.normpath(target)
         suffix = "/" + target
-        found = {path[: -len(suffix)] for path in (*self.files, *self.directories) if path.endswith(suffix)}
+        named = self._by_name.get(posixpath.basename(target), ())
+        found = {path[: -len(suffix)] for path in named if path.endswith(suffix)}
         return sorted(found | {"."} if self.exists(target) else found)
 
 
