@@ -25,13 +25,22 @@ GIT_TIMEOUT_S = 60.0
 MAX_STATUS_BYTES = 32 << 20
 """Bytes of a listing: 50,000 paths with room to spare."""
 
+MAX_NAMED = 200
+"""Paths in one command line."""
 MAX_CONFIG_BYTES = 1 << 20
 """Bytes of the names of filters; a repository has a handful."""
 
 _FILTERS = r"^filter\..*\.(clean|smudge|process|required)$"
 _NO_FILTERS = frozenset({"rev-parse", "cat-file"})
 """Commands that run no filter. All others may: whoever writes an index reads again the files it is not sure of."""
-_SAFE = ("-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "--no-optional-locks", "--literal-pathspecs")
+_SAFE = (
+    "-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false", "-c", "submodule.recurse=false",
+    "-c", "core.alternateRefsCommand=true", "--no-optional-locks", "--literal-pathspecs",
+)  # fmt: skip
+_NOT_INTO = "--ignore-submodules=dirty"
+"""To say whether a nested repository is dirty, git starts another git in it, and that one runs what its configuration
+names, whatever is said here. Which commit it is at, git reads by itself."""
+_GITLINK = b"160000 "
 
 
 class Git:
@@ -89,7 +98,9 @@ class Git:
 
         An untracked directory is one path ending in ``/``. Both ends of a rename are listed.
         """
-        fields = self._must(["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", "--", "."])
+        fields = self._must(
+            ["status", "--porcelain=v1", "-z", "--untracked-files=normal", "--no-renames", _NOT_INTO, "--", "."]
+        )
         prefix = self._must(["rev-parse", "--show-prefix"]).decode().strip()
         found = {}
         for field in fields.split(b"\0"):
@@ -103,6 +114,12 @@ class Git:
         Made in a temporary index: the index, HEAD and every file stay as they are.
         """
         with self._own_index() as index:
+            fields = self._must(["ls-files", "--stage", "-z"], index).split(b"\0")
+            nested = [field.partition(b"\t")[2] for field in fields if field.startswith(_GITLINK)]
+            # `add` has no option for it, and would ask a git in each of them.
+            for number in range(0, len(nested), MAX_NAMED):
+                names = map(os.fsdecode, nested[number : number + MAX_NAMED])
+                self._must(["update-index", "--assume-unchanged", "--", *names], index)
             self._must(["add", "--update", "--", "."], index)
             if untracked:
                 self._must(["add", "--force", "--", *untracked], index)
@@ -110,7 +127,18 @@ class Git:
 
     def changed_since(self, tree: str) -> list[str]:
         """Tracked files that differ from a :meth:`snapshot`, relative to the workspace, sorted."""
-        arguments = ["diff", "--name-only", "-z", "--no-renames", "--no-ext-diff", "--relative", tree, "--", "."]
+        arguments = [
+            "diff",
+            "--name-only",
+            "-z",
+            "--no-renames",
+            "--no-ext-diff",
+            _NOT_INTO,
+            "--relative",
+            tree,
+            "--",
+            ".",
+        ]
         return sorted(os.fsdecode(field) for field in self._must(arguments).split(b"\0") if field)
 
     def restore(self, paths: Sequence[str], tree: str) -> None:
@@ -123,7 +151,17 @@ class Git:
         """The difference from ``tree`` to the work tree in ``paths``, cut to ``limit`` bytes."""
         if not paths:
             return b""
-        arguments = ["diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", tree, "--", *paths]
+        arguments = [
+            "diff",
+            "--no-ext-diff",
+            "--no-textconv",
+            "--no-color",
+            "--no-renames",
+            _NOT_INTO,
+            tree,
+            "--",
+            *paths,
+        ]
         return self._run(arguments, limit, cut=True) or b""
 
     @contextmanager

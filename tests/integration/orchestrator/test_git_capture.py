@@ -202,6 +202,32 @@ async def test_repositories_inside_the_worktree_do_not_break_the_capture(world: 
     assert not (workspace.path / "embedded").exists()
 
 
+async def test_a_nested_repository_of_the_agent_runs_nothing_when_a_run_is_captured(
+    world: World, workspace: Workspace, tmp_path: Path
+) -> None:
+    """To see whether a nested repository is dirty, git runs another one in it, with the configuration that it finds."""
+    nested = workspace.path / "nested"
+    world.git("clone", "-q", str(world.repo), "nested", cwd=workspace.path)
+    first = await commit(workspace, await worktree_tree(workspace), "nested", AGENT)
+    world.git("update-ref", "HEAD", first, cwd=workspace.path)
+    witness = tmp_path / "ran"
+    for name in ("core.fsmonitor", "filter.x.clean"):
+        world.git("config", name, f"touch {witness};:", cwd=nested)
+    (nested / ".gitattributes").write_text("* filter=x\n")
+    for path in nested.iterdir():
+        if path.is_file():
+            path.write_bytes(path.read_bytes() + b"more\n")
+    (workspace.path / "new").touch()
+    found = await changes(workspace.mirror, first, await worktree_tree(workspace))
+    assert [change.path for change in found] == ["new"]
+    assert not witness.exists()
+    for name in ("core.fsmonitor", "filter.x.clean"):
+        world.git("config", "--unset", name, cwd=nested)
+    world.git("commit", "-q", "-a", "-m", "more", cwd=nested)
+    found = await changes(workspace.mirror, first, await worktree_tree(workspace))
+    assert [change.path for change in found] == ["nested", "new"]
+
+
 async def test_only_the_named_paths_are_restored(world: World, workspace: Workspace) -> None:
     rewrite(workspace)
     out_of_scope = [

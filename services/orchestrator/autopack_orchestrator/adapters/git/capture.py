@@ -119,6 +119,8 @@ async def worktree_tree(workspace: Workspace, exclude: Sequence[str] = ()) -> st
             omitted += [f":(top,exclude,literal){name}" for name in workspace.private]
             names = b"\0".join(map(os.fsencode, workspace.private)) + b"\0"
             await _on_tree(workspace, index, "update-index", "--force-remove", "-z", "--stdin", stdin=names)
+        nested = await _nested(workspace, index, head)
+        omitted += [f":(top,exclude,literal){os.fsdecode(name)}" for name in nested]
         sparse = ("--sparse",) if workspace.checkout.sparse_paths else ()
         for attempt in range(1, ADD_ATTEMPTS + 1):
             try:
@@ -132,6 +134,10 @@ async def worktree_tree(workspace: Workspace, exclude: Sequence[str] = ()) -> st
                 omitted += [f":(top,exclude,literal){name}" for name in embedded]
                 if attempt == ADD_ATTEMPTS or (not embedded and attempt >= VANISHED_ATTEMPTS):
                     raise
+        if nested:  # which commit each is at, and no more
+            await _on_tree(
+                workspace, index, "update-index", "--remove", "-z", "--stdin", stdin=b"\0".join(nested) + b"\0"
+            )
         return (await _on_tree(workspace, index, "write-tree")).text
 
 
@@ -321,6 +327,17 @@ async def _private_index(workspace: Workspace, keep: bool = True) -> AsyncIterat
     finally:
         for leftover in (index, index.with_name(index.name + ".lock")):
             leftover.unlink(missing_ok=True)
+
+
+async def _nested(workspace: Workspace, index: Path, head: str) -> list[bytes]:
+    """The repositories that the last commit has as links in its tree.
+
+    To tell whether one is dirty, ``git add`` starts another git in it, outside of any sandbox, and that one runs what
+    its own configuration names, which an agent can write.
+    """
+    listed = await _on_tree(workspace, index, "ls-tree", "-r", "-d", "-z", "--full-tree", head)
+    found = [field.partition(b"\t")[2] for field in listed.stdout.split(b"\0") if field.startswith(b"160000 ")]
+    return [name for name in found if os.fsdecode(name) not in workspace.private]
 
 
 async def _on_tree(workspace: Workspace, index: Path, *words: str, stdin: bytes = b"") -> GitResult:
