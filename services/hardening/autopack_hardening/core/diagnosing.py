@@ -21,7 +21,7 @@ from autopack_hardening.core.model import (
 from autopack_hardening.core.names import Names
 from autopack_hardening.core.normalise import Text, read
 from autopack_hardening.core.patterns import Pattern
-from autopack_hardening.core.ranking import Candidate, is_ambiguous, ranked
+from autopack_hardening.core.ranking import Candidate, is_ambiguous, ranked, told_exit_codes
 from autopack_hardening.core.rules import RESOLVERS
 from autopack_hardening.core.rules.context import Context, Finding, printable
 from autopack_hardening.core.safety import CONSENT_ONLY, refusal
@@ -81,7 +81,8 @@ class Diagnostician:
                 candidates.append(Candidate(pattern, hits, finding))
         if not candidates:
             return DiagnosisResult(Outcome.NO_MATCH if text.bytes.strip() else Outcome.NO_OUTPUT)
-        found = ranked(candidates)
+        is_telling = len(candidates) > 1 and any(one.pattern.usual_exit_codes for one in candidates)
+        found = ranked(candidates, told_exit_codes(failure.ending, text.bytes) if is_telling else ())
         ambiguous = is_ambiguous(found)
         diagnoses = [_diagnosis(one, text) for one in found]
         if ambiguous:

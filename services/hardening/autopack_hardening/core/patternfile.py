@@ -34,7 +34,8 @@ MAX_PROGRAM = 4000
 
 _REQUIRED = ("id", "title", "tier", "examples", "near_misses")
 _OPTIONAL = (
-    "description", "priority", "aliases", "commands", "exit_codes", "any", "all", "none", "codes", "ending", "wraps",
+    "description", "priority", "aliases", "commands", "exit_codes", "usual_exit_codes", "any", "all", "none", "codes",
+    "ending", "wraps",
     "mitigation", "approval", "suggestions", "risk", "verify",
 )  # fmt: skip
 _EXPRESSION_KEYS = ("re", "confidence", "values", "commands", "exit_codes", "unless", "noisy")
@@ -131,6 +132,7 @@ def _pattern(data: Mapping[str, Any], family: str, source: str, *, is_custom: bo
         aliases=_strings(data, "aliases"),
         commands=_strings(data, "commands"),
         exit_codes=_numbers(data, "exit_codes"),
+        usual_exit_codes=_numbers(data, "usual_exit_codes"),
         any=(*map(_expression, _list(data, "any")), *codes),
         all=_strings(data, "all"),
         none=_strings(data, "none"),

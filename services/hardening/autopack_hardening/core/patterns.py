@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 import shlex
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from types import MappingProxyType
@@ -150,6 +150,8 @@ class Pattern:
         aliases: earlier names.
         commands: globs of command lines for all its expressions; empty = any.
         exit_codes: exit codes for all its expressions; empty = any.
+        usual_exit_codes: what a program exits with that fails so; empty = any. With another it is found all the same,
+            but what was said later and explains the end comes first.
         any: of which one must occur.
         all: RE2 expressions which must all occur as well.
         none: RE2 expressions of which none may occur.
@@ -175,6 +177,7 @@ class Pattern:
     aliases: tuple[str, ...]
     commands: tuple[str, ...]
     exit_codes: tuple[int, ...]
+    usual_exit_codes: tuple[int, ...]
     any: tuple[Expression, ...]
     all: tuple[str, ...]
     none: tuple[str, ...]
@@ -193,6 +196,10 @@ class Pattern:
     def is_wrapper_of(self, pattern_id: str) -> bool:
         """Whether ``pattern_id`` names the cause of what this pattern reports."""
         return pattern_id != self.id and any(fnmatchcase(pattern_id, glob) for glob in self.wraps)
+
+    def may_end_with(self, exit_codes: Collection[int]) -> bool:
+        """Whether a program that fails so may have exited with one of ``exit_codes``; yes if none is known."""
+        return not self.usual_exit_codes or not exit_codes or any(code in self.usual_exit_codes for code in exit_codes)
 
 
 def parse_line(line: str) -> Command | None:
