@@ -6,6 +6,7 @@ import pytest
 from autopack_hardening import Ending, Failure
 from autopack_hardening.adapters.registry import diagnostician, load_noise
 from autopack_hardening.core.literals import need
+from autopack_hardening.core.patterns import parse_line
 
 REFUSED = "Error: connect ECONNREFUSED 127.0.0.1:5432\n"
 JEST = "Test Suites: 1 passed, 1 total\nTests:       2 skipped, 3 passed, 5 total\nSnapshots:   0 total\nTime:  1.2 s\n"
@@ -53,8 +54,14 @@ VERDICTS = (
 )
 
 
-def found(output: str) -> list[str]:
-    return [one.pattern_id for one in diagnostician().diagnose(Failure(None, Ending(1), output.encode())).diagnoses]
+SORTED = "ERROR: /app/a.py Imports are incorrectly sorted and/or formatted.\n"
+PYTEST = "============================= test session starts ==============================\ncollected 2 items\n\n"
+PYTEST_END = "============================== 2 passed in 0.12s ===============================\n"
+
+
+def found(output: str, command: str = "") -> list[str]:
+    failure = Failure(parse_line(command), Ending(1), output.encode())
+    return [one.pattern_id for one in diagnostician().diagnose(failure).diagnoses]
 
 
 @pytest.mark.parametrize("end", ENDS)
@@ -75,7 +82,8 @@ def test_one_that_passes_does_not_hide_one_that_failed(verdict: str) -> None:
 
 def test_what_ends_an_output_is_looked_for_at_its_end() -> None:
     """Within a line that is looked at alone, the end of the line would be that of the text."""
-    assert not [one for one in load_noise().passed if need(one).stays_in_line or not need(one).words]
+    regexes = [one.regex for one in load_noise().passed]
+    assert not [one for one in regexes if need(one).stays_in_line or not need(one).words]
 
 
 @pytest.mark.parametrize(
@@ -93,3 +101,86 @@ def test_what_ends_an_output_is_looked_for_at_its_end() -> None:
 )
 def test_lines_that_are_no_failure(output: str) -> None:
     assert found(output) == []
+
+
+def test_a_run_that_passes_speaks_for_itself_only() -> None:
+    """What another tool found before it was not overcome, whether or not that tool has a verdict."""
+    assert found(SORTED) == ["fmt.isort"]
+    assert found(SORTED + PYTEST + PYTEST_END) == ["fmt.isort"]
+    assert found(PYTEST + SORTED + PYTEST_END) == []
+    assert found(REFUSED + PYTEST + PYTEST_END) == []
+
+
+def test_where_a_run_begins_is_known_if_it_is_all_there_is() -> None:
+    assert found(SORTED + "2 passed in 0.12s\n", "pytest -q") == []
+    assert found(SORTED + "2 passed in 0.12s\n", "isort --check . ; pytest -q") == ["fmt.isort"]
+    assert found(SORTED + "2 passed in 0.12s\n", "bash ci.sh") == ["fmt.isort"]
+    assert found(SORTED + "2 passed in 0.12s\n", "make check") == ["fmt.isort"]
+
+
+@pytest.mark.parametrize(
+    "end", ["ready\n", "using the built-in cache\n", "INFO worker: 200 jobs\n", "2 checks passed\n\n"]
+)
+def test_a_program_that_ends_well_lived_through_its_troubles(end: str) -> None:
+    assert found(REFUSED + end) == []
+    # What a linter found is there whatever is told in the end.
+    assert found(SORTED + end) == ["fmt.isort"]
+    # Something failed all the same.
+    assert found(REFUSED + "FAIL src/a.test.js\n" + end)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        "the server was not ready\n",
+        "finished with 3 errors\n",
+        "info Visit https://example.com/done\n",
+        "x" * 500 + " ok\n",
+    ],
+)
+def test_a_last_line_that_is_not_all_well(end: str) -> None:
+    assert found(REFUSED + end) == found(REFUSED)
+
+
+def test_an_installer_that_succeeds_speaks_for_itself_only() -> None:
+    header = "a.c:1:10: fatal error: Python.h: No such file or directory\ncompilation terminated.\n"
+    assert found(header) == ["native.missing_header"]
+    assert found(header + "Successfully installed markupsafe-1.0\nnow the tests\n") == []
+    assert found(SORTED + "Successfully installed markupsafe-1.0\nnow the tests\n") == ["fmt.isort"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "cat build.log",
+        "grep -n make x",
+        "tail -n 5 a.log | grep -v INFO",
+        "git show HEAD",
+        "tool --help",
+        "kubectl logs x",
+    ],
+)
+def test_what_a_command_shows_is_not_its_own_failure(command: str) -> None:
+    log = "  make: *** [all] Error 2\n12:fatal error: x.h: No such file or directory\nDone.\nError: ENOENT x\n"
+    assert found(log, command) == []
+    assert found(log, f"{command} && ./build")
+
+
+@pytest.mark.parametrize(
+    ("command", "output", "pattern"),
+    [
+        ("cat nope", "cat: nope: No such file or directory\n", "os.no_such_file"),
+        ("grep x nope | head", "bash: line 1: grep: command not found\n", "os.command_not_found"),
+        ("git log", "fatal: not a git repository (or any of the parent directories): .git\n", "git.not_a_repository"),
+        (
+            "kubectl get pods",
+            "Unable to connect to the server: dial tcp 10.0.0.1:443: connect: connection refused\n",
+            "net.connection_refused",
+        ),
+        ("tool --help", "tool: command not found\n", "os.command_not_found"),
+        # A command within the command may say anything.
+        ("echo $(python a.py)", "ModuleNotFoundError: No module named 'yaml'\n", "py.module_not_found"),
+    ],
+)
+def test_what_such_a_command_says_itself(command: str, output: str, pattern: str) -> None:
+    assert found(output, command)[:1] == [pattern]

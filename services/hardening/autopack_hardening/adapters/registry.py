@@ -11,8 +11,8 @@ from importlib.resources.abc import Traversable
 from typing import Any
 
 from autopack_hardening.core.diagnosing import Diagnostician
-from autopack_hardening.core.matching import Noise
 from autopack_hardening.core.names import Names, parse_names
+from autopack_hardening.core.noise import Noise, Recovery, Shown, Verdict
 from autopack_hardening.core.patternfile import parse_file
 from autopack_hardening.core.patterns import ALIASES, Pattern, PatternError
 from autopack_hardening.core.proving import duplicates
@@ -59,7 +59,12 @@ def load_names() -> Names:
 def load_noise() -> Noise:
     """What is no failure although it reads like one."""
     data = _read(_data() / "noise.toml")
-    return Noise(*(tuple(data[key]) for key in ("lines", "recovered", "passed", "failed")))
+    return Noise(
+        **{key: tuple(data[key]) for key in ("lines", "failed", "survived", "well", "ill")},
+        recovered=tuple(Recovery(one["re"], tuple(one.get("of", ()))) for one in data["recovered"]),
+        passed=tuple(Verdict(one["re"], one.get("begins", "")) for one in data["passed"]),
+        shown=tuple(Shown(one["command"], one["voice"]) for one in data["shown"]),
+    )
 
 
 def built_in(patterns: Sequence[Pattern]) -> Diagnostician:

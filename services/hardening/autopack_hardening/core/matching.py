@@ -7,7 +7,7 @@ import functools
 import posixpath
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -15,11 +15,12 @@ import re2
 from autopack_kit.commands import Command
 
 from autopack_hardening.core.model import Failure
+from autopack_hardening.core.noise import NOTHING, Filter, Noise, Overcome
 from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
 from autopack_hardening.core.scanning import Found, Scanner
 
-__all__ = ["Hit", "Matcher", "Noise", "command_line"]
+__all__ = ["Hit", "Matcher", "command_line"]
 
 # The last occurrences decide; a log with more hits of one expression repeats itself.
 MAX_HITS_KEPT = 64
@@ -28,23 +29,6 @@ EXCERPT_BYTES = 400
 MAX_CAPTURE = 1024
 # Long enough for any real line; keeps fnmatch, which may be quadratic, trivial.
 MAX_COMMAND_LINE = 2048
-
-
-@dataclass(frozen=True, slots=True)
-class Noise:
-    """What is no failure although it reads like one.
-
-    Attributes:
-        lines: RE2; a hit on a line that one of these matches does not count: warnings, retries, names of tests.
-        recovered: RE2; what stands before the last of these was overcome, and does not count.
-        passed: RE2; verdicts of tools with which an output ends. What stands before did not fail them.
-        failed: RE2; where one of these stands, something else failed, and ``passed`` does not count.
-    """
-
-    lines: tuple[str, ...] = ()
-    recovered: tuple[str, ...] = ()
-    passed: tuple[str, ...] = ()
-    failed: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +67,7 @@ class Matcher:
             Its noise counts, too.
     """
 
-    def __init__(self, patterns: Sequence[Pattern], noise: Noise = Noise(), *, base: Matcher | None = None) -> None:
+    def __init__(self, patterns: Sequence[Pattern], noise: Noise = NOTHING, *, base: Matcher | None = None) -> None:
         self._known: list[_Known] = list(base._known) if base is not None else []
         # Whose main expression it is, by its number; and what tells of recovery.
         self._main: dict[int, tuple[int, Expression]] = dict(base._main) if base is not None else {}
@@ -103,21 +87,20 @@ class Matcher:
             conditions.update(range(start, end))
             regexes += [*(one.regex for one in pattern.any), *pattern.all, *pattern.none]
         for numbers, more in (
-            (self._recovered, noise.recovered),
-            (self._passed, noise.passed),
+            (self._recovered, [one.regex for one in noise.recovered]),
+            (self._passed, [one.regex for one in noise.passed]),
             (self._failed, noise.failed),
         ):
             numbers += range(first + len(regexes), first + len(regexes) + len(more))
             regexes += more
         self._scanner: Scanner = Scanner(regexes, base._scanner if base is not None else None, conditions=conditions)
         self._with_ending = [one for one in self._known if one.pattern.ending is not None]
-        self._noise = re2.compile("|".join(f"(?:{line})" for line in noise.lines)) if noise.lines else None
-        if self._noise is None and base is not None:
-            self._noise = base._noise
+        self._filter: Filter = base._filter if base is not None and noise == NOTHING else Filter(noise)
+        self._survivable = [self._filter.is_survivable(one.pattern.id) for one in self._known]
 
     def is_noise(self, line: bytes) -> bool:
         """Whether nothing counts that stands on this line."""
-        return self._noise is not None and self._noise.search(line) is not None
+        return self._filter.is_noise(line)
 
     def scan(self, text: bytes) -> list[int]:
         """Numbers of the expressions that may occur: of all that do, and some more."""
@@ -130,14 +113,19 @@ class Matcher:
         applied here.
         """
         found = Found(self._scanner, text.bytes)
-        after = max((match.end() for match in self._well(found)), default=0)
         line = command_line(failure.command)
+        overcome, voice = self._overcome(found, text.bytes, line), self._filter.voice(line)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
             index, expression = self._main.get(number, (-1, None))
             if expression is None or not _applies(self._known[index].pattern, expression, line, failure):
                 continue
-            places = self._occurrences(found.last(number, MAX_HITS_KEPT), expression, text, after)
+            before = overcome.before_of(self._known[index].pattern.id, survivable=self._survivable[index])
+            places = [
+                hit
+                for hit in self._occurrences(found.last(number, MAX_HITS_KEPT), expression, text, before, voice)
+                if not overcome.is_within(hit.position)
+            ]
             if places:
                 hits.setdefault(index, []).extend(places)
         result = [
@@ -147,13 +135,24 @@ class Matcher:
         ]
         return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
 
-    def _well(self, found: Found) -> list[Any]:
-        """Matches that tell that what stands before them was overcome."""
-        recovered = [match for number in self._recovered for match in found.last(number, 1)]
-        passed = [match for number in self._passed if (match := found.ends_with(number)) is not None]
-        if passed and any(map(found.occurs, self._failed)):
-            return recovered
-        return recovered + passed
+    def _overcome(self, found: Found, text: bytes, line: str) -> Overcome:
+        """What stands before a sign that all was well after all."""
+        recovered = [
+            (sign, match.end()) for sign, number in enumerate(self._recovered) for match in found.last(number, 1)
+        ]
+        ends = [
+            (match.end(), match.start(), verdict)
+            for verdict, number in enumerate(self._passed)
+            if (match := found.ends_with(number)) is not None
+        ]
+        well = self._filter.last_line_is_well(text)
+        if not (ends or well) or any(map(found.occurs, self._failed)):
+            return self._filter.overcome(recovered, 0)
+        if not ends:
+            return self._filter.overcome(recovered, well)
+        end, start, verdict = max(ends)
+        run = (self._filter.run_start(verdict, text, start, line), end)
+        return replace(self._filter.overcome(recovered, max(end, well)), run=run)
 
     def _by_ending(
         self, failure: Failure, line: str, found: Found, others: set[str]
@@ -169,18 +168,22 @@ class Matcher:
             and not any(map(found.occurs, one.none))
         ]
 
-    def _occurrences(self, matches: Sequence[Any], expression: Expression, text: Text, after: int) -> list[Hit]:
-        """Those of the matches that count."""
+    def _occurrences(
+        self, matches: Sequence[Any], expression: Expression, text: Text, before: int, voice: Any | None
+    ) -> list[Hit]:
+        """Those of the matches that count where they stand; of a command that shows text, what it says itself."""
         found = []
         for match in matches:
             # An expression may begin with the line end before the line that matters; the line is where the match ends.
             position = max(match.start(), match.end() - 1)
-            if position < after:
+            if position < before:
                 continue
             line = text.line_at(position)
+            if voice is not None and not voice.search(line):
+                continue
             if expression.unless and self._unless[expression.unless].search(line):
                 continue
-            if self._noise is not None and not expression.noisy and self._noise.search(line):
+            if not expression.noisy and self._filter.is_noise(line):
                 continue
             found.append(_hit(match, expression, text, position, line))
         return found
@@ -205,7 +208,7 @@ def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failu
 
 def _fits(globs: Sequence[str], line: str) -> bool:
     """Whether the command line fits one of the globs, and none of those that begin with ``!``."""
-    if not line:
+    if not line or not globs:
         return True
     wanted = [glob for glob in globs if not glob.startswith("!")]
     if wanted and not any(_glob(glob)(line) for glob in wanted):

@@ -1,0 +1,207 @@
+"""What reads like a failure and is none: lines, troubles that were overcome, and text that a command only shows."""
+
+from __future__ import annotations
+
+import fnmatch
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import re2
+
+__all__ = ["NOTHING", "Filter", "Noise", "Overcome", "Recovery", "Shown", "Verdict"]
+
+# How much of the last line is read; a longer one is no sentence.
+_LAST_LINE_BYTES = 400
+_BETWEEN_COMMANDS = re.compile(r"\s*(?:&&|\|\||[;|\n])\s*")
+# What runs other commands within one.
+_NESTED = re.compile(r"\$\(|`|<\(| -(?:exec|delete|ok)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """A sign that a trouble was overcome.
+
+    Attributes:
+        regex: RE2; what stands before its last occurrence was overcome.
+        of: globs of the ids of patterns that it is about, besides what programs live through. Empty for all patterns.
+    """
+
+    regex: str
+    of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How a tool says that all went well.
+
+    Attributes:
+        regex: RE2; the verdict, with which the output ends.
+        begins: RE2; where the run of the tool begins. Empty if the tool prints nothing there.
+    """
+
+    regex: str
+    begins: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Commands that show text which is not theirs.
+
+    Attributes:
+        command: RE2; one command without a shell's operators.
+        voice: RE2; the lines that they say themselves.
+    """
+
+    command: str
+    voice: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """What is no failure although it reads like one.
+
+    Attributes:
+        lines: RE2; a hit on a line that one of these matches does not count: warnings, retries, names of tests.
+        recovered: signs that what stands before them was overcome, and does not count.
+        passed: verdicts of tools with which an output ends.
+        failed: RE2; where one of these stands, something else failed, and neither ``passed`` nor ``well`` counts.
+        survived: globs of the ids of patterns for what programs tell and live through. Before a verdict that is well,
+            they do not count; others do not count within the run that the verdict is of.
+        well: RE2; a last line that tells that all went well.
+        ill: RE2; a last line on which ``well`` does not count.
+        shown: commands whose output is somebody else's text.
+    """
+
+    lines: tuple[str, ...] = ()
+    recovered: tuple[Recovery, ...] = ()
+    passed: tuple[Verdict, ...] = ()
+    failed: tuple[str, ...] = ()
+    survived: tuple[str, ...] = ()
+    well: tuple[str, ...] = ()
+    ill: tuple[str, ...] = ()
+    shown: tuple[Shown, ...] = ()
+
+
+NOTHING = Noise()
+"""Everything counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overcome:
+    """The parts of a text in which nothing counts, as positions in it.
+
+    Attributes:
+        before: nothing before it.
+        run: nothing between these.
+        survived: before it, nothing that programs live through.
+        of: before each of these, none of these patterns.
+    """
+
+    before: int = 0
+    run: tuple[int, int] = (0, 0)
+    survived: int = 0
+    of: tuple[tuple[int, re.Pattern[str]], ...] = ()
+
+    def before_of(self, pattern_id: str, *, survivable: bool) -> int:
+        """The position before which no hit of a pattern counts."""
+        own = [end for end, ids in self.of if ids.match(pattern_id)]
+        return max([self.before, self.survived if survivable else 0, *own])
+
+    def is_within(self, position: int) -> bool:
+        """Whether ``position`` is within the run that passed."""
+        return self.run[0] <= position < self.run[1]
+
+
+class Filter:
+    """A ``Noise``, compiled. Immutable and safe to share between threads."""
+
+    def __init__(self, noise: Noise) -> None:
+        self._lines = _any(noise.lines)
+        self._well, self._ill = _any(noise.well), _any(noise.ill)
+        self._begins = [_any([one.begins]) for one in noise.passed]
+        self._shown = [(re2.compile(one.command), one.voice) for one in noise.shown]
+        self._survived = _ids(noise.survived)
+        self._recovered = [_ids(one.of) if one.of else None for one in noise.recovered]
+
+    def is_noise(self, line: bytes) -> bool:
+        """Whether nothing counts that stands on this line."""
+        return self._lines is not None and self._lines.search(line) is not None
+
+    def is_survivable(self, pattern_id: str) -> bool:
+        """Whether programs live through what a pattern is for."""
+        return self._survived.match(pattern_id) is not None
+
+    def overcome(self, recovered: Sequence[tuple[int, int]], well: int) -> Overcome:
+        """What was overcome.
+
+        Args:
+            recovered: numbers of the signs in ``Noise.recovered``, and where they end.
+            well: before it, nothing counts that programs live through.
+        """
+        of = tuple((end, ids) for number, end in recovered if (ids := self._recovered[number]) is not None)
+        before = max((end for number, end in recovered if self._recovered[number] is None), default=0)
+        return Overcome(before, survived=max([well, *(end for end, _ in of)]), of=of)
+
+    def run_start(self, verdict: int, text: bytes, end: int, line: str) -> int:
+        """Where the run begins whose verdict stands before ``end``; ``end`` if nobody knows.
+
+        Args:
+            verdict: number of the verdict in ``Noise.passed``.
+            text: the output.
+            end: position of the verdict.
+            line: the command, empty if it is not known.
+        """
+        begins = self._begins[verdict]
+        starts: list[int] = [match.start() for match in begins.finditer(text, 0, end)] if begins is not None else []
+        if starts:
+            return starts[-1]
+        return 0 if not line or _is_one_tool(line) else end
+
+    def last_line_is_well(self, text: bytes) -> int:
+        """The position of the last line, if it tells that all went well; else 0."""
+        if self._well is None:
+            return 0
+        end = len(text.rstrip())
+        start = text.rfind(b"\n", 0, end) + 1
+        line = text[start:end]
+        if len(line) > _LAST_LINE_BYTES or self._well.search(line) is None:
+            return 0
+        return 0 if self._ill is not None and self._ill.search(line) is not None else start
+
+    def voice(self, line: str) -> Any | None:
+        """The lines that count of a command that only shows text; None for every other command."""
+        return _voice(self, line) if self._shown and line else None
+
+    def voice_of(self, line: str) -> Any | None:
+        """``voice``, without a memory."""
+        if _NESTED.search(line):
+            return None
+        voices = set()
+        for part in _BETWEEN_COMMANDS.split(line):
+            voice = next((voice for command, voice in self._shown if command.search(part)), None)
+            if voice is None and part:
+                return None
+            voices.add(voice or "")
+        return _any(sorted(voices - {""}))
+
+
+@functools.lru_cache(maxsize=256)
+def _voice(one: Filter, line: str) -> Any | None:
+    return one.voice_of(line)
+
+
+def _is_one_tool(line: str) -> bool:
+    """Whether all the output of a command is that of one program, as far as it tells."""
+    return len(_BETWEEN_COMMANDS.split(line)) == 1 and not re.match(r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox", line)
+
+
+def _ids(globs: Iterable[str]) -> re.Pattern[str]:
+    return re.compile("|".join(fnmatch.translate(one) for one in globs) or r"\Z.")
+
+
+def _any(regexes: Iterable[str]) -> Any | None:
+    given = [one for one in regexes if one]
+    return re2.compile("|".join(f"(?:{one})" for one in given)) if given else None
