@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from autopack_kit.commands import Command
 
@@ -19,7 +20,10 @@ __all__ = [
     "MAX_ATTEMPTS",
     "MAX_WAIT_S",
     "MIN_LOCK_AGE_S",
+    "OWN_COMMANDS",
     "PROGRAMS",
+    "OwnCommands",
+    "is_repeatable",
     "unsafe_env",
     "unsafe_install",
     "unsafe_words",
@@ -84,6 +88,77 @@ MAX_WAIT_S = 60.0
 """Seconds of the longest pause before that."""
 MIN_LOCK_AGE_S = 60
 """Seconds for which a lock must not have been touched before it may be called stale."""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCommands:
+    """The words that mitigations bring themselves; what is not among them is refused, whoever proposes it.
+
+    Attributes:
+        run: whole commands of ``run_command`` and ``regenerate_lockfile``.
+        formatters: commands of ``run_formatter`` up to the files, as far as the failed command did not start it.
+        edits: words that ``edit_command`` may put in.
+    """
+
+    run: frozenset[tuple[str, ...]]
+    formatters: frozenset[tuple[str, ...]]
+    edits: frozenset[str]
+
+
+OWN_COMMANDS = OwnCommands(
+    run=frozenset(
+        tuple(line.split())
+        for line in (
+            "cargo generate-lockfile", "cargo update --workspace --offline", "corepack enable", "git worktree prune",
+            "go mod tidy", "go mod vendor", "npm install --package-lock-only --ignore-scripts",
+            "npx --no-install playwright install", "pdm lock", "pipenv lock",
+            "pnpm install --lockfile-only --ignore-scripts", "poetry lock", "python -m ensurepip --upgrade",
+            "python3 -m venv .venv", "uv lock", "uv venv", "yarn install --ignore-scripts",
+            "yarn install --mode=update-lockfile",
+        )
+    ),
+    formatters=frozenset(
+        tuple(line.split())
+        for line in (
+            "black -q", "eslint --fix", "gofmt -w", "isort -q", "npx --no-install eslint --fix",
+            "npx --no-install prettier --write", "prettier --write", "ruff check --fix", "ruff format",
+            "rustfmt --edition 2021",
+        )
+    ),
+    edits=frozenset(
+        [
+            "--detach", "--import-mode=importlib", "--no-root", "--set-upstream", ".venv/bin/pip", ".venv/bin/python",
+            "HEAD", "add", "bash", "gradle", "origin", "python3", "sh",
+        ]
+    ),
+)  # fmt: skip
+"""Those of the packaged patterns, all of them and no more: a test compares. An interpreter or a package manager that is
+no forbidden program runs anything with the right words, so programs alone decide nothing."""
+
+# Commands that may run twice: they read, or they bring about a state.
+_REPEATABLE = re.compile(
+    r"(?:npm|pnpm|yarn|bun) (?:ci|install|i|test|run (?:build|test|lint)|view|audit)\b|yarn$|yarn install"
+    r"|(?:\S*python[\d.]* -m )?pip[\d.]* (?:install|download|index)\b"
+    r"|uv (?:sync|pip (?:install|sync|compile)|lock)\b"
+    r"|(?:poetry|pdm|pipenv) (?:install|sync|lock|update)\b|git (?:fetch|clone|ls-remote|pull|submodule update)\b"
+    r"|go (?:mod download|build|test|get|vet|install)\b|cargo (?:fetch|build|test|check|update|clippy)\b"
+    r"|mvnw? |gradlew? |apt-get (?:update|install)\b|(?:docker|podman) (?:pull|build)\b|\S*pytest\b|tox\b|nox\b"
+    r"|make(?: (?:-\S+|\w+=\S*|(?:all|build|check|ci|clean|compile|deps|docs|fmt|format|install|lint|setup|tests?"
+    r"|vendor|verify)(?:[-_.:]\w+)*))*$"
+    r"|pre-commit run\b"
+)
+# Also as a part of a word: publishToMavenLocal, docker-push, uploadArchives. --release alone is a kind of build.
+_NOT_REPEATABLE = re.compile(
+    r"publish|deploy|push|upload|(?<!--)release|apply|migrat|delete|destroy|prune|rollback|\bsend|notif|promote",
+    re.IGNORECASE,
+)
+
+
+def is_repeatable(line: str) -> bool:
+    """Whether the command ``line`` may run twice without asking: it reads, or it brings about a state."""
+    if "\n" in line:
+        return False  # a script; its first line says nothing of the others
+    return _REPEATABLE.match(line) is not None and _NOT_REPEATABLE.search(line) is None
 
 
 def unsafe_words(words: Sequence[str], *, is_whole: bool = True) -> str:

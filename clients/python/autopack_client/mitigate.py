@@ -39,7 +39,7 @@ from autopack_api.hardening.v1.hardening_pb2 import (
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto
 from autopack_kit.errors import InvalidArgument
-from autopack_kit.safe_actions import unsafe_env, unsafe_install
+from autopack_kit.safe_actions import OWN_COMMANDS, OwnCommands, unsafe_env, unsafe_install
 
 from autopack_client.facts import added_since, declared, listed
 from autopack_client.facts_manifests import ManifestError, declares, entries, is_lock
@@ -115,6 +115,7 @@ class Applier:
         git_dir: Path | None = None,
         runtimes: Sequence[InstalledRuntime] = (),
         search_path: str | None = None,
+        commands: OwnCommands = OWN_COMMANDS,
     ) -> None:
         """Args:
         workspace: its root. Paths of a mitigation are relative to it.
@@ -127,6 +128,7 @@ class Applier:
         git_dir: a git directory for this workspace that no agent writes; default: what its ``.git`` names.
         runtimes: those that the service was told of; only these may be switched to.
         search_path: ``PATH`` of the failed command; default: this process's own.
+        commands: the words that mitigations may bring themselves; default: those of the packaged patterns.
         """
         self._workspace = workspace
         self._runner = runner
@@ -137,10 +139,12 @@ class Applier:
         self._interactive = interactive
         self._git_dir = git_dir
         self._git = Git(workspace, trusted=interactive, git_dir=git_dir)
-        self._more = MoreActions(workspace, self._git, scope=self._scope, interactive=interactive)
         self._reverter = Reverter(workspace, self._git, base_commit, self._scope, interactive=interactive)
         path = os.environ.get("PATH", os.defpath) if search_path is None else search_path
         self._switch = RuntimeSwitch(workspace, runtimes, path)
+        self._more = MoreActions(
+            workspace, self._git, scope=self._scope, interactive=interactive, commands=commands, search_path=path
+        )
 
     def check(self, mitigation: Mitigation, command: Command) -> tuple[str, ...]:
         """Why the mitigation may not be applied here and now; empty = it may. Changes nothing. Blocking."""
@@ -321,7 +325,7 @@ class Applier:
             case "remove_stale_lock":
                 yield from self._more.check_lock(action.remove_stale_lock)
             case "retry_with_backoff":
-                yield from self._more.check_retry(action.retry_with_backoff)
+                yield from self._more.check_retry(action.retry_with_backoff, command, consent=self._consent)
             case "switch_runtime":
                 yield from self._switch.check(action.switch_runtime)
             case _:

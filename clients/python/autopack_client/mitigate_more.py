@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import posixpath
 import random
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,12 +22,21 @@ from autopack_kit.commands import Command
 from autopack_kit.convert import command_from_proto
 from autopack_kit.errors import InvalidArgument
 from autopack_kit.globs import out_of_scope
-from autopack_kit.safe_actions import MAX_ATTEMPTS, MAX_WAIT_S, MIN_LOCK_AGE_S, unsafe_words
+from autopack_kit.safe_actions import (
+    MAX_ATTEMPTS,
+    MAX_WAIT_S,
+    MIN_LOCK_AGE_S,
+    OwnCommands,
+    is_repeatable,
+    unsafe_words,
+)
 
 from autopack_client.facts_manifests import is_lock, is_manifest
 from autopack_client.mitigate_git import Git, inside
 
-__all__ = ["MoreActions", "changed_beyond", "leading_out", "named_paths", "own_command", "pauses"]
+__all__ = ["MoreActions", "changed_beyond", "is_among", "leading_out", "named_paths", "own_command", "pauses"]
+
+_ENSURE_PIP = ("-m", "ensurepip", "--upgrade")
 
 JITTER = 0.2
 """Part of a pause by which it is longer or shorter, so that many runs do not come back at once."""
@@ -35,7 +45,18 @@ JITTER = 0.2
 class MoreActions:
     """Checks, in one workspace, what actions with a command of their own, pauses and locks may do."""
 
-    def __init__(self, workspace: Path, git: Git, *, scope: Sequence[str], interactive: bool) -> None:
+    def __init__(
+        self,
+        workspace: Path,
+        git: Git,
+        *,
+        scope: Sequence[str],
+        interactive: bool,
+        commands: OwnCommands,
+        search_path: str,
+    ) -> None:
+        self._commands = commands
+        self._search_path = search_path
         self._workspace = workspace
         self._git = git
         self._scope = scope
@@ -56,7 +77,7 @@ class MoreActions:
         if place is None or not place.is_dir():
             yield f"{command.cwd} is no directory of the workspace"
         if kind == "edit_command":
-            yield from _check_edit(command, failed, consent=consent)
+            yield from self._check_edit(command, failed, consent=consent)
             return
         paths: Sequence[str] = ()
         if kind == "run_formatter":
@@ -68,15 +89,43 @@ class MoreActions:
                 yield "it needs consent: other versions than the reviewed ones may be locked"
             yield from (f"{path} is no lock file" for path in paths if not is_lock(path))
             yield from (reason for path in paths if (reason := self._linked(path)))
-        # How the failed command started the formatter (`uv run black`) is the caller's own.
         words = command.argv[: len(command.argv) - len(paths)] if kind == "run_formatter" else command.argv
-        own = [word for word in words if kind != "run_formatter" or word not in failed.argv]
-        problem = unsafe_words(own, is_whole=kind != "run_formatter" or own == list(words))
-        if problem:
-            yield problem
+        yield from self._check_words(words, failed, kind == "run_formatter")
+        if words[1:] == _ENSURE_PIP and not consent and not self._is_own(words[0], failed):
+            yield f"it needs consent: {words[0]} is not in the workspace, and something would be installed into it"
         if self._interactive and self._git.is_work_tree():
             modified = self._git.changed()
-            yield from (f"{path} is modified; commit or stash it first" for path in paths if path in modified)
+            yield from (f"{path} is modified; commit or stash it first" for path in paths if is_among(path, modified))
+
+    def _check_words(self, words: Sequence[str], failed: Command, is_formatter: bool) -> Iterator[str]:
+        """Whether the words are of those that mitigations bring themselves."""
+        known = self._commands.formatters if is_formatter else self._commands.run
+        problem = "" if tuple(words) in known else f"{' '.join(words)!r} is no command of a mitigation"
+        if problem and is_formatter:
+            # How the failed command started the formatter (`uv run black`) is the caller's own.
+            for number, word in enumerate(words):
+                named = (os.path.basename(word), *words[number + 1 :])
+                if named in known and tuple(words[: number + 1]) == failed.argv[: number + 1]:
+                    problem = ""
+        unsafe = unsafe_words([word for word in words if word not in failed.argv], is_whole=False)
+        yield from filter(None, (problem, unsafe))
+
+    def _check_edit(self, command: Command, failed: Command, *, consent: bool) -> Iterator[str]:
+        if not consent:
+            yield "it needs consent: another command would pass than the one that failed"
+        if (command.cwd, dict(command.env)) != (failed.cwd, dict(failed.env)):
+            yield "it changes more than the words of the command"
+        for word in _put_in(command.argv, failed.argv):
+            if word not in self._commands.edits:
+                yield f"it puts in {word!r}, which is no word of a mitigation"
+        problem = unsafe_words([word for word in command.argv if word not in failed.argv], is_whole=False)
+        if problem:
+            yield problem
+
+    def _is_own(self, program: str, failed: Command) -> bool:
+        """Whether the program that would run stands in the workspace, for example in its virtual environment."""
+        found = shutil.which(program, path=failed.env.get("PATH", self._search_path))
+        return found is not None and Path(os.path.abspath(found)).is_relative_to(self._workspace)
 
     def _linked(self, path: str) -> str:
         place = inside(self._workspace, path)
@@ -96,8 +145,10 @@ class MoreActions:
         if self._scope:
             yield from (f"{path} is outside the scope" for path in out_of_scope(formatter.paths, self._scope))
 
-    def check_retry(self, retry: RetryWithBackoff) -> Iterator[str]:
+    def check_retry(self, retry: RetryWithBackoff, failed: Command, *, consent: bool) -> Iterator[str]:
         """Why a pause is refused."""
+        if not consent and not is_repeatable(line_of(failed)):
+            yield "it needs consent: it is not known whether this command may run twice"
         longest = retry.longest.ToTimedelta().total_seconds()
         initial = retry.initial.ToTimedelta().total_seconds()
         if not 1 <= retry.attempts <= MAX_ATTEMPTS or not 0 <= initial <= longest <= MAX_WAIT_S:
@@ -123,6 +174,13 @@ class MoreActions:
         place = inside(self._workspace, lock.path)
         if place is not None:
             place.unlink(missing_ok=True)
+
+
+def line_of(command: Command) -> str:
+    """The command as :func:`autopack_kit.safe_actions.is_repeatable` reads it; empty for a script of several lines."""
+    if command.script is not None:
+        return command.script.text
+    return " ".join([posixpath.basename(command.argv[0]), *command.argv[1:]])
 
 
 def own_command(action: Action) -> Command:
@@ -182,14 +240,21 @@ def changed_beyond(mitigation: Mitigation, changed: Sequence[str]) -> str:
     return next((path for path in changed if path not in allowed), "") if allowed else ""
 
 
-def _check_edit(command: Command, failed: Command, *, consent: bool) -> Iterator[str]:
-    if not consent:
-        yield "it needs consent: another command would pass than the one that failed"
-    if (command.cwd, dict(command.env)) != (failed.cwd, dict(failed.env)):
-        yield "it changes more than the words of the command"
-    problem = unsafe_words([word for word in command.argv if word not in failed.argv], is_whole=False)
-    if problem:
-        yield problem
+def _put_in(words: Sequence[str], failed: Sequence[str]) -> list[str]:
+    """The words that are not of the failed command, in its order: that is a part of what they mean."""
+    added, at = [], 0
+    for word in words:
+        if word in failed[at:]:
+            at += failed[at:].index(word) + 1
+        elif word not in added:
+            added.append(word)
+    return added
+
+
+def is_among(path: str, status: Mapping[str, str]) -> bool:
+    """Whether git lists the path, or an untracked directory above it, as differing from the commit."""
+    parts = path.split("/")
+    return path in status or any("/".join(parts[:number]) + "/" in status for number in range(1, len(parts)))
 
 
 def _is_open(path: Path) -> bool:

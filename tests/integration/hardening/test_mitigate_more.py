@@ -13,6 +13,7 @@ from autopack_api.hardening.v1 import hardening_pb2 as pb
 from autopack_client.mitigate import Applier, LocalRunner, State
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_to_proto, duration_to_proto
+from autopack_kit.safe_actions import OwnCommands
 
 if TYPE_CHECKING:
     from tests.integration.hardening.conftest import Repository
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
 TEST = Command.of("make", "check")
 # Scripts of the repository stand for a formatter and for a package manager.
 REWRITE = "sh"
+SCRIPTS = OwnCommands(
+    run=frozenset([(REWRITE, "lock.sh"), (REWRITE, "wide.sh")]),
+    formatters=frozenset([(REWRITE, "fmt.sh"), (REWRITE, "greedy.sh")]),
+    edits=frozenset(["-s"]),
+)
+"""What stands in for the packaged patterns' own."""
 
 
 @pytest.fixture
@@ -38,7 +45,7 @@ def project(repository: Repository) -> Repository:
 def applier(project: Repository, tmp_path: Path, **more: object) -> Applier:
     logs = tmp_path / "logs"
     logs.mkdir(exist_ok=True)
-    return Applier(project.path, LocalRunner(logs), base_commit="HEAD", **more)  # type: ignore[arg-type]
+    return Applier(project.path, LocalRunner(logs), base_commit="HEAD", commands=SCRIPTS, **more)  # type: ignore[arg-type]
 
 
 def formatter(*words: str, paths: tuple[str, ...] = ("a.py",)) -> pb.Mitigation:

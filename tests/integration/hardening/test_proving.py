@@ -18,6 +18,7 @@ from autopack_client.proving import Attempt, Chain
 from autopack_client.runtimes import installed_runtimes
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_to_proto, duration_to_proto
+from autopack_kit.safe_actions import OwnCommands
 
 if TYPE_CHECKING:
     from tests.integration.hardening.conftest import Repository
@@ -46,7 +47,7 @@ class Scripted:
         ]
 
     async def applier(self, diagnosis: pb.Diagnosis, command: Command) -> Applier | None:
-        return Applier(self.project.path, self.runner, base_commit="HEAD", consent=True)
+        return Applier(self.project.path, self.runner, base_commit="HEAD", consent=True, commands=SCRIPTS)
 
     async def attempted(self, attempt: Attempt) -> None:
         self.attempts.append((attempt.diagnosis.pattern_id, attempt.proof))
@@ -54,6 +55,14 @@ class Scripted:
     async def failed(self, command: Command) -> Ended:
         ended = await self.run(command)
         return Ended(command, ended.exit_code, output=ended.output, diagnoses=tuple(await self.diagnose(ended)))
+
+
+SCRIPTS = OwnCommands(
+    run=frozenset([("sh", "done.sh", "state")]),
+    formatters=frozenset(("sh", f"{name}.sh") for name in ("one", "two", "same", "done")),
+    edits=frozenset(),
+)
+"""What stands in for the packaged patterns' own."""
 
 
 def formatter(script: str, path: str) -> pb.Mitigation:
@@ -136,7 +145,7 @@ async def test_undo_is_exact_to_the_byte_where_git_would_convert(project: Reposi
     (project.path / "state").write_bytes(b"mixed\r\nends\nhere \xff")
     (project.path / "state").chmod(0o751)
     mitigation = formatter("done.sh", "state")
-    applier = Applier(project.path, LocalRunner(logs), base_commit="HEAD")
+    applier = Applier(project.path, LocalRunner(logs), base_commit="HEAD", commands=SCRIPTS)
     outcome = await applier.apply(mitigation, CHECK)
     assert (outcome.state, outcome.changed) == (State.APPLIED, ("state",))
     await applier.undo(outcome)
@@ -148,7 +157,9 @@ async def test_in_a_persons_checkout_a_modified_file_is_as_it_was(project: Repos
     project.write("state", "mine, and nowhere else\n")
     command = command_to_proto(Command.of("sh", "done.sh", "state"))
     mitigation = pb.Mitigation(actions=[pb.Action(run_command=pb.RunCommand(command=command))], automatic=True)
-    outcome = await Applier(project.path, LocalRunner(logs), interactive=True).apply(mitigation, CHECK)
+    outcome = await Applier(project.path, LocalRunner(logs), interactive=True, commands=SCRIPTS).apply(
+        mitigation, CHECK
+    )
     assert outcome.state is State.FAILED
     assert "state, which is modified; commit or stash it first" in outcome.reasons[0]
     assert (project.path / "state").read_text() == "mine, and nowhere else\n"
@@ -179,7 +190,7 @@ async def test_a_lock_file_that_is_a_link_is_not_resolved_again(
         command = command_to_proto(Command.of("uv", "lock"))
         kind = pb.RegenerateLockfile(command=command, files=["uv.lock"])
         mitigation = pb.Mitigation(actions=[pb.Action(regenerate_lockfile=kind)])
-        applier = Applier(project.path, LocalRunner(logs), base_commit="HEAD", consent=True)
+        applier = Applier(project.path, LocalRunner(logs), base_commit="HEAD", consent=True, commands=SCRIPTS)
         outcome = await applier.apply(mitigation, CHECK)
         assert outcome.state is State.REFUSED
         assert "leads out of" in outcome.reasons[0] or "symbolic link" in outcome.reasons[0]

@@ -6,7 +6,6 @@ again.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 
 from autopack_kit.commands import Command
@@ -25,25 +24,13 @@ from autopack_hardening.core.actions import (
     SetEnv,
 )
 
-__all__ = ["CONSENT_ONLY", "CUSTOM_FORBIDDEN", "is_repeatable", "refusal"]
+__all__ = ["CONSENT_ONLY", "CUSTOM_FORBIDDEN", "refusal"]
 
 CUSTOM_FORBIDDEN = frozenset(["run_command", "edit_command", "set_env", "run_formatter", "regenerate_lockfile"])
 """Actions of which custom patterns may have none: they would carry words of whoever wrote the pattern."""
 CONSENT_ONLY = frozenset(["regenerate_lockfile", "edit_command"])
 """Never automatic: other versions than the reviewed ones are installed; another command passes than the one that
 failed."""
-
-# Commands that may run twice: they read, or they bring about a state.
-_REPEATABLE = re.compile(
-    r"(?:npm|pnpm|yarn|bun) (?:ci|install|i|test|run (?:build|test|lint)|view|audit)\b|yarn$|yarn install"
-    r"|(?:\S*python[\d.]* -m )?pip[\d.]* (?:install|download|index)\b"
-    r"|uv (?:sync|pip (?:install|sync|compile)|lock)\b"
-    r"|(?:poetry|pdm|pipenv) (?:install|sync|lock|update)\b|git (?:fetch|clone|ls-remote|pull|submodule update)\b"
-    r"|go (?:mod download|build|test|get|vet|install)\b|cargo (?:fetch|build|test|check|update|clippy)\b"
-    r"|mvnw? |gradlew? |apt-get (?:update|install)\b|(?:docker|podman) (?:pull|build)\b|\S*pytest\b|tox\b|nox\b|make\b"
-    r"|pre-commit run\b"
-)
-_NOT_REPEATABLE = re.compile(r"\b(?:publish|deploy|push|upload|release|apply|migrate|delete|destroy|prune)\b")
 
 
 def refusal(action: Action, failed: Command | None) -> str:
@@ -70,11 +57,6 @@ def refusal(action: Action, failed: Command | None) -> str:
             return "" if 1 <= attempts <= MAX_ATTEMPTS and max_s <= MAX_WAIT_S else "it waits too often or too long"
         case _:
             return ""
-
-
-def is_repeatable(line: str) -> bool:
-    """Whether the command ``line`` may run twice without asking: it reads, or it brings about a state."""
-    return _REPEATABLE.match(line) is not None and _NOT_REPEATABLE.search(line) is None
 
 
 def _added(value: str, before: str) -> str:

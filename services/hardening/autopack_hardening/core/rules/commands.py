@@ -8,7 +8,14 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from autopack_kit.commands import Command
-from autopack_kit.safe_actions import MAX_ATTEMPTS, MAX_WAIT_S, MIN_LOCK_AGE_S, unsafe_env, unsafe_words
+from autopack_kit.safe_actions import (
+    MAX_ATTEMPTS,
+    MAX_WAIT_S,
+    MIN_LOCK_AGE_S,
+    is_repeatable,
+    unsafe_env,
+    unsafe_words,
+)
 
 from autopack_hardening.core.actions import (
     Action,
@@ -24,7 +31,6 @@ from autopack_hardening.core.actions import (
 from autopack_hardening.core.matching import Hit, command_line
 from autopack_hardening.core.model import Mitigation, Risk
 from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
-from autopack_hardening.core.safety import is_repeatable
 from autopack_hardening.core.workspace import join
 
 __all__ = ["EDIT_COMMAND", "REMOVE_STALE_LOCK", "RETRY_WITH_BACKOFF", "RUN_COMMAND", "SET_ENV", "strings"]
