@@ -11,17 +11,20 @@ installing it needs consent. Blocking; from asyncio, call it in a thread.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from autopack_api.hardening.v1.hardening_pb2 import DeclaredDependency, ProjectFacts
 from autopack_api.toolchain.v1.toolchain_pb2 import STEP_KIND_INSTALL, DetectResponse, Project
 
 from autopack_client.facts_manifests import Entry, ManifestError, entries, included, is_lock, is_manifest
-from autopack_client.mitigate_git import Git, read_inside
+from autopack_client.mitigate_git import Git, inside, read_inside
 
 __all__ = ["Declared", "added_since", "declared", "listed", "project_facts", "workspace_paths"]
 
@@ -30,7 +33,8 @@ MAX_MANIFEST_BYTES = 1 << 20
 MAX_LOCK_BYTES = 16 << 20
 """Bytes read of a lock file; the largest of real front ends have some 5 MiB."""
 MAX_FILES = 50
-"""Manifests and lock files of one project."""
+"""Manifests and lock files of one project; more of them count as changed."""
+SHA256_DIGITS = 64
 MAX_DEPENDENCIES = 20_000
 """Declarations sent for one project; the service's limit."""
 MAX_PATHS = 50_000
@@ -94,14 +98,36 @@ def declared(
     git = Git(workspace, git_dir=git_dir)
     commit = git.commit(base_commit) if base_commit else None
     found: list[Declared] = []
-    for path in _files(workspace, workdir, extra):
+    paths = [*extra, *listed(workspace, workdir)]
+    if commit is not None:
+        paths += changed_manifests(workspace, workdir, git, commit)
+    for path in _files(workspace, paths):
+        if path == _MORE:  # whoever writes fifty of them must not hide the one that counts
+            found.append(_known(workdir, f"more than {MAX_FILES} manifests", at_base=False))
+            continue
         limit = MAX_LOCK_BYTES if is_lock(path) else MAX_MANIFEST_BYTES
+        place = inside(workspace, path)
+        if place is not None and place.is_symlink():
+            before = git.read(commit, path, MAX_MANIFEST_BYTES) if commit else None
+            found.append(_known(path, "a link", os.fsencode(os.readlink(place)) == before))
+            continue
         content = read_inside(workspace, path, limit)
         if content is None:
+            # Too large, or outside: an installer may read what is not read here. A FIFO or a directory it does not.
+            if (workspace / path).is_file():
+                found.append(_known(path, "not read", at_base=False))
             continue
         before = git.read(commit, path, limit) if commit else None
         found += _compare(path, content, before)
     return found
+
+
+_MORE = "."
+
+
+def _known(path: str, about: str, at_base: bool) -> Declared:
+    name = f"({posixpath.basename(path)}: {about})"
+    return Declared(Entry(name[:200], f"{path} {about}", distribution=False), path, at_base)
 
 
 def added_since(found: Iterable[Declared]) -> list[Declared]:
@@ -109,11 +135,12 @@ def added_since(found: Iterable[Declared]) -> list[Declared]:
     return [one for one in found if not one.at_base]
 
 
-def workspace_paths(workspace: Path) -> list[str]:
-    """Files and directories (ending in ``/``) of ``workspace``, sorted, at most 50,000, without installed packages."""
+def workspace_paths(workspace: Path, below: str = ".") -> list[str]:
+    """Files and directories (ending in ``/``) of ``workspace``, sorted, at most 50,000, without installed packages;
+    with ``below`` only those in that directory of it."""
     found: list[str] = []
     root = os.fspath(workspace)
-    for directory, children, files in os.walk(root, onerror=None, followlinks=False):
+    for directory, children, files in os.walk(os.path.join(root, below), onerror=None, followlinks=False):
         children[:] = sorted(child for child in children if child not in _PRUNED)
         relative = posixpath.relpath(directory, root)
         prefix = "" if relative == "." else relative + "/"
@@ -149,18 +176,61 @@ def _facts(project: Project, workspace: Path, base_commit: str | None, git_dir: 
     )
 
 
-def _files(workspace: Path, workdir: str, extra: Sequence[str]) -> list[str]:
-    """The files of a project that declare something, with those that requirement files include; each once."""
-    pending = [*listed(workspace, workdir), *extra]
+def _files(workspace: Path, paths: Iterable[str]) -> list[str]:
+    """``paths`` with the files that they include or lead to; each once."""
+    pending = list(paths)
     found: dict[str, None] = {}
     while pending and len(found) < MAX_FILES:
         path = pending.pop(0)
-        if path in found or path.startswith("../"):
+        if path in found or path.startswith(("../", "/")):
             continue
         found[path] = None
-        if path.endswith((".txt", ".in")):
-            pending += included(path, read_inside(workspace, path, MAX_MANIFEST_BYTES) or b"")
+        place = inside(workspace, path)
+        if place is not None and place.is_symlink():
+            target = os.path.relpath(os.path.realpath(place), os.path.realpath(workspace))
+            pending.append(target)
+        pending += included(path, read_inside(workspace, path, MAX_MANIFEST_BYTES) or b"")
+    if any(path not in found for path in pending):
+        found[_MORE] = None
     return list(found)
+
+
+def changed_manifests(workspace: Path, workdir: str, git: Git, commit: str) -> Iterator[str]:
+    """Manifests below the project that the base commit has otherwise, or not: an install brings what they declare too.
+
+    Members of a front end's workspace, local packages, plugins. Files are compared by their ids, as git has them: in
+    what git says of the work tree, files that were marked as unchanged are missing.
+    """
+    top = _top(workspace, workdir)
+    at_base = git.listed(commit, [top])
+    for path in workspace_paths(workspace, top):
+        if path.endswith("/") or not is_manifest(path):
+            continue
+        place = inside(workspace, path)
+        if place is None or place.is_symlink() or not place.is_file():
+            yield path
+            continue
+        with suppress(OSError):
+            if _blob_id(place, len(at_base.get(path, ""))) == at_base.get(path):
+                continue
+        yield path
+
+
+def _blob_id(place: Path, length: int) -> str:
+    """The id that git gives the file; its length tells the kind of hash."""
+    content = place.read_bytes()
+    kind = hashlib.sha256 if length == SHA256_DIGITS else partial(hashlib.sha1, usedforsecurity=False)
+    return kind(b"blob %d\0" % len(content) + content).hexdigest()
+
+
+def _top(workspace: Path, workdir: str) -> str:
+    """The highest directory at or above the project that has something to say about its install."""
+    top = directory = posixpath.normpath(workdir)
+    while directory not in (".", ""):
+        directory = posixpath.dirname(directory) or "."
+        if any(os.path.lexists(workspace / directory / name) for name in _ABOVE):
+            top = directory
+    return top
 
 
 def listed(workspace: Path, workdir: str) -> Iterator[str]:

@@ -25,6 +25,7 @@ MAX_NAME = 200
 
 # PEP 508: a distribution's name at the beginning of a requirement.
 _REQUIREMENT = re.compile(r"\s*([A-Za-z0-9][A-Za-z0-9._-]*)")
+_FILES = re.compile(r"(?m)^[^#;\n]*\bfile:\s*([^\n#;]+)")
 _EGG = re.compile(r"#egg=([A-Za-z0-9][A-Za-z0-9._-]*)")
 _INCLUDE = re.compile(r"(?:-r|--requirement|-c|--constraint)[ =]?\s*(\S+)")
 _REQUIREMENTS_NAME = re.compile(
@@ -33,7 +34,12 @@ _REQUIREMENTS_NAME = re.compile(
 # npm runs these on install (its documentation of "scripts": life cycle of npm ci and npm install).
 _INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish")
 _NODE_TABLES = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
-_OPAQUE = frozenset([".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", "pip.conf", "uv.toml", "poetry.toml"])
+_OPAQUE = frozenset(
+    [
+        ".npmrc", ".pnpmfile.cjs", ".pnpmfile.mjs", ".yarnrc", ".yarnrc.yml", "bunfig.toml", "pdm.toml", "pip.conf",
+        "pnpm-workspace.yaml", "poetry.toml", "uv.toml",
+    ]
+)  # fmt: skip
 _OPAQUE_LOCKS = frozenset(["yarn.lock", "pnpm-lock.yaml", "bun.lock", "bun.lockb"])
 # Nothing is installed from these. go.mod pins the versions, and `go mod tidy` writes it together with go.sum.
 _OTHER_LOCKS = frozenset(["Cargo.lock", "go.sum", "go.mod"])
@@ -77,14 +83,13 @@ def declares(found: Iterable[Entry], name: str) -> bool:
 
 
 def entries(path: str, content: bytes) -> tuple[Entry, ...]:
-    """What ``content`` declares as the file ``path``; any text file is taken for requirements, whatever its name.
+    """What ``content`` declares as the file ``path``; any text file is taken for requirements, whatever its name, and
+    of any other the content as a whole counts.
 
     Raises:
         ManifestError: it is broken.
     """
-    parser = _parser(path) or (_requirements if path.endswith((".txt", ".in")) else None)
-    if parser is None:
-        return ()
+    parser = _parser(path) or (_requirements if path.endswith((".txt", ".in")) else _whole(path))
     try:
         return tuple(dict.fromkeys(parser(content)))
     except (ValueError, TypeError, AttributeError, KeyError, SyntaxError, RecursionError, configparser.Error) as error:
@@ -92,21 +97,41 @@ def entries(path: str, content: bytes) -> tuple[Entry, ...]:
 
 
 def included(path: str, content: bytes) -> tuple[str, ...]:
-    """The other requirement files that a requirement file names, relative to the workspace."""
-    if not path.endswith((".txt", ".in")):
-        return ()
+    """The other files that a file of requirements or a project names to declare more, relative to the workspace."""
+    directory, name = posixpath.split(path)
     try:
-        found = [_INCLUDE.fullmatch(line) for line in _lines(content)]
-    except UnicodeDecodeError:
+        match name:
+            case "pyproject.toml":
+                found = list(_dynamic(tomllib.loads(content.decode())))
+            case "setup.cfg":
+                found = [word for text in _FILES.findall(content.decode()) for word in re.split(r"[,\s]+", text)]
+            case _ if path.endswith((".txt", ".in")):
+                matches = [_INCLUDE.fullmatch(line) for line in _lines(content)]
+                found = [match[1] for match in matches if match is not None]
+            case _:
+                return ()
+    except (ValueError, TypeError, AttributeError):
         return ()  # :func:`entries` says that it is broken.
-    directory = posixpath.dirname(path)
-    return tuple(posixpath.normpath(posixpath.join(directory, match[1])) for match in found if match is not None)
+    return tuple(posixpath.normpath(posixpath.join(directory, one)) for one in found if one)
+
+
+def _dynamic(data: Mapping[str, Any]) -> Iterator[str]:
+    """Files from which setuptools reads requirements."""
+    dynamic = data.get("tool", {}).get("setuptools", {}).get("dynamic", {})
+    for table in (dynamic.get("dependencies", {}), *dynamic.get("optional-dependencies", {}).values()):
+        named = table.get("file", ())
+        yield from [named] if isinstance(named, str) else map(str, named)
+
+
+def _whole(path: str) -> Callable[[bytes], Iterable[Entry]]:
+    shown = f"the content of {posixpath.basename(path)}"
+    return lambda content: [_opaque(shown, hashlib.sha256(content).hexdigest())]
 
 
 def _parser(path: str) -> Callable[[bytes], Iterable[Entry]] | None:
     name = posixpath.basename(path)
     if name in _OPAQUE or name in _OPAQUE_LOCKS:
-        return lambda content: [_opaque(f"the content of {name}", hashlib.sha256(content).hexdigest())]
+        return _whole(path)
     if _REQUIREMENTS_NAME.fullmatch(path) or _REQUIREMENTS_NAME.fullmatch(name):
         return _requirements
     return _PARSERS.get(name)
@@ -160,6 +185,8 @@ def _pyproject(content: bytes) -> Iterator[Entry]:
     tables += [group.get("dependencies", {}) for group in poetry.get("group", {}).values()]
     for table in tables:
         yield from (entry for entry in _table(table) if entry.name != "python")
+    yield from _setting("[tool.setuptools.dynamic]", tool.get("setuptools", {}).get("dynamic"))
+    yield from _setting("[tool.uv.workspace]", tool.get("uv", {}).get("workspace"))
     for owner, key in (("uv", "sources"), ("uv", "index"), ("poetry", "source"), ("pdm", "source")):
         yield from _setting(f"[tool.{owner}.{key}]", tool.get(owner, {}).get(key))
     yield from _setting("build-backend", data.get("build-system", {}).get("backend-path"))

@@ -74,7 +74,9 @@ def test_a_directory_without_git_has_facts_but_no_base(tmp_path: Path) -> None:
     assert state(project_facts(PIP, tmp_path, "HEAD")) == {("requirements.txt", "flask"): False}
 
 
-def test_odd_manifests_declare_nothing_and_block_nobody(repository: Repository, tmp_path: Path) -> None:
+def test_odd_manifests_declare_nothing_and_those_that_an_installer_would_read_count_as_changed(
+    repository: Repository, tmp_path: Path
+) -> None:
     outside = tmp_path / "outside.txt"
     outside.write_text("evil\n")
     repository.write("README.md", "x")
@@ -85,7 +87,8 @@ def test_odd_manifests_declare_nothing_and_block_nobody(repository: Repository, 
     repository.write("setup.cfg", "x" * (2 << 20))
     repository.write("constraints.txt", "-r ../outside.txt\n-r /etc/passwd\n-r constraints.txt\n")
     names = {name for _, name in state(project_facts(PIP, repository.path, base))}
-    assert names == {"(-r ../outside.txt)", "(-r /etc/passwd)", "(-r constraints.txt)"}
+    included = {"(-r ../outside.txt)", "(-r /etc/passwd)", "(-r constraints.txt)"}
+    assert names == included | {"(requirements.txt: not read)", "(setup.cfg: not read)"}
 
 
 def test_a_manifest_that_the_run_broke_counts_as_changed(repository: Repository) -> None:

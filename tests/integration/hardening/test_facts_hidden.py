@@ -1,0 +1,95 @@
+"""Ways in which a run can hide what an install would bring: each counts as not declared at the base commit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from autopack_client.facts import added_since, declared
+
+if TYPE_CHECKING:
+    from tests.integration.hardening.conftest import Repository
+
+Change = Callable[["Repository"], object]
+
+PYPROJECT = '[project]\nname = "a"\n{}\n'
+FILES = {
+    "package.json": '{"name": "acme", "workspaces": ["packages/*"], "dependencies": {"ms": "2.1.3"}}',
+    "packages/one/package.json": '{"name": "one"}',
+    "requirements.txt": "PyYAML\n-e ./lib\n",
+    "lib/pyproject.toml": PYPROJECT.format("dependencies = []"),
+    "pyproject.toml": PYPROJECT.format(
+        'dynamic = ["dependencies"]\n[tool.setuptools.dynamic]\ndependencies = {file = ["deps.list"]}'
+    ),
+    "deps.list": "PyYAML\n",
+    "setup.cfg": "[options]\ninstall_requires = file: more.list\n",
+    "more.list": "PyYAML\n",
+    "constraints.txt": "PyYAML\n",
+    "data/other": "PyYAML\nevil\n",
+}
+
+
+def link(repository: Repository) -> None:
+    (repository.path / "constraints.txt").unlink()
+    (repository.path / "constraints.txt").symlink_to("data/other")
+
+
+def decoys(repository: Repository) -> None:
+    for number in range(60):
+        repository.write(f"a{number}-requirements.txt", "")
+    repository.write("requirements.txt", "PyYAML\nevil\n")
+
+
+def marked(repository: Repository) -> None:
+    repository.git("update-index", "--assume-unchanged", "packages/one/package.json")
+    repository.write("packages/one/package.json", '{"name": "one", "dependencies": {"evil": "1"}}')
+
+
+HIDDEN: dict[str, Change] = {
+    "in a member of a workspace": lambda it: it.write("packages/one/package.json", '{"dependencies": {"evil": "1"}}'),
+    "in a new member's script": lambda it: it.write("packages/two/package.json", '{"scripts": {"postinstall": "x"}}'),
+    "in a hook of pnpm": lambda it: it.write(".pnpmfile.cjs", "module.exports = {}\n"),
+    "in another index of bun": lambda it: it.write("bunfig.toml", "[install]\nregistry = 'https://example.com'\n"),
+    "in another index of a member": lambda it: it.write("packages/one/.npmrc", "registry=https://example.com\n"),
+    "in a local package": lambda it: it.write("lib/pyproject.toml", PYPROJECT.format('dependencies = ["evil"]')),
+    "in a file that pyproject.toml names": lambda it: it.write("deps.list", "PyYAML\nevil\n"),
+    "in a file that setup.cfg names": lambda it: it.write("more.list", "PyYAML\nevil\n"),
+    "behind a link": link,
+    "in a file too large to be read": lambda it: it.write("requirements.txt", "PyYAML\nevil\n" + "#\n" * (1 << 20)),
+    "behind more files than are read": decoys,
+    "in a file that git was told to overlook": marked,
+}
+
+
+def started(repository: Repository) -> str:
+    for path, text in FILES.items():
+        repository.write(path, text)
+    return repository.commit()
+
+
+@pytest.mark.parametrize("change", HIDDEN.values(), ids=HIDDEN)
+def test_what_an_install_would_bring_cannot_be_hidden(repository: Repository, change: Change) -> None:
+    base = started(repository)
+    assert added_since(declared(repository.path, ".", base)) == []
+    change(repository)
+    assert added_since(declared(repository.path, ".", base)) != []
+
+
+def test_a_member_s_install_sees_what_the_others_declare(repository: Repository) -> None:
+    """npm in a member of a workspace installs for all of them."""
+    base = started(repository)
+    repository.write("packages/two/package.json", '{"dependencies": {"evil": "1"}}')
+    found = added_since(declared(repository.path, "packages/one", base))
+    assert [(one.entry.name, one.path) for one in found] == [("evil", "packages/two/package.json")]
+
+
+def test_a_link_that_the_base_commit_has_is_followed(repository: Repository) -> None:
+    repository.write("requirements/base.txt", "PyYAML\n")
+    (repository.path / "requirements.txt").symlink_to("requirements/base.txt")
+    base = repository.commit()
+    found = declared(repository.path, ".", base)
+    assert [one.entry.name for one in found if one.entry.distribution] == ["PyYAML"]
+    assert added_since(found) == []
+    repository.write("requirements/base.txt", "PyYAML\nevil\n")
+    assert [one.entry.name for one in added_since(declared(repository.path, ".", base))] == ["evil"]
