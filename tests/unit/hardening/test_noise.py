@@ -108,7 +108,9 @@ def test_a_run_that_passes_speaks_for_itself_only() -> None:
     assert found(SORTED) == ["fmt.isort"]
     assert found(SORTED + PYTEST + PYTEST_END) == ["fmt.isort"]
     assert found(PYTEST + SORTED + PYTEST_END) == []
-    assert found(REFUSED + PYTEST + PYTEST_END) == []
+    assert found(PYTEST + REFUSED + PYTEST_END) == []
+    assert found(REFUSED + PYTEST + PYTEST_END) == found(REFUSED)
+    assert found(REFUSED + "Compiling\n" + PYTEST + PYTEST_END, "pytest") == []
 
 
 def test_where_a_run_begins_is_known_if_it_is_all_there_is() -> None:
@@ -116,6 +118,8 @@ def test_where_a_run_begins_is_known_if_it_is_all_there_is() -> None:
     assert found(SORTED + "2 passed in 0.12s\n", "isort --check . ; pytest -q") == ["fmt.isort"]
     assert found(SORTED + "2 passed in 0.12s\n", "bash ci.sh") == ["fmt.isort"]
     assert found(SORTED + "2 passed in 0.12s\n", "make check") == ["fmt.isort"]
+    # What programs live through may be of that run.
+    assert found(REFUSED + "2 passed in 0.12s\n", "bash ci.sh") == []
 
 
 @pytest.mark.parametrize(
@@ -147,6 +151,15 @@ def test_an_installer_that_succeeds_speaks_for_itself_only() -> None:
     assert found(header) == ["native.missing_header"]
     assert found(header + "Successfully installed markupsafe-1.0\nnow the tests\n") == []
     assert found(SORTED + "Successfully installed markupsafe-1.0\nnow the tests\n") == ["fmt.isort"]
+
+
+def test_a_thread_that_ends_is_not_the_program() -> None:
+    for thread, line in {
+        "main": 'Exception in thread "main" java.lang.IllegalStateException: pool closed\n\tat S.main(S.java:1)\n',
+        "Thread-0": 'Exception in thread "Thread-0" java.lang.IllegalStateException: closed\n\tat S.run(S.java:1)\n',
+        "<unnamed>": "thread '<unnamed>' (7) panicked at src/main.rs:1:1:\nboom\n",
+    }.items():
+        assert bool(found(line)) == (thread == "main"), thread
 
 
 @pytest.mark.parametrize(

@@ -151,8 +151,10 @@ class Matcher:
         if not ends:
             return self._filter.overcome(recovered, well)
         end, start, verdict = max(ends)
-        run = (self._filter.run_start(verdict, text, start, line), end)
-        return replace(self._filter.overcome(recovered, max(end, well)), run=run)
+        begin = self._filter.run_start(verdict, text, start, line)
+        if begin is None:
+            return self._filter.overcome(recovered, end)
+        return replace(self._filter.overcome(recovered, 0), run=(begin, end))
 
     def _by_ending(
         self, failure: Failure, line: str, found: Found, others: set[str]

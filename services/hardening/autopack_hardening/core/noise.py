@@ -26,7 +26,7 @@ class Recovery:
 
     Attributes:
         regex: RE2; what stands before its last occurrence was overcome.
-        of: globs of the ids of patterns that it is about, besides what programs live through. Empty for all patterns.
+        of: globs of the ids of patterns that it is about. Empty for all.
     """
 
     regex: str
@@ -68,8 +68,8 @@ class Noise:
         recovered: signs that what stands before them was overcome, and does not count.
         passed: verdicts of tools with which an output ends.
         failed: RE2; where one of these stands, something else failed, and neither ``passed`` nor ``well`` counts.
-        survived: globs of the ids of patterns for what programs tell and live through. Before a verdict that is well,
-            they do not count; others do not count within the run that the verdict is of.
+        survived: globs of the ids of patterns for what programs tell and live through. They do not count before a last
+            line that is ``well``, nor before a verdict of which nobody knows where its run begins.
         well: RE2; a last line that tells that all went well.
         ill: RE2; a last line on which ``well`` does not count.
         shown: commands whose output is somebody else's text.
@@ -143,10 +143,10 @@ class Filter:
         """
         of = tuple((end, ids) for number, end in recovered if (ids := self._recovered[number]) is not None)
         before = max((end for number, end in recovered if self._recovered[number] is None), default=0)
-        return Overcome(before, survived=max([well, *(end for end, _ in of)]), of=of)
+        return Overcome(before, survived=well, of=of)
 
-    def run_start(self, verdict: int, text: bytes, end: int, line: str) -> int:
-        """Where the run begins whose verdict stands before ``end``; ``end`` if nobody knows.
+    def run_start(self, verdict: int, text: bytes, end: int, line: str) -> int | None:
+        """Where the run begins whose verdict stands before ``end``; None if nobody knows.
 
         Args:
             verdict: number of the verdict in ``Noise.passed``.
@@ -154,11 +154,13 @@ class Filter:
             end: position of the verdict.
             line: the command, empty if it is not known.
         """
+        if line and _is_one_tool(line):
+            return 0
         begins = self._begins[verdict]
-        starts: list[int] = [match.start() for match in begins.finditer(text, 0, end)] if begins is not None else []
-        if starts:
-            return starts[-1]
-        return 0 if not line or _is_one_tool(line) else end
+        first = begins.search(text, 0, end) if begins is not None else None
+        if first is not None:
+            return int(first.start())
+        return None if line else 0
 
     def last_line_is_well(self, text: bytes) -> int:
         """The position of the last line, if it tells that all went well; else 0."""
