@@ -48,7 +48,7 @@ from autopack_client.mitigate_more import MoreActions, changed_beyond, leading_o
 from autopack_client.mitigate_restore import Reverter
 from autopack_client.mitigate_run import LocalRunner, Ran, Runner
 from autopack_client.mitigate_runtime import RuntimeSwitch, carried, environment_of
-from autopack_client.mitigate_undo import Copy, changed_copies, keep, put_back, remove_created
+from autopack_client.mitigate_undo import Copy, changed_copies, keep, modes_of, put_back, remove_created, set_modes
 
 __all__ = ["Applier", "LocalRunner", "Outcome", "Ran", "Runner", "State"]
 
@@ -58,6 +58,8 @@ MAX_ACTIONS = 10
 MAX_DIFF_BYTES = 1 << 20
 """Bytes of the difference that is shown; lock files change by the megabyte."""
 MAX_MANIFEST_BYTES = 16 << 20
+MAX_NEW_FILES = 5000
+"""Files that git does not know, of which copies are made before anything runs."""
 
 
 class State(enum.Enum):
@@ -83,6 +85,7 @@ class Outcome:
         pauses: seconds to wait before each time that ``rerun`` may run; empty = it runs once, at once.
         before: the tree from which :meth:`Applier.undo` restores; None outside of git, or if no action changes files.
         copies: the files that it restores byte for byte.
+        modes: permissions of tracked files.
         made: directories that the mitigation made for itself, which git ignores; undoing it removes them.
     """
 
@@ -96,6 +99,7 @@ class Outcome:
     pauses: tuple[float, ...] = ()
     before: str | None = field(default=None, repr=False)
     copies: Mapping[str, Copy] = field(default_factory=dict, repr=False)
+    modes: Mapping[str, int] = field(default_factory=dict, repr=False)
     made: tuple[str, ...] = ()
 
 
@@ -202,14 +206,20 @@ class Applier:
         return await asyncio.to_thread(self._undo, outcome)
 
     def _undo(self, outcome: Outcome) -> tuple[str, ...]:
-        put_back(self._workspace, outcome.copies)
+        try:
+            self._undo_by_git(outcome)
+        finally:
+            put_back(self._workspace, outcome.copies)
+        return outcome.changed
+
+    def _undo_by_git(self, outcome: Outcome) -> None:
         remove_created(self._workspace, outcome.made)
         if outcome.before is not None:
+            if not self._interactive:  # first: a file may stand where a directory was
+                remove_created(self._workspace, outcome.created)
             others = [path for path in outcome.changed if path not in outcome.copies]
             self._git.restore(others, outcome.before)
-            if not self._interactive:
-                remove_created(self._workspace, outcome.created)
-        return outcome.changed
+            set_modes(self._workspace, {path: outcome.modes[path] for path in others if path in outcome.modes})
 
     def _before(self, mitigation: Mitigation, command: Command) -> tuple[Outcome, set[str], set[str]]:
         """What undoing needs; the files that differ from HEAD, and those that git does not track."""
@@ -224,9 +234,16 @@ class Applier:
         status = self._git.changed()
         untracked = {path for path, letters in status.items() if letters == "??"}
         existing = [path for path in sorted(named) if os.path.lexists(self._workspace / path)]
-        dirty = set(status) - untracked
-        copies = keep(self._workspace, [*paths, *sorted(dirty)])
-        return replace(outcome, before=self._git.snapshot(existing), copies=copies), dirty, untracked
+        # What was never added is in no commit either: of all that git has not, there are copies.
+        new = self._git.files(untracked=True)
+        dirty = {*(set(status) - untracked), *new[:MAX_NEW_FILES]}
+        outcome = replace(
+            outcome,
+            before=self._git.snapshot(existing),
+            copies=keep(self._workspace, [*paths, *sorted(dirty)]),
+            modes=modes_of(self._workspace, self._git.files()),
+        )
+        return outcome, dirty, untracked | set(new)
 
     def _manifests(self, mitigation: Mitigation) -> Iterator[str]:
         """What package managers rewrite in passing, where the commands of the mitigation run."""
@@ -244,10 +261,8 @@ class Applier:
             return replace(outcome, changed=tuple(dict.fromkeys([*outcome.changed, *copied])))
         tracked = self._git.changed_since(outcome.before)
         changed = tuple(dict.fromkeys([*outcome.changed, *tracked, *copied]))
-        status = self._git.changed()
-        created = [path for path, letters in status.items() if letters == "??" and path not in untracked]
         diff = self._git.diff(outcome.before, changed, MAX_DIFF_BYTES)
-        return replace(outcome, changed=changed, created=tuple(sorted(created)), diff=diff)
+        return replace(outcome, changed=changed, created=tuple(self._git.created(untracked)), diff=diff)
 
     async def _carry_out(self, action: Action, outcome: Outcome) -> Outcome:
         match action.WhichOneof("kind"):
@@ -267,8 +282,8 @@ class Applier:
             case "switch_runtime":
                 return await self._switch_runtime(action.switch_runtime, outcome)
             case "remove_stale_lock":
-                await asyncio.to_thread(self._more.remove_lock, action.remove_stale_lock)
-                return outcome
+                reasons = await asyncio.to_thread(self._more.remove_lock, action.remove_stale_lock)
+                return replace(outcome, state=State.FAILED, reasons=reasons) if reasons else outcome
             case _:
                 removed = await asyncio.to_thread(self._reverter.restore, action.restore_out_of_scope)
                 return replace(outcome, changed=(*outcome.changed, *removed))

@@ -12,7 +12,7 @@ import stat
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,6 +107,22 @@ class Git:
             if field:
                 found[os.fsdecode(field[3:]).removeprefix(prefix)] = field[:2].decode()
         return found
+
+    def files(self, *, untracked: bool = False) -> list[str]:
+        """Tracked files, or those that git neither tracks nor ignores, relative to the workspace; none if they are too
+        many to be listed."""
+        chosen = ["--others", "--exclude-standard"] if untracked else ["--cached"]
+        listed = self._run(["ls-files", "-z", *chosen], MAX_STATUS_BYTES) or b""
+        return [os.fsdecode(field) for field in listed.split(b"\0") if field]
+
+    def created(self, before: Set[str]) -> list[str]:
+        """What git neither tracks nor ignores and was not ``before``: paths as :meth:`changed` and :meth:`files` give
+        them, sorted."""
+        found = {path for path, letters in self.changed().items() if letters == "??"} - before
+        known = tuple(path for path in before if path.endswith("/"))
+        if known:  # of a directory that it did not know before, git names the new files only if they are asked for
+            found.update(path for path in self.files(untracked=True) if path not in before and path.startswith(known))
+        return sorted(found)
 
     def snapshot(self, untracked: Sequence[str] = ()) -> str:
         """The id of a tree that holds every tracked file as it is now, and the ``untracked`` ones.

@@ -168,12 +168,18 @@ class MoreActions:
             yield f"{lock.path} was touched {age:.0f} s ago; only after {least:.0f} s it is stale"
         if _is_open(place):
             yield f"a process has {lock.path} open"
+        # Git closes its lock and keeps it: `git commit -a` for as long as somebody writes the message.
+        at_work = _git_at_work(self._workspace, place)
+        if at_work:
+            yield f"git is at work here, as process {at_work}"
 
-    def remove_lock(self, lock: RemoveStaleLock) -> None:
-        """Removes the lock, once :meth:`check_lock` had nothing to say."""
+    def remove_lock(self, lock: RemoveStaleLock) -> tuple[str, ...]:
+        """Removes the lock, unless :meth:`check_lock` has something to say by now, which is returned."""
+        reasons = tuple(self.check_lock(lock))
         place = inside(self._workspace, lock.path)
-        if place is not None:
+        if not reasons and place is not None:
             place.unlink(missing_ok=True)
+        return reasons
 
 
 def line_of(command: Command) -> str:
@@ -268,3 +274,19 @@ def _is_open(path: Path) -> bool:
                     if (found.st_dev, found.st_ino) == (wanted.st_dev, wanted.st_ino):
                         return True
     return False
+
+
+def _git_at_work(workspace: Path, lock: Path) -> int:
+    """A process of git whose directory is in the workspace, or that cannot be looked into; 0 = none."""
+    root, owner = workspace.resolve(), lock.stat().st_uid
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if not (process / "comm").read_text().startswith("git"):
+                continue
+            try:
+                is_here = Path(os.readlink(process / "cwd")).is_relative_to(root)
+            except PermissionError:
+                is_here = process.stat().st_uid == owner
+            if is_here:
+                return int(process.name)
+    return 0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from autopack_client.mitigate_git import inside
 
-__all__ = ["Copy", "changed_copies", "keep", "put_back", "remove_created"]
+__all__ = ["Copy", "changed_copies", "keep", "modes_of", "put_back", "remove_created", "set_modes"]
 
 MAX_COPIED_BYTES = 64 << 20
 """Bytes of all copies together: some lock files of the largest kind. Beyond it git restores."""
@@ -51,6 +51,32 @@ def keep(workspace: Path, paths: Iterable[str]) -> dict[str, Copy]:
     return found
 
 
+def modes_of(workspace: Path, paths: Iterable[str]) -> dict[str, int]:
+    """The permissions of regular files; of what git restores it knows no more than whether it may be executed."""
+    found = {}
+    for path in paths:
+        with suppress(OSError):
+            mode = os.lstat(workspace / path).st_mode
+            if stat.S_ISREG(mode):
+                found[path] = stat.S_IMODE(mode)
+    return found
+
+
+def set_modes(workspace: Path, modes: Mapping[str, int]) -> None:
+    """Gives regular files their permissions back; never through a link."""
+    for path, mode in modes.items():
+        place = _place(workspace, path)
+        if place is None:
+            continue
+        with suppress(OSError):
+            descriptor = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    os.fchmod(descriptor, mode)
+            finally:
+                os.close(descriptor)
+
+
 def changed_copies(workspace: Path, copies: Mapping[str, Copy]) -> list[str]:
     """The paths that are no longer as they were kept, sorted."""
     changed = []
@@ -63,12 +89,22 @@ def changed_copies(workspace: Path, copies: Mapping[str, Copy]) -> list[str]:
 
 
 def put_back(workspace: Path, copies: Mapping[str, Copy]) -> list[str]:
-    """Brings every path back to its copy, with its permissions and times; returns those that had changed."""
+    """Brings every path back to its copy, with its permissions and times; returns those that had changed.
+
+    Raises:
+        OSError: one could not be written; all others were.
+    """
     changed = changed_copies(workspace, copies)
+    failed: OSError | None = None
     for path in changed:
-        place = _place(workspace, path)
-        if place is not None:
-            _write(place, copies[path])
+        try:
+            place = _place(workspace, path)
+            if place is not None:
+                _write(place, copies[path])
+        except OSError as error:
+            failed = error
+    if failed is not None:
+        raise failed
     return changed
 
 
@@ -116,7 +152,11 @@ def _write(place: Path, copy: Copy) -> None:
         with suppress(FileNotFoundError, IsADirectoryError):
             place.unlink()
         return
+    if not place.parent.is_dir() and os.path.lexists(place.parent):
+        place.parent.unlink()  # a file that was put in the place of the directory
     place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)  # and a directory in the place of the file
     # Beside it and then in its place: whatever is there now, a link for example, is not written through.
     with tempfile.TemporaryDirectory(prefix=".autopack-undo-", dir=place.parent) as directory:
         new = Path(directory) / "file"

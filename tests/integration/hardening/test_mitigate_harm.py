@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,10 @@ from autopack_client.mitigate import Applier, LocalRunner, State
 from autopack_client.mitigate_git import Git
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_to_proto
+from autopack_kit.safe_actions import OwnCommands
 
 from tests.integration.hardening.conftest import Repository
+from tests.integration.hardening.scenario_stage import digest
 
 FAILED = Command.of("false")
 
@@ -133,3 +138,84 @@ def test_what_may_not_run_twice_is_not_run_again_unasked(repository: Repository,
     assert reasons == ("it needs consent: it is not known whether this command may run twice",)
     assert Applier(repository.path, LocalRunner(logs), consent=True).check(mitigation, failed) == ()
     assert Applier(repository.path, LocalRunner(logs)).check(mitigation, Command.of("npm", "ci")) == ()
+
+
+MESS = """
+echo changed > mine/new.txt; rm mine/gone.txt; echo changed > tracked; rm private; mkdir private; echo x > private/x
+echo x > mine/made; rm -r sub; echo x > sub; echo y > made; chmod 600 mode; echo more >> mode
+"""
+
+
+async def test_what_did_not_help_leaves_no_trace_of_what_was_never_committed(
+    repository: Repository, logs: Path
+) -> None:
+    """Files that git does not know, permissions that it does not keep, a file where a directory was and a directory
+    where a file was."""
+    for path in ("tracked", "private", "sub/deep", "mode"):
+        repository.write(path, f"{path}\n")
+    (repository.path / "private").chmod(0o600)
+    (repository.path / "mode").chmod(0o664)
+    repository.commit()
+    repository.write("mine/new.txt", "mine\n").chmod(0o640)
+    repository.write("mine/gone.txt", "mine too\n")
+    repository.write("private", "mine as well\n")
+    before = digest(repository.path)
+    # Not the ones of the packaged patterns, but no less than what such a tool may do.
+    words = ("sh", "-ec", MESS)
+    applier = Applier(
+        repository.path, LocalRunner(logs), commands=OwnCommands(frozenset([words]), frozenset(), frozenset())
+    )
+    kind = pb.RunCommand(command=command_to_proto(Command.of(*words)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("autopack_client.mitigate_more.unsafe_words", lambda words, is_whole: "")
+        outcome = await applier.apply(_mitigation(pb.Action(run_command=kind)), FAILED)
+    assert outcome.state is State.APPLIED, outcome.reasons
+    assert {"mine/new.txt", "mine/gone.txt", "tracked", "mode"} <= set(outcome.changed)
+    await applier.undo(outcome)
+    after = digest(repository.path)
+    assert {path: one for path, one in after.items() if not path.startswith(".git/")} == {
+        path: one for path, one in before.items() if not path.startswith(".git/")
+    }
+
+
+async def test_a_file_in_an_untracked_directory_is_a_person_s_own_too(repository: Repository, logs: Path) -> None:
+    repository.write("README", "x\n")
+    repository.commit()
+    repository.write("mine/new/a.py", "a  =  1\n")
+    for path in ("mine/new/a.py",):
+        mitigation = _format("ruff", "format", path)
+        reasons = Applier(repository.path, LocalRunner(logs), interactive=True).check(mitigation, FAILED)
+        assert reasons == (f"{path} is modified; commit or stash it first",)
+        assert Applier(repository.path, LocalRunner(logs)).check(mitigation, FAILED) == ()
+
+
+async def test_the_lock_of_a_git_that_waits_for_an_editor_is_not_stale(repository: Repository, logs: Path) -> None:
+    """It has the lock, and has it not open; for as long as the person writes the message nobody touches it."""
+    repository.write("a", "a\n")
+    repository.commit()
+    repository.write("a", "b\n")
+    lock = repository.path / ".git/index.lock"
+    environment = {**os.environ, "GIT_EDITOR": f"touch {logs}/editing; exec sleep 60 #"}
+    identity = ("-c", "user.name=Test", "-c", "user.email=test@example.com")
+    remove = pb.RemoveStaleLock(path=".git/index.lock")
+    remove.min_age.FromSeconds(60)
+    mitigation = _mitigation(pb.Action(remove_stale_lock=remove))
+    applier = Applier(repository.path, LocalRunner(logs))
+    words = ("git", *identity, "commit", "-a")
+    process = await asyncio.create_subprocess_exec(*words, cwd=repository.path, env=environment, start_new_session=True)
+    try:
+        while not (logs / "editing").exists():
+            assert process.returncode is None
+            await asyncio.sleep(0.01)
+        os.utime(lock, (1, 1))
+        outcome = await applier.apply(mitigation, FAILED)
+        assert outcome.state is State.REFUSED
+        assert f"git is at work here, as process {process.pid}" in outcome.reasons
+        assert lock.exists()
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    lock.touch()
+    os.utime(lock, (1, 1))
+    assert (await applier.apply(mitigation, FAILED)).state is State.APPLIED
+    assert not lock.exists()
