@@ -15,7 +15,7 @@ import re2
 from autopack_kit.commands import Command
 
 from autopack_hardening.core.model import Failure
-from autopack_hardening.core.noise import NOTHING, Filter, Noise, Overcome
+from autopack_hardening.core.noise import NOTHING, Filter, Noise, Overcome, one_command, simple_commands
 from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
 from autopack_hardening.core.scanning import Found, Scanner
@@ -114,7 +114,8 @@ class Matcher:
         """
         found = Found(self._scanner, text.bytes)
         line = command_line(failure.command)
-        overcome, voice = self._overcome(found, text.bytes, line), self._filter.voice(line)
+        commands = _commands(failure.command, line)
+        overcome, voice = self._overcome(found, text.bytes, commands), self._filter.voice(commands)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
             index, expression = self._main.get(number, (-1, None))
@@ -135,7 +136,7 @@ class Matcher:
         ]
         return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
 
-    def _overcome(self, found: Found, text: bytes, line: str) -> Overcome:
+    def _overcome(self, found: Found, text: bytes, commands: tuple[str, ...] | None) -> Overcome:
         """What stands before a sign that all was well after all."""
         recovered = [
             (sign, match.end()) for sign, number in enumerate(self._recovered) for match in found.last(number, 1)
@@ -151,7 +152,7 @@ class Matcher:
         if not ends:
             return self._filter.overcome(recovered, well)
         end, start, verdict = max(ends)
-        begin = self._filter.run_start(verdict, text, start, line)
+        begin = self._filter.run_start(verdict, text, start, commands)
         if begin is None:
             return self._filter.overcome(recovered, end)
         return replace(self._filter.overcome(recovered, 0), run=(begin, end))
@@ -198,6 +199,13 @@ def command_line(command: Command | None) -> str:
     if command.script is not None:
         return command.script.text[:MAX_COMMAND_LINE]
     return " ".join([posixpath.basename(command.argv[0]), *command.argv[1:]])[:MAX_COMMAND_LINE]
+
+
+def _commands(command: Command | None, line: str) -> tuple[str, ...] | None:
+    """What is run, as far as it is understood; None if it is not known."""
+    if command is None:
+        return None
+    return simple_commands(line) if command.script is not None else one_command(line.split(" "))
 
 
 def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failure) -> bool:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import fnmatch
 import functools
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import re2
 
-__all__ = ["NOTHING", "Filter", "Noise", "Overcome", "Recovery", "Shown", "Verdict"]
+__all__ = ["NOTHING", "Filter", "Noise", "Overcome", "Recovery", "Shown", "Verdict", "one_command", "simple_commands"]
 
 # How much of the last line is read; a longer one is no sentence.
 _LAST_LINE_BYTES = 400
-_BETWEEN_COMMANDS = re.compile(r"\s*(?:&&|\|\||[;|\n])\s*")
-# What runs other commands within one.
-_NESTED = re.compile(r"\$\(|`|<\(| -(?:exec|delete|ok)\b")
+# What stands between commands; whatever else a shell reads is not understood here.
+_BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|"])
+_NOT_READ = re.compile(r"[()]+$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,22 +146,22 @@ class Filter:
         before = max((end for number, end in recovered if self._recovered[number] is None), default=0)
         return Overcome(before, survived=well, of=of)
 
-    def run_start(self, verdict: int, text: bytes, end: int, line: str) -> int | None:
+    def run_start(self, verdict: int, text: bytes, end: int, commands: Sequence[str] | None) -> int | None:
         """Where the run begins whose verdict stands before ``end``; None if nobody knows.
 
         Args:
             verdict: number of the verdict in ``Noise.passed``.
             text: the output.
             end: position of the verdict.
-            line: the command, empty if it is not known.
+            commands: of which the text is the output, as far as they are understood; None if they are not known.
         """
-        if line and _is_one_tool(line):
+        if commands and _is_one_tool(commands):
             return 0
         begins = self._begins[verdict]
         first = begins.search(text, 0, end) if begins is not None else None
         if first is not None:
             return int(first.start())
-        return None if line else 0
+        return None if commands is not None else 0
 
     def last_line_is_well(self, text: bytes) -> int:
         """The position of the last line, if it tells that all went well; else 0."""
@@ -173,31 +174,57 @@ class Filter:
             return 0
         return 0 if self._ill is not None and self._ill.search(line) is not None else start
 
-    def voice(self, line: str) -> Any | None:
+    def voice(self, commands: tuple[str, ...] | None) -> Any | None:
         """The lines that count of a command that only shows text; None for every other command."""
-        return _voice(self, line) if self._shown and line else None
+        return _voice(self, commands) if self._shown and commands else None
 
-    def voice_of(self, line: str) -> Any | None:
+    def voice_of(self, commands: Sequence[str]) -> Any | None:
         """``voice``, without a memory."""
-        if _NESTED.search(line):
-            return None
         voices = set()
-        for part in _BETWEEN_COMMANDS.split(line):
-            voice = next((voice for command, voice in self._shown if command.search(part)), None)
-            if voice is None and part:
+        for one in commands:
+            voice = next((voice for command, voice in self._shown if command.search(one)), None)
+            if voice is None:
                 return None
-            voices.add(voice or "")
-        return _any(sorted(voices - {""}))
+            voices.add(voice)
+        return _any(sorted(voices))
 
 
 @functools.lru_cache(maxsize=256)
-def _voice(one: Filter, line: str) -> Any | None:
-    return one.voice_of(line)
+def _voice(one: Filter, commands: tuple[str, ...]) -> Any | None:
+    return one.voice_of(commands)
 
 
-def _is_one_tool(line: str) -> bool:
-    """Whether all the output of a command is that of one program, as far as it tells."""
-    return len(_BETWEEN_COMMANDS.split(line)) == 1 and not re.match(r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox", line)
+def one_command(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of one command joined by blanks; none if it runs others, or was meant for a shell that would."""
+    return () if any(map(_NOT_READ.match, words)) else (" ".join(words),)
+
+
+def simple_commands(script: str) -> tuple[str, ...]:
+    """The commands of a script, their words joined by blanks; none if it is more than commands in a row.
+
+    >>> simple_commands("cat a.log | grep 'x|y'; true")
+    ('cat a.log', 'grep x|y', 'true')
+    >>> simple_commands("echo $(date)")
+    ()
+    """
+    try:
+        words = list(shlex.shlex(script, posix=True, punctuation_chars="();|&<>"))
+    except ValueError:
+        return ()
+    if "\n" in script.strip() or any(map(_NOT_READ.match, words)):
+        return ()
+    found: list[list[str]] = [[]]
+    for word in words:
+        if word in _BETWEEN_COMMANDS:
+            found.append([])
+        else:
+            found[-1].append(word)
+    return tuple(" ".join(one) for one in found if one)
+
+
+def _is_one_tool(commands: Sequence[str]) -> bool:
+    """Whether all the output is that of one program, as far as its command tells."""
+    return len(commands) == 1 and re.match(r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox", commands[0]) is None
 
 
 def _ids(globs: Iterable[str]) -> re.Pattern[str]:
