@@ -31,6 +31,12 @@ from hypothesis import strategies as st
         (b"\ta\n\t\tb", b"a\n\tb"),
         (b"    a\nb", b"    a\nb"),
         (b"  1 passing\n  1 failing", b"  1 passing\n  1 failing"),
+        (b"> a\n>   b\n>\n> c", b"a\n  b\n\nc"),
+        (b"> app@1.0.0 test\n> jest\n\nFAIL a.js", b"> app@1.0.0 test\n> jest\n\nFAIL a.js"),
+        (
+            b"x\n------\n > [2/3] RUN npm ci:\n0.645 npm error x\n0.650 \n------\n0.7 s",
+            b"x\n------\n > [2/3] RUN npm ci:\nnpm error x\n\n------\n0.7 s",
+        ),
         (b"E\0r\0r\0o\0r\0", b"Error"),
         ("Error: x\nnext".encode("utf-16"), b"Error: x\nnext"),
         (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}".encode()),

@@ -51,8 +51,14 @@ _OTHER = re2.compile(
     r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
     r"[\w:-]*\$? ?: )"
 )
+# What `docker build` repeats of the step that failed, between two rules: seconds before each line, and no number of it.
+_RULE = b"\n------\n"
+_REPEATED = re.compile(_RULE + rb" > \[[^\n]*\n(?:\d{1,6}\.\d{1,3}(?: [^\n]*)?\n)+")
+_SECONDS = re.compile(rb"\n\d{1,6}\.\d{1,3} ?")
 _MIN_INDENT = 4
 _INDENTED = re.compile(rb"\s{0,80}(?:    |\t)\S")
+_QUOTED = re.compile(rb"\s{0,80}>")
+_NOT_QUOTED = re.compile(rb"\n[ \t]*[^\s>]")
 _NOT_INDENTED = re.compile(rb"\n {0,3}\S")
 
 
@@ -123,7 +129,17 @@ def normalise(output: bytes) -> bytes:
     if b"\r" in text:
         text = b"\n".join([_last_drawn(line) if b"\r" in line else line for line in text.split(b"\n")])
     prefixes = _PREFIXES if _OTHER.search(text, max(0, len(text) - _END_BYTES)) is None else _ANY_PREFIXES
-    return _decodable(_dedented(prefixes.sub(b"\n", b"\n" + text)[1:]))
+    text = prefixes.sub(b"\n", b"\n" + text)
+    if text.find(_RULE, max(0, len(text) - _END_BYTES)) >= 0:
+        text = _REPEATED.sub(lambda match: _SECONDS.sub(b"\n", match[0]), text)
+    return _decodable(_dedented(_unquoted(text[1:])))
+
+
+def _unquoted(text: bytes) -> bytes:
+    """Without the signs of a quotation, if all its lines have one."""
+    if _QUOTED.match(text) is None or _NOT_QUOTED.search(text) is not None:
+        return text
+    return b"\n".join([line.lstrip().removeprefix(b">").removeprefix(b" ") for line in text.split(b"\n")])
 
 
 def _dedented(text: bytes) -> bytes:
