@@ -33,11 +33,11 @@ from rich.text import Text
 from typer.core import TyperCommand
 
 from autopack_cli.batchvalues import parse_line
-from autopack_cli.fixing import Consent, Facts, Fixing, can_ask, describe_action, exit_status
+from autopack_cli.fixing import Consent, Facts, Fixing, alone, can_ask, describe_action, exit_status
 from autopack_cli.options import Address, Json, Scope
 from autopack_cli.outputs import Output, ended_of, read_log, read_stream
 from autopack_cli.render import clean, console, enum_word, err_console, print_json
-from autopack_cli.session import Needs, run, session
+from autopack_cli.session import Needs, run_to_end, session
 
 __all__ = ["register"]
 
@@ -91,7 +91,7 @@ class _Asked:
 def diagnose(
     ctx: typer.Context,
     log: Annotated[
-        Path | None, typer.Argument(metavar="LOG", help="File with the output; default: standard input.")
+        Path | None, typer.Argument(metavar="LOG", help="File with the output; default, or -: standard input.")
     ] = None,
     command: Annotated[
         str, typer.Option(metavar="LINE", help="The command that failed; without it there is only advice.")
@@ -123,8 +123,9 @@ def diagnose(
     Behind -- the command runs with your environment and no input; what it prints, on either stream, comes out on
     standard output, with --json on standard error.
 
-    Exit status: 0 explained, 1 not; 2 wrong usage; 130 after Ctrl-C. With --fix: that of the last run of the command.
-    Of -- COMMAND: always the command's own; 127 no such program, 124 its time was over, 128 + N signal N.
+    Exit status: 0 explained, 1 not; 2 wrong usage; 130 after Ctrl-C, which undoes what was not proven. With --fix:
+    that of the last run of the command. Of -- COMMAND: always the command's own; 127 no such program, 124 its time
+    was over, 128 + N signal N.
 
     \b
     pytest 2>&1 | autopack diagnose
@@ -137,16 +138,19 @@ def diagnose(
     if (yes or yes_to) and not fix:
         raise invalid_field("--yes" if yes else "--yes-to", "agrees to a fix; add --fix")
     words: list[str] | None = ctx.meta.get(WRAPPED)
+    log = None if log == Path("-") else log
     if words is not None:
         _check_wrapped(words, log, command)
         _check_consent(asked, asks=can_ask())
-        raise typer.Exit(run(partial(_wrap, words, cwd, asked)))
+        raise typer.Exit(run_to_end(partial(_wrap, words, cwd, asked)))
     failed = _command(command, cwd)
     if fix and failed is None:
         raise invalid_field("--fix", "needs --command: a failure is fixed only if the same command then passes")
     _check_consent(asked, asks=can_ask() and log is not None)
+    if log is None and can_ask():
+        err_console().print("Paste what the command printed, then press Ctrl-D.", style="dim")
     output = read_stream(sys.stdin.buffer) if log is None else read_log(log)
-    raise typer.Exit(run(partial(_explain, output, failed, exit_code, asked)))
+    raise typer.Exit(run_to_end(partial(_explain, output, failed, exit_code, asked)))
 
 
 def _check_wrapped(words: list[str], log: Path | None, command: str) -> None:
@@ -178,7 +182,7 @@ async def _explain(output: Output, failed: Command | None, exit_code: int, asked
             return int(not response.diagnoses)
         if not response.diagnoses:
             return _result(asked, ended, response, [], 1)
-        with _Logs() as logs:
+        with alone(workspace), _Logs() as logs:
             fixing = _fixing(client, facts, asked, logs, environment, environment, None)
             last = await Chain(fixing).work_off(replace(ended, diagnoses=tuple(response.diagnoses)))
             logs.is_read = not last.ok
@@ -202,16 +206,18 @@ async def _wrap(words: list[str], cwd: str, asked: _Asked) -> int:
             async with session(asked.address, Needs(("toolchain", "hardening"), [workspace])) as client:
                 facts = await _facts(client, workspace, asked.scope, environment)
                 response = await client.hardening.Diagnose(facts.request(first, command))
-                _print(err_console(), response)
+                _print(err_console(), response, wrapped=True)
                 if not asked.fix or not response.diagnoses:
                     _offer(response, words, asked)
                     return _result(asked, first, response, [], exit_status(first))
                 installing = {**environment, "PIP_REQUIRE_VIRTUALENV": "1"}
                 fixing = _fixing(client, facts, asked, logs, environment, installing, echo)
-                last = await Chain(fixing).work_off(replace(first, diagnoses=tuple(response.diagnoses)))
+                with alone(workspace):
+                    last = await Chain(fixing).work_off(replace(first, diagnoses=tuple(response.diagnoses)))
                 return _result(asked, last, response, fixing.attempts, exit_status(last))
         except AutopackError as error:  # whoever wrapped the command gets the command's own exit status
-            err_console().print(Text(f"warning: it was not diagnosed: {clean(error.message)}", "yellow"))
+            what = "fixed" if error.reason == "FIX_IN_PROGRESS" else "diagnosed"
+            err_console().print(Text(f"warning: it was not {what}: {clean(error.message)}", "yellow"))
             return exit_status(first)
 
 
@@ -328,9 +334,12 @@ async def _base(workspace: Path) -> str | None:
     return None
 
 
-def _print(out: Console, response: pb.DiagnoseResponse) -> None:
+def _print(out: Console, response: pb.DiagnoseResponse, *, wrapped: bool = False) -> None:
     if not response.diagnoses:
         words = enum_word(pb.DiagnoseResponse.Outcome, response.outcome, "OUTCOME_")
+        if wrapped and words == "no output":
+            out.print("The command printed nothing, so there is nothing to explain.", style="bold")
+            return
         out.print(_OUTCOMES.get(words, words), style="bold")
     for diagnosis in response.diagnoses:
         _print_diagnosis(out, diagnosis)

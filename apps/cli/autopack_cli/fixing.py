@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
+import os
 import sys
 import uuid
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -22,18 +24,42 @@ from autopack_client.proof import Ended, Proof, ending
 from autopack_client.proving import Attempt
 from autopack_kit.commands import Command
 from autopack_kit.convert import command_to_proto
+from autopack_kit.errors import FailedPrecondition
 from rich.console import Console
 from rich.text import Text
 
 from autopack_cli.outputs import ended_of
 from autopack_cli.render import clean, command_line, err_console
 
-__all__ = ["Consent", "Facts", "Fixing", "can_ask", "describe_action", "exit_status", "how"]
+__all__ = ["Consent", "Facts", "Fixing", "alone", "can_ask", "describe_action", "exit_status", "how"]
 
 SHOWN_DIFF_LINES = 200
 MAX_DIFF_BYTES = 256 << 10
 TIMED_OUT, NOT_FOUND, OF_SIGNAL = 124, 127, 128
 """What shells and ``timeout`` exit with."""
+
+
+@contextmanager
+def alone(workspace: Path) -> Iterator[None]:
+    """Nobody else fixes anything in the directory meanwhile: each would take for its own, and undo, what both change.
+
+    Raises:
+        FailedPrecondition: ``FIX_IN_PROGRESS``.
+    """
+    descriptor = os.open(workspace, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise FailedPrecondition(
+                f"Another autopack diagnose --fix is at work in {workspace}.",
+                reason="FIX_IN_PROGRESS",
+                remedy="Wait until it has ended, and try again; nothing was changed.",
+                metadata={"path": str(workspace)},
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @dataclass(frozen=True, slots=True)

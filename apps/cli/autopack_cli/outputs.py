@@ -81,5 +81,6 @@ def ended_of(ran: Ran) -> Ended:
         started=ran.started,
         output=output.tail,
         head=output.head,
-        first_line=0 if ran.dropped else output.first_line,
+        # What is read of a longer one is the end, which stands behind what was dropped.
+        first_line=output.first_line + ran.lines_off,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -21,10 +22,21 @@ from autopack_kit.settings import load
 from autopack_cli.needs import Needs
 from autopack_cli.startup import started
 
-__all__ = ["INTERRUPTED", "Connection", "Needs", "connection", "default_address", "run", "running_address", "session"]
+__all__ = [
+    "INTERRUPTED",
+    "Connection",
+    "Needs",
+    "connection",
+    "default_address",
+    "run",
+    "run_to_end",
+    "running_address",
+    "session",
+]
 
 T = TypeVar("T")
 
+OF_SIGNAL = 128
 INTERRUPTED = 130
 """Exit status after Ctrl-C: 128 + SIGINT, as shells give it."""
 
@@ -91,6 +103,35 @@ def run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
         while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
             error = error.exceptions[0]
         raise error from None
+
+
+def run_to_end(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Like :func:`run`, for what leaves something behind when it is just killed: SIGTERM and a closed terminal cancel
+    it too, so that it puts everything away; the exit status is then that of a shell."""
+    heard: list[int] = []
+
+    async def main() -> T:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+
+        def end(number: int) -> None:
+            heard.append(number)
+            task.cancel()
+
+        # What nohup has set to be ignored stays so.
+        numbers = [one for one in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(one) is not signal.SIG_IGN]
+        for number in numbers:
+            loop.add_signal_handler(number, end, number)
+        try:
+            return await work()
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    try:
+        return run(main)
+    except asyncio.CancelledError:
+        raise SystemExit(OF_SIGNAL + heard[0] if heard else INTERRUPTED) from None
 
 
 def _token(address: str) -> str | None:

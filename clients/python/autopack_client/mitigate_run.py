@@ -45,6 +45,7 @@ class Ran:
         timed_out: it was killed because its time was over.
         dropped: the output was longer than what is kept of it, and its end follows a line that says so.
         started: there was such a program.
+        lines_off: what the number of a line behind the dropped part is higher by than it is in the file.
     """
 
     command: Command
@@ -53,6 +54,7 @@ class Ran:
     timed_out: bool = False
     dropped: bool = False
     started: bool = True
+    lines_off: int = 0
 
 
 class Runner(Protocol):
@@ -136,7 +138,10 @@ class LocalRunner:
             for task in rest:
                 task.cancel()
         kept.finish()
-        return Ran(command, exit_code, path, timed_out, kept.dropped)
+        return Ran(command, exit_code, path, timed_out, kept.dropped, lines_off=kept.lines_off)
+
+
+_DROPPED = b"\n[the middle of the output was dropped]\n"
 
 
 class _Kept:
@@ -148,7 +153,13 @@ class _Kept:
         self._written = 0
         self._rest: deque[bytes] = deque()
         self._rest_size = 0
+        self._lines_gone = 0
         self.dropped = False
+
+    @property
+    def lines_off(self) -> int:
+        """Lines that were dropped, less those of the note in their place."""
+        return self._lines_gone - _DROPPED.count(b"\n") if self.dropped else 0
 
     def add(self, chunk: bytes) -> None:
         """The next part of the output. Blocking while the echo is."""
@@ -167,13 +178,15 @@ class _Kept:
             self._rest.append(chunk[room:])
             self._rest_size += len(chunk) - room
         while self._rest_size - len(self._rest[0] if self._rest else b"") >= MAX_TAIL_BYTES:
-            self._rest_size -= len(self._rest.popleft())
+            gone = self._rest.popleft()
+            self._rest_size -= len(gone)
+            self._lines_gone += gone.count(b"\n")
             self.dropped = True
 
     def finish(self) -> None:
         """Writes the end behind the beginning."""
         if self.dropped:
-            self._file.write(b"\n[the middle of the output was dropped]\n")
+            self._file.write(_DROPPED)
         self._file.write(b"".join(self._rest))
         self._file.flush()
 
