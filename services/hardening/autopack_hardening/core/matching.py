@@ -15,7 +15,7 @@ import re2
 from autopack_kit.commands import Command
 
 from autopack_hardening.core.model import Failure
-from autopack_hardening.core.noise import NOTHING, Filter, Noise, Overcome, one_command, simple_commands
+from autopack_hardening.core.noise import NO_RUN, NOTHING, Filter, Noise, Overcome, one_command, simple_commands
 from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
 from autopack_hardening.core.scanning import Found, Scanner
@@ -96,6 +96,8 @@ class Matcher:
         self._scanner: Scanner = Scanner(regexes, base._scanner if base is not None else None, conditions=conditions)
         self._with_ending = [one for one in self._known if one.pattern.ending is not None]
         self._filter: Filter = base._filter if base is not None and noise == NOTHING else Filter(noise)
+        self._signs = {number: sign for sign, number in enumerate(self._recovered)}
+        self._verdicts = {number: verdict for verdict, number in enumerate(self._passed)}
         self._survivable = [self._filter.is_survivable(one.pattern.id) for one in self._known]
 
     def is_noise(self, line: bytes) -> bool:
@@ -122,11 +124,9 @@ class Matcher:
             if expression is None or not _applies(self._known[index].pattern, expression, line, failure):
                 continue
             before = overcome.before_of(self._known[index].pattern.id, survivable=self._survivable[index])
-            places = [
-                hit
-                for hit in self._occurrences(found.last(number, MAX_HITS_KEPT), expression, text, before, voice)
-                if not overcome.is_within(hit.position)
-            ]
+            places = self._occurrences(found.last(number, MAX_HITS_KEPT), expression, text, before, voice)
+            if overcome.run != NO_RUN:
+                places = [hit for hit in places if not overcome.is_within(hit.position)]
             if places:
                 hits.setdefault(index, []).extend(places)
         result = [
@@ -139,12 +139,15 @@ class Matcher:
     def _overcome(self, found: Found, text: bytes, commands: tuple[str, ...] | None) -> Overcome:
         """What stands before a sign that all was well after all."""
         recovered = [
-            (sign, match.end()) for sign, number in enumerate(self._recovered) for match in found.last(number, 1)
+            (self._signs[number], match.end())
+            for number in found.numbers
+            if number in self._signs
+            for match in found.last(number, 1)
         ]
         ends = [
-            (match.end(), match.start(), verdict)
-            for verdict, number in enumerate(self._passed)
-            if (match := found.ends_with(number)) is not None
+            (match.end(), match.start(), self._verdicts[number])
+            for number in found.numbers
+            if number in self._verdicts and (match := found.ends_with(number)) is not None
         ]
         well = self._filter.last_line_is_well(text)
         if not (ends or well) or any(map(found.occurs, self._failed)):

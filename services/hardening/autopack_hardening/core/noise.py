@@ -12,10 +12,22 @@ from typing import Any
 
 import re2
 
-__all__ = ["NOTHING", "Filter", "Noise", "Overcome", "Recovery", "Shown", "Verdict", "one_command", "simple_commands"]
+__all__ = [
+    "NOTHING",
+    "NO_RUN",
+    "Filter",
+    "Noise",
+    "Overcome",
+    "Recovery",
+    "Shown",
+    "Verdict",
+    "one_command",
+    "simple_commands",
+]
 
 # How much of the last line is read; a longer one is no sentence.
 _LAST_LINE_BYTES = 400
+_END_BYTES = 4 << 10
 # What stands between commands; whatever else a shell reads is not understood here.
 _BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|"])
 _NOT_READ = re.compile(r"[()]+$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
@@ -86,6 +98,8 @@ class Noise:
     shown: tuple[Shown, ...] = ()
 
 
+NO_RUN = (0, 0)
+"""No run passed."""
 NOTHING = Noise()
 """Everything counts."""
 
@@ -102,14 +116,16 @@ class Overcome:
     """
 
     before: int = 0
-    run: tuple[int, int] = (0, 0)
+    run: tuple[int, int] = NO_RUN
     survived: int = 0
     of: tuple[tuple[int, re.Pattern[str]], ...] = ()
 
     def before_of(self, pattern_id: str, *, survivable: bool) -> int:
         """The position before which no hit of a pattern counts."""
-        own = [end for end, ids in self.of if ids.match(pattern_id)]
-        return max([self.before, self.survived if survivable else 0, *own])
+        before = max(self.before, self.survived) if survivable else self.before
+        if not self.of:
+            return before
+        return max([before, *(end for end, ids in self.of if ids.match(pattern_id))])
 
     def is_within(self, position: int) -> bool:
         """Whether ``position`` is within the run that passed."""
@@ -167,9 +183,8 @@ class Filter:
         """The position of the last line, if it tells that all went well; else 0."""
         if self._well is None:
             return 0
-        end = len(text.rstrip())
-        start = text.rfind(b"\n", 0, end) + 1
-        line = text[start:end]
+        line = text[-_END_BYTES:].rstrip().rpartition(b"\n")[2]
+        start = text.rfind(line)
         if len(line) > _LAST_LINE_BYTES or self._well.search(line) is None:
             return 0
         return 0 if self._ill is not None and self._ill.search(line) is not None else start
