@@ -90,6 +90,23 @@ def test_a_command_that_also_names_a_file_of_the_old_place_needs_consent() -> No
     assert "ci/pytest.ini" in diagnosis.mitigation.consent_reason
 
 
+@pytest.mark.parametrize(
+    ("word", "more", "is_automatic"),
+    [
+        ("./lib", ("lib/a.js", "web/lib/a.js"), False),
+        ("./left-pad", (), False),
+        ("../shared", (), False),
+        ("./...", (), True),
+        ("--prefix=./x", (), True),
+    ],
+)
+def test_a_path_that_may_mean_something_else_there_needs_consent(
+    word: str, more: tuple[str, ...], is_automatic: bool
+) -> None:
+    one = failure(Command.of("npm", "install", word), NO_MANIFEST, "web/package.json", *more)
+    assert found(one, "wrong_working_dir").mitigation.automatic is is_automatic
+
+
 def test_a_program_given_by_a_relative_path_is_not_moved_away_from() -> None:
     one = failure(Command.of(".venv/bin/pytest", "tests/unit"), NO_PATH, "backend/tests/unit/test_a.py", code=4)
     assert not found(one, "wrong_working_dir").mitigation.automatic

@@ -145,16 +145,28 @@ def _finding(targets: dict[str, str], what: str, hit: Hit, context: Context) -> 
 
 
 def _unmoved(place: str, context: Context) -> str:
-    """Why the command would not be the same one in ``place``: a path among its words that exists only where it ran."""
+    """Why the command would not be the same one in ``place``: a path among its words that means something else there.
+
+    That is one that exists only where it ran, and, of those that can be nothing but paths, one that exists in both
+    places or, as far as is known, in neither.
+    """
     for number, word in enumerate(context.words):
         path = word.partition("::")[0]
         is_path = "/" in path if number == 0 else not path.startswith("-")
         if not is_path or path.startswith("/") or path in ("", "."):
             continue
         is_here = number == 0 or context.workspace.exists(join(context.cwd, path))
-        if is_here and not context.workspace.exists(join(place, path)):
+        is_there = context.workspace.exists(join(place, path))
+        if is_here and not is_there:
             return f"the command also names {printable(path)!r}, which exists in {context.cwd!r} and not in {place!r}"
+        if number > 0 and is_here == is_there and _is_surely_path(path):
+            return f"the command also names {printable(path)!r}, which may be something else in {place!r}"
     return ""
+
+
+def _is_surely_path(word: str) -> bool:
+    """Whether a word can be nothing else: no package, address, expression or pattern."""
+    return word.startswith(("./", "../")) and not word.endswith("...") and not set("*?$").intersection(word)
 
 
 def _advice(places: Sequence[str], what: str) -> Mitigation:
