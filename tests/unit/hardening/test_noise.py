@@ -169,7 +169,7 @@ def test_a_thread_that_ends_is_not_the_program() -> None:
         "grep -n make x",
         "tail -n 5 a.log | grep -v INFO",
         "git show HEAD",
-        "tool --help",
+        "man 3 open",
         "kubectl logs x",
     ],
 )
@@ -191,6 +191,7 @@ def test_what_a_command_shows_is_not_its_own_failure(command: str) -> None:
             "net.connection_refused",
         ),
         ("tool --help", "tool: command not found\n", "os.command_not_found"),
+        ("tool --help", "  --x  error: y\nerror: unrecognized arguments: --y\n", "cli.unknown_option"),
         # A command within the command may say anything.
         ("echo $(python a.py)", "ModuleNotFoundError: No module named 'yaml'\n", "py.module_not_found"),
     ],
