@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import MappingProxyType
 
 from autopack_hardening.core.actions import Action
-from autopack_hardening.core.matching import Hit, Matcher, Noise
+from autopack_hardening.core.matching import Hit, Matcher
 from autopack_hardening.core.model import (
     Approval,
     Diagnosis,
@@ -19,6 +19,7 @@ from autopack_hardening.core.model import (
     Suggestion,
 )
 from autopack_hardening.core.names import Names
+from autopack_hardening.core.noise import Noise
 from autopack_hardening.core.normalise import Text, read
 from autopack_hardening.core.patterns import Pattern
 from autopack_hardening.core.ranking import Candidate, is_ambiguous, ranked, told_exit_codes
