@@ -42,6 +42,7 @@ from autopack_kit.errors import InvalidArgument
 from autopack_kit.safe_actions import OWN_COMMANDS, OwnCommands, unsafe_env, unsafe_install
 
 from autopack_client.facts import added_since, declared, listed
+from autopack_client.facts_commands import added_by_command
 from autopack_client.facts_manifests import ManifestError, declares, entries, is_lock
 from autopack_client.mitigate_git import Git, inside, read_inside
 from autopack_client.mitigate_more import MoreActions, changed_beyond, leading_out, named_paths, own_command, pauses
@@ -405,9 +406,13 @@ class Applier:
             posixpath.normpath(posixpath.join(command.cwd, word)) for word in words if word.endswith((".txt", ".in"))
         ]
         found = declared(self._workspace, project.workdir, self._base, extra, git_dir=self._git_dir)
-        added = added_since(found)
+        added = [f"{one.entry.name} in {one.path}" for one in added_since(found)]
+        added += [
+            f"{word} of {command.line()}"
+            for word in added_by_command(self._workspace, self._git, self._base, command, found)
+        ]
         if added and not self._consent:
-            shown = ", ".join(f"{one.entry.name} in {one.path}" for one in added[:5])
+            shown = ", ".join(added[:5])
             yield f"it needs consent: the base commit does not declare {shown}"
         if self._interactive and self._git.is_work_tree():
             modified = self._git.changed()

@@ -40,6 +40,7 @@ _SAFE = (
 _NOT_INTO = "--ignore-submodules=dirty"
 """To say whether a nested repository is dirty, git starts another git in it, and that one runs what its configuration
 names, whatever is said here. Which commit it is at, git reads by itself."""
+_SETTINGS = (".yml", ".yaml", ".toml", ".cfg", ".ini", ".txt", ".in", ".json", ".sh", ".bash", ".mk", ".lock")
 _GITLINK = b"160000 "
 
 
@@ -92,6 +93,14 @@ class Git:
             if about:
                 found[os.fsdecode(path)] = about.split(b" ")[2].decode()
         return found
+
+    def mentions(self, commit: str, word: str) -> bool:
+        """Whether a file of ``commit`` that can hold commands or settings has the word, on its own between blanks,
+        quotes or brackets; code and prose do not count."""
+        arguments = ["grep", "--name-only", "-z", "-I", "--fixed-strings", "--no-textconv", "-w", "-e", word, commit]
+        listed = self._run(arguments, MAX_STATUS_BYTES) or b""
+        names = (os.path.basename(os.fsdecode(field).partition(":")[2]) for field in listed.split(b"\0") if field)
+        return any(name.endswith(_SETTINGS) or "." not in name for name in names)
 
     def changed(self) -> dict[str, str]:
         """Path (relative to the workspace) to two letters of ``git status``, for all that differs from HEAD.

@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 from autopack_client.facts import added_since, declared
+from autopack_client.facts_commands import added_by_command
+from autopack_client.mitigate_git import Git
+from autopack_kit.commands import Command
 
 if TYPE_CHECKING:
     from tests.integration.hardening.conftest import Repository
@@ -93,3 +96,45 @@ def test_a_link_that_the_base_commit_has_is_followed(repository: Repository) -> 
     assert added_since(found) == []
     repository.write("requirements/base.txt", "PyYAML\nevil\n")
     assert [one.entry.name for one in added_since(declared(repository.path, ".", base))] == ["evil"]
+
+
+CI = ".github/workflows/ci.yml"
+STEPS = "jobs:\n  test:\n    steps:\n      - run: {}\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "asks"),
+    [
+        ("python -m pip install -r requirements.txt", False),
+        ("python -m pip install -e ./lib[dev] -c constraints.txt", False),
+        ("python -m pip install -r requirements.txt coverage", False),  # the base commit's own workflow names it
+        ("python -m pip install pyyaml", False),
+        ("npm ci", False),
+        ("make deps", False),
+        ("python -m pip install -r requirements.txt wicked", True),
+        ("python -m pip install pyyaml==0.0.1.wicked wicked-too", True),
+        ("python -m pip install --index-url=https://example.com/wicked -r requirements.txt", True),
+        ("npm install wicked", True),
+        ("npm install @wicked/ms", True),
+        ("make wicked -f wicked.mk", False),  # an unchanged Makefile; the words of make name no package
+    ],
+)
+def test_what_a_command_itself_names_counts_too(repository: Repository, line: str, asks: bool) -> None:
+    repository.write(CI, STEPS.format("pip install -r requirements.txt coverage"))
+    repository.write("Makefile", "deps:\n\ttrue\n")
+    base = started(repository)
+    command = Command.of(*line.split())
+    git = Git(repository.path)
+    found = declared(repository.path, ".", base)
+    assert bool(list(added_by_command(repository.path, git, base, command, found))) is asks
+
+
+def test_a_recipe_that_the_run_has_changed_counts_too(repository: Repository) -> None:
+    repository.write("Makefile", "deps:\n\ttrue\n")
+    repository.write("setup.sh", "true\n")
+    base = started(repository)
+    repository.write("Makefile", "deps:\n\tpip install wicked\n")
+    repository.write("setup.sh", "pip install wicked\n")
+    git = Git(repository.path)
+    for line, path in (("make deps", "Makefile"), ("./setup.sh", "setup.sh"), ("bash setup.sh", "setup.sh")):
+        assert list(added_by_command(repository.path, git, base, Command.of(*line.split()), ())) == [path]

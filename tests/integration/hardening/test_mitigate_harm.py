@@ -219,3 +219,25 @@ async def test_the_lock_of_a_git_that_waits_for_an_editor_is_not_stale(repositor
     os.utime(lock, (1, 1))
     assert (await applier.apply(mitigation, FAILED)).state is State.APPLIED
     assert not lock.exists()
+
+
+async def test_a_package_that_the_run_wrote_into_the_install_command_is_not_installed_unasked(
+    repository: Repository, logs: Path
+) -> None:
+    """As detection reads it from a workflow that the run has changed: the manifests are all as they were."""
+    repository.write("requirements.txt", "PyYAML\n")
+    base = repository.commit()
+    words = ("python", "-m", "pip", "install", "-r", "requirements.txt", "wicked")
+    message = command_to_proto(Command.of(*words))
+    install = pb.InstallDeclared(commands=[message], distributions=["PyYAML"], declared_in="requirements.txt")
+    facts = [pb.ProjectFacts(workdir=".", ecosystem="python", install=[message])]
+    applier = Applier(repository.path, LocalRunner(logs), facts=facts, base_commit=base)
+    outcome = await applier.apply(_mitigation(pb.Action(install_declared=install)), FAILED)
+    assert outcome.state is State.REFUSED
+    assert f"it needs consent: the base commit does not declare wicked of {' '.join(words)}" in outcome.reasons
+    assert (
+        Applier(repository.path, LocalRunner(logs), facts=facts, base_commit=base, consent=True).check(
+            _mitigation(pb.Action(install_declared=install)), FAILED
+        )
+        == ()
+    )
