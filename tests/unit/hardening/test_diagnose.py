@@ -79,6 +79,12 @@ def test_diagnoses_come_by_priority_and_the_excerpt_is_the_line_as_sent() -> Non
     assert first.captures["module"] == "yaml"
 
 
+def test_of_several_lines_the_one_with_what_was_missing_is_shown() -> None:
+    output = b"node:internal/modules\nError: Cannot find module 'express'\nRequire stack:\n- /app/index.js\n    at x\n"
+    (one,) = diagnose(Failure(Command.of("node", "index.js"), FAILED, output)).diagnoses
+    assert (one.excerpt, one.line) == (b"Error: Cannot find module 'express'", 2)
+
+
 def test_a_failure_hidden_behind_an_optional_warning_is_found() -> None:
     output = b"npm warn optional Cannot find module 'fsevents'\nError: EACCES: permission denied, open '/var/x'\n"
     assert ids(output, Command.of("npm", "run", "watch")) == ["os.permission_denied"]

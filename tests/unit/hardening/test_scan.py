@@ -20,7 +20,14 @@ BLANKS = " \t\n\f\r"
 @pytest.mark.parametrize(
     ("regex", "words", "stays_in_line"),
     [
-        (r"(?m)^error: no such file", ["error: no such f"], True),
+        (r"(?m)^error: no such file", ["error: no such file"], True),
+        (r"(?m)^nothing that is longer than this says more", ["nothing that is longer than this"], True),
+        (
+            r"(?m)^error: [^\n]+ not found in (?:rack|row) \d+",
+            [f" not found in rack {DIGIT}", f" not found in row {DIGIT}"],
+            True,
+        ),
+        (r"(?m)^error: [^\n]+ in row \d+", [f" in row {DIGIT}"], True),
         (r"(?m)^(?:error: )?no (?:such )?file (?P<path>\S+)\s*$", ["no file ", "no such file "], True),
         (r"(?m)^\s*at (?P<file>[^\n:]+\.(?:py|pyi)):\d+", [f".py:{DIGIT}", f".pyi:{DIGIT}"], True),
         (r"first: \d+|second: [^\n]*x", [f"first: {DIGIT}", "second: "], True),

@@ -140,7 +140,7 @@ def _diagnosis(candidate: Candidate, text: Text) -> Diagnosis:
         priority=pattern.priority,
         confidence=candidate.confidence,
         excerpt=hit.excerpt,
-        line=text.line_number(hit.position) if hit.position >= 0 else 0,
+        line=text.line_number(hit.told) if hit.told >= 0 else 0,
         captures=MappingProxyType(captures),
         mitigation=replace(mitigation, suggestions=advice, verify=pattern.verify),
         aliases=pattern.aliases,

@@ -20,11 +20,19 @@ DIGIT = "\ue000"
 SHORTEST = 3
 TELLING = 4
 # Characters of a word; longer ones are no rarer, but have more states.
-LONGEST = 16
+LONGEST = 32
+# What a word tells at most: to tell more than that makes no difference.
+MOST = 32
 # Words of an expression that is one long list of alternatives.
 MAX_WORDS = 64
 # Spellings of a part: what has more is looked for by another part.
 MAX_SPELLINGS = 32
+# What every output of a command that failed says somewhere: of two parts, one without such words tells more.
+_COMMON = re.compile(
+    "error|fail(?:ed|ing|ure)?|warning|command|package|python|compile|test|line|file|https?://"
+    "|not found|no such|could not|cannot|is not|does not",
+    re.IGNORECASE,
+)
 # A class of more characters is not spelled out.
 MAX_CLASS = 4
 
@@ -424,12 +432,15 @@ def _better(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
     """The more telling one: whose shortest word tells more, then the one with fewer words."""
     if one is None or other is None:
         return one or other
-    return max(one, other, key=lambda words: (_worth(words), -len(words)))
+    return max(one, other, key=lambda words: (_worth(words, is_common_told=False), -len(words)))
 
 
-def _worth(words: frozenset[str]) -> int:
-    """How much the least telling one tells."""
-    return min(2 * LONGEST, min([_tells(word.translate(_WEIGHED)) for word in words]))
+def _worth(words: frozenset[str], *, is_common_told: bool = True) -> int:
+    """How much the least telling one tells; the words that are common in outputs may count for half."""
+    told = [_tells(word.translate(_WEIGHED)) for word in words]
+    if not is_common_told:
+        told = [one - sum(map(len, _COMMON.findall(word))) for one, word in zip(told, words, strict=True)]
+    return min(MOST, *told)
 
 
 def _tells(weighed: str) -> int:

@@ -25,6 +25,8 @@ __all__ = ["Hit", "Matcher", "command_line"]
 # The last occurrences decide; a log with more hits of one expression repeats itself.
 MAX_HITS_KEPT = 64
 EXCERPT_BYTES = 400
+# Captures that tell where something was, not what.
+PLACES = frozenset({"path", "file", "line"})
 # Captured text goes into messages and map fields; a path is at most 4,096 bytes on Linux, names are far shorter.
 MAX_CAPTURE = 1024
 # Long enough for any real line; keeps fnmatch, which may be quadratic, trivial.
@@ -38,12 +40,14 @@ class Hit:
     Attributes:
         confidence: that of the expression.
         position: byte in the normalised text, at which the match ends; -1 for an ending.
-        excerpt: the line, at most 400 bytes around the occurrence.
+        told: byte on the line that says most: where its first capture begins, else the position.
+        excerpt: that line, at most 400 bytes around the occurrence.
         captures: named groups that took part, and the expression's fixed values.
     """
 
     confidence: float
     position: int
+    told: int = -1
     excerpt: bytes = b""
     captures: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
@@ -191,7 +195,7 @@ class Matcher:
                 continue
             if not expression.noisy and self._filter.is_noise(line):
                 continue
-            found.append(_hit(match, expression, text, position, line))
+            found.append(_hit(match, expression, text, position))
         return found
 
 
@@ -235,15 +239,15 @@ def _glob(glob: str) -> Callable[[str], object]:
     return re.compile(fnmatch.translate(glob)).match
 
 
-def _hit(match: Any, expression: Expression, text: Text, position: int, line: bytes) -> Hit:
-    groups = {
-        name: value[:MAX_CAPTURE].decode("utf-8", "replace")
-        for name, value in match.groupdict().items()
-        if value is not None
-    }
+def _hit(match: Any, expression: Expression, text: Text, position: int) -> Hit:
+    groups = {name: value for name, value in match.groupdict().items() if value is not None}
+    # Of several lines, the one that says most is that of the first capture; but a place alone says little.
+    numbers = match.re.groupindex
+    told = min((match.start(numbers[name]) for name in groups.keys() - PLACES), default=position)
+    start = text.bytes.rfind(b"\n", 0, told) + 1
+    line = text.line_at(told)
     if len(line) > EXCERPT_BYTES:
-        start = text.bytes.rfind(b"\n", 0, position) + 1
         offset = max(0, min(match.start() - start, len(line) - EXCERPT_BYTES))
         line = line[offset : offset + EXCERPT_BYTES]
-    captures = MappingProxyType({**expression.values, **groups})
-    return Hit(expression.confidence, position, line.strip(), captures)
+    captured = {name: value[:MAX_CAPTURE].decode("utf-8", "replace") for name, value in groups.items()}
+    return Hit(expression.confidence, position, told, line.strip(), MappingProxyType({**expression.values, **captured}))

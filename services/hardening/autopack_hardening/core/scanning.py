@@ -23,7 +23,7 @@ MAX_HITS_SEEN = 20_000
 # Occurrences are first looked for in the end of a long text, where those stand that decide.
 END_BYTES = 128 << 10
 # What a tool says at its end, and what a CI system says after it.
-VERDICT_BYTES = 16 << 10
+VERDICT_BYTES = 8 << 10
 # Where more lines have its words, an expression is looked for in the whole text: to try it on each would take longer.
 MAX_LINES = 32
 # A text no longer than this is looked at as a whole: that takes less time than to find the lines.
