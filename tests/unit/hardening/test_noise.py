@@ -7,6 +7,7 @@ from autopack_hardening import Ending, Failure
 from autopack_hardening.adapters.registry import diagnostician, load_noise
 from autopack_hardening.core.literals import need
 from autopack_hardening.core.patterns import parse_line
+from autopack_kit.commands import Command, Script
 
 REFUSED = "Error: connect ECONNREFUSED 127.0.0.1:5432\n"
 JEST = "Test Suites: 1 passed, 1 total\nTests:       2 skipped, 3 passed, 5 total\nSnapshots:   0 total\nTime:  1.2 s\n"
@@ -198,3 +199,77 @@ def test_what_a_command_shows_is_not_its_own_failure(command: str) -> None:
 )
 def test_what_such_a_command_says_itself(command: str, output: str, pattern: str) -> None:
     assert found(output, command)[:1] == [pattern]
+
+
+MISSING = "ModuleNotFoundError: No module named 'acme'\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "command"),
+    [
+        ("Cleanup complete.\n", "./run.sh"),
+        ("Cleaning up... done\n", "./run.sh"),
+        ("Temporary files cleaned up\n", "./run.sh"),
+        ("Stopping app_db_1 ... done\n", "docker-compose up"),
+        ("INFO:     Application shutdown complete.\n", "uvicorn app:app"),
+        ("INFO:root:Connection closed\n", "python serve.py"),
+        ("==> Builds finished but no artifacts were created.\n", "packer build ."),
+        ("nox > Command python a.py failed with exit code 1\nnox > * tests: failed\nnox > * lint: success\n", "nox"),
+        ("ERROR:   py27: commands failed\n  py36: commands succeeded\n", "tox"),
+        ("  py311: FAIL code 1 (1.00 seconds)\n  lint: OK (2 seconds)\n", "tox"),
+    ],
+)
+def test_what_is_put_away_at_the_end_or_passes_besides_hides_no_failure(end: str, command: str) -> None:
+    assert found(MISSING + end, command)[:1] == ["py.module_not_found"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ModuleNotFoundError: No module named 'retrying'\n",
+        "ModuleNotFoundError: No module named 'optional'\n",
+        "src/a.ts(3,5): error TS2339: Property 'fallback' does not exist on type 'X'.\n",
+        "src/optional/a.ts(3,5): error TS2339: Property 'b' does not exist on type 'X'.\n",
+        "1700000000 ERROR could not connect to server: Connection refused\n",
+    ],
+)
+def test_names_and_times_are_no_talk_of_something_overcome(line: str) -> None:
+    assert found(line)
+
+
+@pytest.mark.parametrize(
+    "sign", ["redis not found, continuing without cache\n", "db:5432 is available after 3 seconds\n"]
+)
+def test_who_goes_on_without_a_service_has_not_fixed_what_else_failed(sign: str) -> None:
+    assert found(REFUSED + sign) == []
+    assert found("ERROR: No matching distribution found for acme\n" + sign) == ["pip.no_matching_distribution"]
+
+
+def test_an_error_that_make_ignores_hides_no_other() -> None:
+    header = "a.c:1:10: fatal error: foo.h: No such file or directory\nmake: *** [Makefile:3: a.o] Error 1\n"
+    ignored = "rm: cannot remove 'junk': No such file or directory\nmake: [Makefile:5: clean] Error 1 (ignored)\n"
+    assert found(header + ignored, "make -k")[0] == "native.missing_header"
+    assert found(ignored, "make -k") == []
+
+
+@pytest.mark.parametrize("command", ["npm run ci", "just ci", "python ci.py", "node tools/ci.mjs"])
+def test_what_runs_others_may_have_failed_before_the_run_that_passed(command: str) -> None:
+    assert found(MISSING + PYTEST + PYTEST_END, command) == ["py.module_not_found"]
+    assert found(PYTEST + MISSING + PYTEST_END, command) == []
+
+
+@pytest.mark.parametrize("text", ["tail -f a.log & python a.py", "cat a |& python a.py", "diff <(python a.py)|cat"])
+def test_only_showing_is_all_that_is_run(text: str) -> None:
+    failure = Failure(Command(script=Script(("bash",), text)), Ending(1), MISSING.encode())
+    assert [one.pattern_id for one in diagnostician().diagnose(failure).diagnoses] == ["py.module_not_found"]
+
+
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("awk 1 gone.txt", "mawk: cannot open gone.txt (No such file or directory)\n"),
+        ("xzcat gone.xz", "xz: gone.xz: No such file or directory\n"),
+    ],
+)
+def test_what_shows_text_may_have_another_name(command: str, line: str) -> None:
+    assert found(line, command) == ["os.no_such_file"]

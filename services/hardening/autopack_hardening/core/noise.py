@@ -29,8 +29,14 @@ __all__ = [
 _LAST_LINE_BYTES = 400
 _END_BYTES = 4 << 10
 # What stands between commands; whatever else a shell reads is not understood here.
-_BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|"])
-_NOT_READ = re.compile(r"[()]+$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
+_BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|", "&", "|&"])
+_NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
+
+# What runs others, one after the other: shells, runners of tasks, scripts.
+_RUNS_OTHERS = re.compile(
+    r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
+    r"|(?:\S*python[\d.]*|node) \S+\.(?:py|[cm]?js)\b"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +245,7 @@ def simple_commands(script: str) -> tuple[str, ...]:
 
 def _is_one_tool(commands: Sequence[str]) -> bool:
     """Whether all the output is that of one program, as far as its command tells."""
-    return len(commands) == 1 and re.match(r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox", commands[0]) is None
+    return len(commands) == 1 and _RUNS_OTHERS.match(commands[0]) is None
 
 
 def _ids(globs: Iterable[str]) -> re.Pattern[str]:
