@@ -210,17 +210,18 @@ def changed_manifests(workspace: Path, workdir: str, git: Git, commit: str) -> I
         if place is None or place.is_symlink() or not place.is_file():
             yield path
             continue
-        with suppress(OSError):
-            if _blob_id(place, len(at_base.get(path, ""))) == at_base.get(path):
-                continue
-        yield path
+        if path not in at_base or not _is_blob(place, at_base[path]):
+            yield path
 
 
-def _blob_id(place: Path, length: int) -> str:
-    """The id that git gives the file; its length tells the kind of hash."""
-    content = place.read_bytes()
-    kind = hashlib.sha256 if length == SHA256_DIGITS else partial(hashlib.sha1, usedforsecurity=False)
-    return kind(b"blob %d\0" % len(content) + content).hexdigest()
+def _is_blob(place: Path, known: str) -> bool:
+    """Whether the file is what git calls ``known``, whose length tells the kind of hash; no, if it cannot be read, or
+    is larger than any that is."""
+    kind = hashlib.sha256 if len(known) == SHA256_DIGITS else partial(hashlib.sha1, usedforsecurity=False)
+    with suppress(OSError), open(place, "rb") as file:
+        content = file.read(MAX_LOCK_BYTES + 1)
+        return len(content) <= MAX_LOCK_BYTES and kind(b"blob %d\0" % len(content) + content).hexdigest() == known
+    return False
 
 
 def _top(workspace: Path, workdir: str) -> str:

@@ -24,6 +24,8 @@ _VERBS = frozenset(["install", "i", "add", "download", "get", "require", "inject
 _FILES = frozenset(["-r", "--requirement", "-c", "--constraint", "-e", "--editable", "--requirements", "--constraints"])
 _RECIPES = ("Makefile", "makefile", "GNUmakefile", "justfile", "Justfile", ".justfile", "Taskfile.yml", "Taskfile.yaml")
 _RUN_RECIPES = frozenset(["make", "gmake", "just", "task"])
+# These are in no commit, and run just as well when they are found on the search path.
+_OF_ENVIRONMENT = re.compile(r"(?:.*/)?\.?venv/bin/(?:python|pip|uv|poetry|pdm)[\d.]*")
 _SHELLS = frozenset(["sh", "bash", "zsh", "dash", "source"])
 _NAME = re.compile(r"[A-Za-z0-9@][\w@./-]*", re.ASCII)
 
@@ -84,7 +86,7 @@ def _recipes(command: Command) -> Iterator[str]:
         names = _RECIPES
     elif posixpath.basename(program) in _SHELLS:
         names = [word for word in rest if not word.startswith("-")][:1]
-    elif "/" in program and not program.startswith("/"):
+    elif "/" in program and not program.startswith("/") and _OF_ENVIRONMENT.fullmatch(program) is None:
         names = [program]
     for name in names:
         yield posixpath.normpath(posixpath.join(command.cwd, name))

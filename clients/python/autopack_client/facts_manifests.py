@@ -125,7 +125,7 @@ def _dynamic(data: Mapping[str, Any]) -> Iterator[str]:
 
 def _whole(path: str) -> Callable[[bytes], Iterable[Entry]]:
     shown = f"the content of {posixpath.basename(path)}"
-    return lambda content: [_opaque(shown, hashlib.sha256(content).hexdigest())]
+    return lambda content: [_opaque(shown, _digest(content))]
 
 
 def _parser(path: str) -> Callable[[bytes], Iterable[Entry]] | None:
@@ -211,7 +211,7 @@ def _setup_cfg(content: bytes) -> Iterator[Entry]:
 
 def _setup_py(content: bytes) -> Iterator[Entry]:
     """Literal requirements of ``setup()``; the file itself is code that runs on install, so any change of it counts."""
-    yield _opaque("the code of setup.py", hashlib.sha256(content).hexdigest())
+    yield _opaque("the code of setup.py", _digest(content))
     for node in ast.walk(ast.parse(content)):
         if isinstance(node, ast.keyword) and node.arg in ("install_requires", "extras_require", "tests_require"):
             for item in ast.walk(node.value):
@@ -270,6 +270,11 @@ def _opaque(name: str, text: str) -> Entry:
     # In parentheses: a name that no distribution can have.
     shown = "".join(char for char in name if char.isprintable())
     return Entry(f"({shown[:MAX_NAME]})", text, distribution=False)
+
+
+def _digest(content: bytes) -> str:
+    # Git may write other line ends than it keeps.
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()
 
 
 def _canonical(name: str) -> str:

@@ -98,6 +98,30 @@ def test_a_link_that_the_base_commit_has_is_followed(repository: Repository) -> 
     assert [one.entry.name for one in added_since(declared(repository.path, ".", base))] == ["evil"]
 
 
+def test_a_file_that_is_too_large_is_not_read_at_all(repository: Repository) -> None:
+    base = started(repository)
+    with open(repository.path / "lib/requirements.txt", "wb") as file:
+        file.truncate(1 << 40)
+    repository.write("packages/one/package.json", '{"name": "one"}')
+    with open(repository.path / "packages/one/package.json", "ab") as file:
+        file.truncate(1 << 40)
+    found = added_since(declared(repository.path, ".", base))
+    assert sorted(one.path for one in found) == ["lib/requirements.txt", "packages/one/package.json"]
+
+
+def test_line_ends_that_git_writes_change_nothing(repository: Repository) -> None:
+    names = (".npmrc", "yarn.lock", "setup.py", "requirements.txt")
+    repository.write(".gitattributes", "* text=auto eol=crlf\n")
+    for name in names:
+        repository.write(name, "a = b\nc = d\n" if name != "requirements.txt" else "PyYAML\n")
+    base = repository.commit()
+    for name in names:
+        (repository.path / name).unlink()
+    repository.git("checkout", "--", ".")
+    assert b"\r\n" in (repository.path / ".npmrc").read_bytes()
+    assert added_since(declared(repository.path, ".", base)) == []
+
+
 CI = ".github/workflows/ci.yml"
 STEPS = "jobs:\n  test:\n    steps:\n      - run: {}\n"
 
@@ -109,6 +133,8 @@ STEPS = "jobs:\n  test:\n    steps:\n      - run: {}\n"
         ("python -m pip install -e ./lib[dev] -c constraints.txt", False),
         ("python -m pip install -r requirements.txt coverage", False),  # the base commit's own workflow names it
         ("python -m pip install pyyaml", False),
+        (".venv/bin/python -m pip install -r requirements.txt", False),  # as good as the one on the search path
+        (".venv/bin/wicked install", True),
         ("npm ci", False),
         ("make deps", False),
         ("python -m pip install -r requirements.txt wicked", True),
@@ -123,6 +149,8 @@ def test_what_a_command_itself_names_counts_too(repository: Repository, line: st
     repository.write(CI, STEPS.format("pip install -r requirements.txt coverage"))
     repository.write("Makefile", "deps:\n\ttrue\n")
     base = started(repository)
+    repository.write(".venv/bin/python", "")
+    repository.write(".venv/bin/wicked", "")
     command = Command.of(*line.split())
     git = Git(repository.path)
     found = declared(repository.path, ".", base)
