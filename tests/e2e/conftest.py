@@ -58,11 +58,13 @@ class Cli:
         assert "Traceback" not in err, err
         return subprocess.CompletedProcess(done.args, done.returncode, out, err)
 
-    def start(self, *words: str | Path, env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    def start(
+        self, *words: str | Path, env: dict[str, str] | None = None, stdin: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[str]:
         """Starts it; whoever starts it ends it."""
         return subprocess.Popen(
             [AUTOPACK, *words], cwd=self.home, env=self.environment(**(env or {})), text=True,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
 

@@ -90,6 +90,39 @@ def test_two_fixes_do_not_work_in_one_directory(cli: Cli, slow: Path) -> None:
     assert not (slow.parent / "pid").exists()
 
 
+@pytest.mark.parametrize(("number", "status"), ENDS[:2], ids=[one[0].name for one in ENDS[:2]])
+def test_an_interrupt_is_heard_while_it_asks(cli: Cli, slow: Path, number: int, status: int) -> None:
+    ours, theirs = os.openpty()
+    words = ["diagnose", "--fix", "--repo", slow, "--", "node", "app.js"]
+    process = cli.start(*words, stdin=theirs)
+    try:
+        asked = ""
+        while "[y/N]" not in asked:
+            asked += process.stderr.read(1)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert process.returncode == status, err
+    assert not (slow.parent / "pid").exists()
+
+
+def test_without_git_it_still_explains(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "sh").symlink_to("/bin/sh")
+    done = cli("diagnose", "--", "sh", "-c", "echo 'sh: 1: acme: not found'; exit 127", env={"PATH": str(tmp_path)})
+    assert done.returncode == 127
+    assert "os.command_not_found" in done.stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--repo", ".")])
+def test_a_directory_that_is_not_there_is_named(cli: Cli, more: tuple[str, ...]) -> None:
+    done = cli("diagnose", "--cwd", "gone", *more, "--", "true")
+    assert done.returncode == 1
+    assert "gone" in done.stderr
+    assert "Check --cwd" in done.stderr
+
+
 def test_a_dash_is_standard_input(cli: Cli) -> None:
     done = cli("diagnose", "-", input=b"ModuleNotFoundError: No module named 'requests'\n")
     assert done.returncode == 0

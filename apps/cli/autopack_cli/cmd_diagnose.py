@@ -283,18 +283,21 @@ class _Logs:
             err_console().print(f"outputs are in {self.path}", style="dim", soft_wrap=True)
 
 
-def _workspace(repo: Path) -> Path:
-    workspace = repo.expanduser().resolve()
-    if not workspace.is_dir():
-        raise NotFound(f"There is no directory {str(repo)!r}.", reason="REPO_NOT_FOUND", remedy="Check --repo.")
-    return workspace
+def _workspace(repo: Path, option: str = "--repo") -> Path:
+    with suppress(FileNotFoundError):  # where this runs was removed meanwhile
+        workspace = repo.expanduser().resolve()
+        if workspace.is_dir():
+            return workspace
+    raise NotFound(f"There is no directory {str(repo)!r}.", reason="REPO_NOT_FOUND", remedy=f"Check {option}.")
 
 
 async def _place(repo: Path | None, cwd: str) -> tuple[Path, str]:
     """The workspace, and where in it the command runs: here, unless something else was said."""
     if repo is not None:
-        return _workspace(repo), cwd
-    here = Path(cwd).resolve()
+        workspace = _workspace(repo)
+        _workspace(workspace / cwd, "--cwd")
+        return workspace, cwd
+    here = _workspace(Path(cwd), "--cwd")
     top = here
     with suppress(AutopackError):
         found = await run_git(here, ("rev-parse", "--show-toplevel"), max_bytes=MAX_REVISION)

@@ -57,6 +57,8 @@ def alone(workspace: Path) -> Iterator[None]:
                 remedy="Wait until it has ended, and try again; nothing was changed.",
                 metadata={"path": str(workspace)},
             ) from error
+        except OSError:  # NFS and some others lock no directory (flock(2)); better to fix without than not at all
+            pass
         yield
     finally:
         os.close(descriptor)
@@ -171,7 +173,7 @@ class Fixing:
             return False
         await asyncio.to_thread(self._show_declarations, out, diagnosis)
         words = "; ".join(describe_action(action) for action in diagnosis.mitigation.actions)
-        return typer.confirm(f"{clean(words)}\nApply this and run the command again?", err=True)
+        return await _confirmed(f"{clean(words)}\nApply this and run the command again?")
 
     def _show_declarations(self, out: Console, diagnosis: pb.Diagnosis) -> None:
         """What was declared since the last commit, and would be installed."""
@@ -192,6 +194,24 @@ class Fixing:
         )
         with suppress(AutopackError):  # a statistic less; nobody who fixes something wants to read of it
             await self.client.hardening.RecordOutcome(record)
+
+
+async def _confirmed(question: str) -> bool:
+    """Like ``typer.confirm``, and Ctrl-C and SIGTERM are heard while nobody has answered."""
+    loop = asyncio.get_running_loop()
+    while True:
+        typer.echo(f"{question} [y/N]: ", err=True, nl=False)
+        answered = asyncio.Event()
+        loop.add_reader(sys.stdin.fileno(), answered.set)
+        try:
+            await answered.wait()  # a terminal has something to read once a whole line is there
+        finally:
+            loop.remove_reader(sys.stdin.fileno())
+        line = sys.stdin.readline()
+        if not line:
+            raise typer.Abort
+        if line.strip().lower() in ("", "n", "no", "y", "yes"):
+            return line.strip().lower().startswith("y")
 
 
 def describe_action(action: pb.Action) -> str:

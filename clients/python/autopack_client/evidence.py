@@ -151,11 +151,19 @@ async def run_git(
         FailedPrecondition: ``GIT_FAILED``.
         DeadlineExceeded: ``GIT_TIMEOUT``.
     """
-    process = await asyncio.create_subprocess_exec(
-        "git", "-C", str(repository), *_SAFE_CONFIG, *arguments,
-        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        env=_environment(),
-    )  # fmt: skip
+    try:
+        process = await asyncio.create_subprocess_exec(
+            "git", "-C", str(repository), *_SAFE_CONFIG, *arguments,
+            stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+            env=_environment(),
+        )  # fmt: skip
+    except FileNotFoundError as error:
+        raise FailedPrecondition(
+            "There is no git on the search path.",
+            reason="GIT_FAILED",
+            remedy="Install git.",
+            metadata={"command": arguments[0]},
+        ) from error
     assert process.stdout is not None
     assert process.stderr is not None
     try:
