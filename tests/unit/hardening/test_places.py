@@ -107,6 +107,14 @@ def test_a_path_that_may_mean_something_else_there_needs_consent(
     assert found(one, "wrong_working_dir").mitigation.automatic is is_automatic
 
 
+def test_a_manifest_that_is_missing_in_a_directory_that_the_command_names_moves_nothing() -> None:
+    output = (
+        b"npm error enoent Could not read package.json: Error: ENOENT: no such file, open '/app/a b/c/package.json'\n"
+    )
+    one = failure(Command.of("npm", "install", "a b/c"), output, "web/package.json")
+    assert found(one, "wrong_working_dir").mitigation.actions == ()
+
+
 def test_a_program_given_by_a_relative_path_is_not_moved_away_from() -> None:
     one = failure(Command.of(".venv/bin/pytest", "tests/unit"), NO_PATH, "backend/tests/unit/test_a.py", code=4)
     assert not found(one, "wrong_working_dir").mitigation.automatic

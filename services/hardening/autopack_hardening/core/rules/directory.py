@@ -59,8 +59,16 @@ def _missing_manifest(names: Sequence[str], hit: Hit, context: Context) -> Findi
     places = {name: context.workspace.directories_with(name) for name in names}
     if any(context.cwd in found for found in places.values()):
         return None
+    if _is_missed_where_told(names, hit, context):
+        return Finding(hit)
     targets = {place: name for name in reversed(names) for place in places[name]}
     return _finding(targets, " or ".join(names), hit, context)
+
+
+def _is_missed_where_told(names: Sequence[str], hit: Hit, context: Context) -> bool:
+    """Whether the file is missing in a directory that the command names: then it would be in every other place."""
+    words = {posixpath.normpath(word) for word in context.words[1:] if word and not word.startswith(("-", "/"))}
+    return any(f"/{word}/{name}".encode() in hit.excerpt for word in words - {"."} for name in names)
 
 
 def _missing_paths(paths: dict[str, Hit], context: Context) -> Finding | None:
