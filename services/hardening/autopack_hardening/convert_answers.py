@@ -142,6 +142,7 @@ def pattern_to_proto(pattern: Pattern) -> pb.Pattern:
         all=pattern.all,
         commands=pattern.commands,
         exit_codes=pattern.exit_codes,
+        usual_exit_codes=pattern.usual_exit_codes,
         wraps=pattern.wraps,
         actions=[step.action for step in pattern.steps],
         approval=pb.Approval.Value(f"APPROVAL_{pattern.approval.value}"),

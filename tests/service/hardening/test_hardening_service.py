@@ -120,6 +120,8 @@ async def test_one_pattern_is_shown_with_its_samples(client: AsyncClient) -> Non
     assert answer.pattern.family == "os"
     assert len(answer.pattern.examples) >= 2
     assert answer.pattern.near_misses
+    answer = await client.hardening.GetPattern(pb.GetPatternRequest(pattern_id="os.command_not_found"))
+    assert 127 in answer.pattern.usual_exit_codes
 
 
 async def test_an_unknown_pattern_is_not_found(client: AsyncClient) -> None:

@@ -1120,6 +1120,7 @@ class Pattern(_message.Message):
     DEFINITION_FIELD_NUMBER: _builtins.int
     DISABLED_REASON_FIELD_NUMBER: _builtins.int
     SUCCESS_FIELD_NUMBER: _builtins.int
+    USUAL_EXIT_CODES_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
     """Stable id, for example "py.module_not_found"."""
     title: _builtins.str
@@ -1194,6 +1195,12 @@ class Pattern(_message.Message):
     def success(self) -> _patterns_pb2.MeasuredSuccess:
         """How often its mitigation helped. Absent while the database cannot be reached."""
 
+    @_builtins.property
+    def usual_exit_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Exit codes that a failure of this kind has as a rule; with another one, a later explanation of the end comes first.
+        Empty = any.
+        """
+
     def __init__(
         self,
         *,
@@ -1222,10 +1229,11 @@ class Pattern(_message.Message):
         definition: _builtins.str = ...,
         disabled_reason: _builtins.str = ...,
         success: _patterns_pb2.MeasuredSuccess | None = ...,
+        usual_exit_codes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["success", b"success"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "definition", b"definition", "description", b"description", "disabled_reason", b"disabled_reason", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "is_custom", b"is_custom", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "revision", b"revision", "risk", b"risk", "success", b"success", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "definition", b"definition", "description", b"description", "disabled_reason", b"disabled_reason", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "is_custom", b"is_custom", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "revision", b"revision", "risk", b"risk", "success", b"success", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "usual_exit_codes", b"usual_exit_codes", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
