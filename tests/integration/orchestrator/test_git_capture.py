@@ -228,6 +228,19 @@ async def test_a_nested_repository_of_the_agent_runs_nothing_when_a_run_is_captu
     assert [change.path for change in found] == ["nested", "new"]
 
 
+async def test_a_link_in_the_place_of_a_directory_with_a_nested_repository_is_captured(
+    world: World, workspace: Workspace
+) -> None:
+    (workspace.path / "third").mkdir()
+    world.git("clone", "-q", str(world.repo), "third/nested", cwd=workspace.path)
+    first = await commit(workspace, await worktree_tree(workspace), "nested", AGENT)
+    world.git("update-ref", "HEAD", first, cwd=workspace.path)
+    (workspace.path / "third").rename(workspace.path / "other")
+    (workspace.path / "third").symlink_to("other")
+    found = await changes(workspace.mirror, first, await worktree_tree(workspace))
+    assert {change.path for change in found} == {"third", "other/nested"}
+
+
 async def test_only_the_named_paths_are_restored(world: World, workspace: Workspace) -> None:
     rewrite(workspace)
     out_of_scope = [

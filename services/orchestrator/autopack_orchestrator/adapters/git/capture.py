@@ -120,6 +120,11 @@ async def worktree_tree(workspace: Workspace, exclude: Sequence[str] = ()) -> st
             names = b"\0".join(map(os.fsencode, workspace.private)) + b"\0"
             await _on_tree(workspace, index, "update-index", "--force-remove", "-z", "--stdin", stdin=names)
         nested = await _nested(workspace, index, head)
+        gone = [name for name in nested if _is_beyond_link(workspace.path, os.fsdecode(name))]
+        if gone:  # a link took the place of a directory above it; git takes no path that leads through one
+            nested = [name for name in nested if name not in gone]
+            names = b"\0".join(gone) + b"\0"
+            await _on_tree(workspace, index, "update-index", "--force-remove", "-z", "--stdin", stdin=names)
         omitted += [f":(top,exclude,literal){os.fsdecode(name)}" for name in nested]
         sparse = ("--sparse",) if workspace.checkout.sparse_paths else ()
         for attempt in range(1, ADD_ATTEMPTS + 1):
@@ -338,6 +343,10 @@ async def _nested(workspace: Workspace, index: Path, head: str) -> list[bytes]:
     listed = await _on_tree(workspace, index, "ls-tree", "-r", "-d", "-z", "--full-tree", head)
     found = [field.partition(b"\t")[2] for field in listed.stdout.split(b"\0") if field.startswith(b"160000 ")]
     return [name for name in found if os.fsdecode(name) not in workspace.private]
+
+
+def _is_beyond_link(top: Path, name: str) -> bool:
+    return any((top / parent).is_symlink() for parent in Path(name).parents[:-1])
 
 
 async def _on_tree(workspace: Workspace, index: Path, *words: str, stdin: bytes = b"") -> GitResult:
