@@ -139,16 +139,23 @@ class Git:
         Made in a temporary index: the index, HEAD and every file stay as they are.
         """
         with self._own_index() as index:
-            fields = self._must(["ls-files", "--stage", "-z"], index).split(b"\0")
-            nested = [field.partition(b"\t")[2] for field in fields if field.startswith(_GITLINK)]
-            # `add` has no option for it, and would ask a git in each of them.
-            for number in range(0, len(nested), MAX_NAMED):
-                names = map(os.fsdecode, nested[number : number + MAX_NAMED])
-                self._must(["update-index", "--assume-unchanged", "--", *names], index)
+            # Which commit each nested repository is at, and then no more of them: `add` would ask a git in each.
+            self._mark_nested(index, "--remove")
+            self._mark_nested(index, "--assume-unchanged")
             self._must(["add", "--update", "--", "."], index)
             if untracked:
                 self._must(["add", "--force", "--", *untracked], index)
             return self._must(["write-tree"], index).decode().strip()
+
+    def _mark_nested(self, index: Path, option: str) -> None:
+        """Updates, in ``index``, the repositories that are links in it, but for those above which a link was put."""
+        fields = self._must(["ls-files", "--stage", "-z"], index).split(b"\0")
+        names = [os.fsdecode(field.partition(b"\t")[2]) for field in fields if field.startswith(_GITLINK)]
+        nested = [
+            name for name in names if not any((self.workspace / one).is_symlink() for one in Path(name).parents[:-1])
+        ]
+        for number in range(0, len(nested), MAX_NAMED):
+            self._must(["update-index", option, "--", *nested[number : number + MAX_NAMED]], index)
 
     def changed_since(self, tree: str) -> list[str]:
         """Tracked files that differ from a :meth:`snapshot`, relative to the workspace, sorted."""
@@ -164,7 +171,9 @@ class Git:
             "--",
             ".",
         ]
-        return sorted(os.fsdecode(field) for field in self._must(arguments).split(b"\0") if field)
+        with self._own_index() as index:
+            self._mark_nested(index, "--remove")  # else one at another commit than the index has always differs
+            return sorted(os.fsdecode(field) for field in self._must(arguments, index).split(b"\0") if field)
 
     def restore(self, paths: Sequence[str], tree: str) -> None:
         """Writes ``paths`` to the work tree as they stand in ``tree`` (or a commit); the index stays as it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -30,6 +31,26 @@ def logs(tmp_path: Path) -> Path:
 
 def _mitigation(*actions: pb.Action) -> pb.Mitigation:
     return pb.Mitigation(actions=actions, automatic=True)
+
+
+@pytest.mark.parametrize("what", ["another commit", "gone", "behind a link"])
+def test_a_nested_repository_that_had_changed_before_has_not_changed_since(repository: Repository, what: str) -> None:
+    nested = Repository(repository.path / "third/nested")
+    nested.write("file", "one\n")
+    nested.commit()
+    repository.commit()
+    nested.write("file", "two\n")
+    match what:
+        case "another commit":
+            nested.commit()
+        case "gone":
+            shutil.rmtree(nested.path)
+        case _:
+            (repository.path / "third").rename(repository.path / "other")
+            (repository.path / "third").symlink_to("other")
+    git = Git(repository.path)
+    assert git.changed() != {}
+    assert git.changed_since(git.snapshot()) == []
 
 
 def test_a_nested_repository_runs_nothing_when_the_workspace_is_looked_at(
