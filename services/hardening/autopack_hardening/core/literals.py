@@ -29,8 +29,8 @@ MAX_WORDS = 64
 MAX_SPELLINGS = 32
 # What every output of a command that failed says somewhere: of two parts, one without such words tells more.
 _COMMON = re.compile(
-    "error|fail(?:ed|ing|ure)?|warning|command|package|python|compile|test|line|file|https?://"
-    "|not found|no such|could not|cannot|is not|does not",
+    r"error|fail(?:ed|ing|ure)?|warning|command|package|python|compile|test|line|file|https?://"
+    r"|not found|no such|could not|cannot|is not|does not|\.(?:[cm]?[jt]sx?|py|java)\b",
     re.IGNORECASE,
 )
 # A class of more characters is not spelled out.

@@ -24,8 +24,9 @@ MAX_HITS_SEEN = 20_000
 END_BYTES = 128 << 10
 # What a tool says at its end, and what a CI system says after it.
 VERDICT_BYTES = 8 << 10
-# Where more lines have its words, an expression is looked for in the whole text: to try it on each would take longer.
-MAX_LINES = 32
+# Where more lines than one in so many bytes have its words, an expression is looked for in all of the text: to try it
+# on each of them would take longer.
+BYTES_A_LINE = 2 << 10
 # A text no longer than this is looked at as a whole: that takes less time than to find the lines.
 SHORT_BYTES = 2 << 10
 # RE2 gives up on a text (and reports no hit) when its automaton outgrows this; the default of 8 MiB is tight for a Set.
@@ -212,8 +213,9 @@ class Found:
     def _lines_of_plain(self, word: str, start: int, end: int) -> list[int] | None:
         sought = word.encode()
         lines: list[int] = []
+        most = 1 + (end - start) // BYTES_A_LINE
         while (at := self._text.rfind(sought, start, end)) >= 0:
-            if len(lines) == MAX_LINES:
+            if len(lines) == most:
                 return None
             end = self._text.rfind(b"\n", 0, at) + 1
             lines.append(end)
@@ -221,11 +223,12 @@ class Found:
 
     def _lines_of(self, regex: str, start: int, end: int) -> list[int] | None:
         lines: list[int] = []
+        most = 1 + (end - start) // BYTES_A_LINE
         for match in self._scanner.alone(regex).finditer(self._text, start, end):
             line = self._text.rfind(b"\n", 0, match.start()) + 1
             if line in lines[-1:]:
                 continue
-            if len(lines) == MAX_LINES:
+            if len(lines) == most:
                 return None
             lines.append(line)
         return lines
