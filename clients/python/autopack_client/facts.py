@@ -105,6 +105,9 @@ def declared(
         if path == _MORE:  # whoever writes fifty of them must not hide the one that counts
             found.append(_known(workdir, f"more than {MAX_FILES} manifests", at_base=False))
             continue
+        if not path.isprintable():  # a message cannot hold it, and an installer reads it all the same
+            found.append(_known(workdir, "a manifest whose path cannot be shown", at_base=False))
+            continue
         limit = MAX_LOCK_BYTES if is_lock(path) else MAX_MANIFEST_BYTES
         place = inside(workspace, path)
         if place is not None and place.is_symlink():
@@ -139,16 +142,25 @@ def workspace_paths(workspace: Path, below: str = ".") -> list[str]:
     """Files and directories (ending in ``/``) of ``workspace``, sorted, at most 50,000, without installed packages;
     with ``below`` only those in that directory of it."""
     found: list[str] = []
-    root = os.fspath(workspace)
-    for directory, children, files in os.walk(os.path.join(root, below), onerror=None, followlinks=False):
-        children[:] = sorted(child for child in children if child not in _PRUNED)
-        relative = posixpath.relpath(directory, root)
-        prefix = "" if relative == "." else relative + "/"
+    for prefix, children, files in _walk(workspace, below):
         found += [f"{prefix}{name}/" for name in children] + [f"{prefix}{name}" for name in files]
         if len(found) >= MAX_PATHS:
             break
     # A name that is no UTF-8 cannot travel in a message, and no tool's manifest has one.
     return sorted(path for path in found[:MAX_PATHS] if path.isprintable())
+
+
+def _all_files(workspace: Path, below: str) -> Iterator[str]:
+    """Every file, however many there are and whatever they are called: a run could hide one behind the others."""
+    return (prefix + name for prefix, _, files in _walk(workspace, below) for name in files)
+
+
+def _walk(workspace: Path, below: str) -> Iterator[tuple[str, list[str], list[str]]]:
+    root = os.fspath(workspace)
+    for directory, children, files in os.walk(os.path.join(root, below), onerror=None, followlinks=False):
+        children[:] = sorted(child for child in children if child not in _PRUNED)
+        relative = posixpath.relpath(directory, root)
+        yield "" if relative == "." else relative + "/", children, files
 
 
 def _facts(project: Project, workspace: Path, base_commit: str | None, git_dir: Path | None) -> ProjectFacts:
@@ -203,9 +215,7 @@ def changed_manifests(workspace: Path, workdir: str, git: Git, commit: str) -> I
     """
     top = _top(workspace, workdir)
     at_base = git.listed(commit, [top])
-    for path in workspace_paths(workspace, top):
-        if path.endswith("/") or not is_manifest(path):
-            continue
+    for path in filter(is_manifest, _all_files(workspace, top)):
         place = inside(workspace, path)
         if place is None or place.is_symlink() or not place.is_file():
             yield path

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from autopack_client.facts import added_since, declared
+from autopack_client.facts import MAX_PATHS, added_since, declared
 from autopack_client.facts_commands import added_by_command
 from autopack_client.mitigate_git import Git
 from autopack_kit.commands import Command
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 Change = Callable[["Repository"], object]
 
 PYPROJECT = '[project]\nname = "a"\n{}\n'
+MEMBER = '{"dependencies": {"evil": "1"}}'
 FILES = {
     "package.json": '{"name": "acme", "workspaces": ["packages/*"], "dependencies": {"ms": "2.1.3"}}',
     "packages/one/package.json": '{"name": "one"}',
@@ -44,6 +45,13 @@ def decoys(repository: Repository) -> None:
     repository.write("requirements.txt", "PyYAML\nevil\n")
 
 
+def crowd(repository: Repository) -> None:
+    (repository.path / "a").mkdir()
+    for number in range(MAX_PATHS):
+        (repository.path / "a" / str(number)).touch()
+    repository.write("packages/two/package.json", MEMBER)
+
+
 def marked(repository: Repository) -> None:
     repository.git("update-index", "--assume-unchanged", "packages/one/package.json")
     repository.write("packages/one/package.json", '{"name": "one", "dependencies": {"evil": "1"}}')
@@ -61,6 +69,9 @@ HIDDEN: dict[str, Change] = {
     "behind a link": link,
     "in a file too large to be read": lambda it: it.write("requirements.txt", "PyYAML\nevil\n" + "#\n" * (1 << 20)),
     "behind more files than are read": decoys,
+    "behind more files than are told of": crowd,
+    "in a directory whose name cannot be shown": lambda it: it.write("packages/t\x01wo/package.json", MEMBER),
+    "in a directory whose name is no UTF-8": lambda it: it.write("packages/t\udcffwo/package.json", MEMBER),
     "in a file that git was told to overlook": marked,
 }
 
