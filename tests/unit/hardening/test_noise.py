@@ -230,6 +230,8 @@ def test_what_is_put_away_at_the_end_or_passes_besides_hides_no_failure(end: str
         "ModuleNotFoundError: No module named 'optional'\n",
         "src/a.ts(3,5): error TS2339: Property 'fallback' does not exist on type 'X'.\n",
         "src/optional/a.ts(3,5): error TS2339: Property 'b' does not exist on type 'X'.\n",
+        "a.cpp:1:10: fatal error: optional: No such file or directory\n",
+        "a.ts(1,24): error TS1016: A required parameter cannot follow an optional parameter.\n",
         "1700000000 ERROR could not connect to server: Connection refused\n",
     ],
 )
