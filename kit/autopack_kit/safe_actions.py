@@ -147,9 +147,10 @@ _REPEATABLE = re.compile(
     r"|vendor|verify)(?:[-_.:]\w+)*))*$"
     r"|pre-commit run\b"
 )
-# Also as a part of a word: publishToMavenLocal, docker-push, uploadArchives. --release alone is a kind of build.
+# Also as a part of a word: publishToMavenLocal, docker-push, uploadArchives. --release alone is a kind of build, and so
+# is what Android's tasks assemble, bundle, compile, lint or test.
 _NOT_REPEATABLE = re.compile(
-    r"publish|deploy|push|upload|(?<!--)release|apply|migrat|delete|destroy|prune|rollback|\bsend|notif|promote",
+    r"publish|deploy|push|upload|(?<!--)(?<!assemble)(?<!bundle)(?<!compile)(?<!lint)(?<!test)release|apply|migrat|delete|destroy|prune|rollback|\bsend|notif|promote",
     re.IGNORECASE,
 )
 
