@@ -11,28 +11,19 @@ import functools
 import re
 from dataclasses import dataclass, replace
 
-__all__ = ["DIGIT", "Need", "need"]
+from autopack_hardening.core.telling import DIGIT, worth
 
-DIGIT = "\ue000"
-"""Stands for any digit in a word; a character for private use, which no expression has."""
+__all__ = ["DIGIT", "Need", "need"]
 
 # Characters that a word must have, and how much they must tell; others stand on every second line.
 SHORTEST = 3
 TELLING = 4
 # Characters of a word; longer ones are no rarer, but have more states.
 LONGEST = 32
-# What a word tells at most: to tell more than that makes no difference.
-MOST = 32
 # Words of an expression that is one long list of alternatives.
 MAX_WORDS = 64
 # Spellings of a part: what has more is looked for by another part.
 MAX_SPELLINGS = 32
-# What every output of a command that failed says somewhere: of two parts, one without such words tells more.
-_COMMON = re.compile(
-    r"error|fail(?:ed|ing|ure)?|warning|command|package|python|compile|test|line|file|https?://"
-    r"|not found|no such|could not|cannot|is not|does not|\.(?:[cm]?[jt]sx?|py|java)\b",
-    re.IGNORECASE,
-)
 # A class of more characters is not spelled out.
 MAX_CLASS = 4
 
@@ -48,12 +39,6 @@ _CLASSES = {"d": False, "w": False, "S": False, "s": True, "D": True, "W": True}
 """The classes that a letter stands for, and whether they hold the end of a line."""
 _WITH_LINE_END = ("space", "cntrl", "ascii")
 _BLANKS = frozenset(" \t\n\f\r")
-# How much a character tells, as so many others: a blank nothing, a digit twice as much as a letter. Those that are not
-# here, the rarest, count for three letters.
-_WEIGHED = str.maketrans(
-    {chr(code): "xx" for code in range(128)} | dict.fromkeys(_BLANKS, "") | dict.fromkeys("0123456789", "xxxx")
-    | {DIGIT: "x"}
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +123,7 @@ def need(regex: str) -> Need:
     except (_Unknown, RecursionError):
         return Need()
     words = part.telling or frozenset()
-    if not words or min(map(len, words)) < SHORTEST or _worth(words) < TELLING:
+    if not words or min(map(len, words)) < SHORTEST or worth(words) < TELLING:
         return Need(stays_in_line=not part.crosses)
     return Need(frozenset(word[:LONGEST] for word in words), part.is_folded, not part.crosses)
 
@@ -432,19 +417,7 @@ def _better(one: frozenset[str] | None, other: frozenset[str] | None) -> frozens
     """The more telling one: whose shortest word tells more, then the one with fewer words."""
     if one is None or other is None:
         return one or other
-    return max(one, other, key=lambda words: (_worth(words, is_common_told=False), -len(words)))
-
-
-def _worth(words: frozenset[str], *, is_common_told: bool = True) -> int:
-    """How much the least telling one tells; the words that are common in outputs may count for half."""
-    told = [_tells(word.translate(_WEIGHED)) for word in words]
-    if not is_common_told:
-        told = [one - sum(map(len, _COMMON.findall(word))) for one, word in zip(told, words, strict=True)]
-    return min(MOST, *told)
-
-
-def _tells(weighed: str) -> int:
-    return len(weighed) if weighed.isascii() else len(weighed) + 5 * sum(not one.isascii() for one in weighed)
+    return max(one, other, key=lambda words: (worth(words, is_common_told=False), -len(words)))
 
 
 def _minimal(words: frozenset[str] | None) -> frozenset[str] | None:
