@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,7 @@ def web(cli: Cli) -> Path:
     (path / "web/package.json").write_text(WEB)
     (path / "web/test.js").write_text("console.log('tested')\n")
     git(path, "init", "-q")
-    git(path, "add", "-A")
-    git(path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Begin")
+    commit(path)
     return path
 
 
@@ -62,6 +63,42 @@ def test_a_failure_behind_the_fixed_one_is_progress_and_no_success(cli: Cli, web
     done = cli("diagnose", "--fix", "--yes", "--", "npm", "test", cwd=web)
     assert done.returncode == 7
     assert "not fixed (progressed)" in done.stderr
+
+
+@pytest.fixture
+def script(cli: Cli) -> Path:
+    """A script that imports what is declared and not installed, with a virtual environment that is not activated."""
+    path = Path(cli.home) / "script"
+    subprocess.run([sys.executable, "-m", "venv", path / ".venv"], check=True, capture_output=True)
+    (path / "app.py").write_text("import iniconfig\n")
+    (path / "requirements.txt").write_text("iniconfig==2.0.0\n")
+    (path / ".gitignore").write_text(".venv/\n")
+    git(path, "init", "-q")
+    commit(path)
+    return path
+
+
+def commit(path: Path) -> None:
+    git(path, "add", "-A")
+    git(path, "-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "Begin")
+
+
+def test_what_is_missing_is_installed_where_the_program_that_missed_it_looks(cli: Cli, script: Path) -> None:
+    done = cli("diagnose", "--fix", "--yes", "--", ".venv/bin/python", "app.py", cwd=script)
+    assert done.returncode == 0, done.stderr
+    assert list(script.glob(".venv/lib/python*/site-packages/iniconfig"))
+
+
+def test_an_install_that_fails_is_shown_and_its_output_kept(cli: Cli, script: Path) -> None:
+    (script / "requirements.txt").write_text("iniconfig==0.0.404\n")
+    commit(script)
+    words = ("diagnose", "--fix", "--yes", "--", ".venv/bin/python", "app.py")
+    done = cli(*words, cwd=script, env={"TMPDIR": str(cli.home)})
+    assert done.returncode == 1
+    assert "  | ERROR: No matching distribution found for iniconfig==0.0.404" in done.stderr
+    kept = re.search(r"its output is in (\S+)", done.stderr)
+    assert kept is not None
+    assert "iniconfig==0.0.404" in Path(kept[1]).read_text()
 
 
 def test_what_needs_consent_is_not_done_without_it(cli: Cli, web: Path) -> None:

@@ -21,7 +21,7 @@ from autopack_api.toolchain.v1 import toolchain_pb2
 from autopack_client import AsyncClient, AutopackError
 from autopack_client.evidence import run_git
 from autopack_client.facts import project_facts, workspace_paths
-from autopack_client.mitigate import LocalRunner
+from autopack_client.mitigate import LocalRunner, State
 from autopack_client.proof import Ended
 from autopack_client.proving import Chain
 from autopack_client.runtimes import installed_runtimes
@@ -210,10 +210,11 @@ async def _wrap(words: list[str], cwd: str, asked: _Asked) -> int:
                 if not asked.fix or not response.diagnoses:
                     _offer(response, words, asked)
                     return _result(asked, first, response, [], exit_status(first))
-                installing = {**environment, "PIP_REQUIRE_VIRTUALENV": "1"}
+                installing = _installing(environment, _virtualenv_of(words[0], workspace / place))
                 fixing = _fixing(client, facts, asked, logs, environment, installing, echo)
                 with alone(workspace):
                     last = await Chain(fixing).work_off(replace(first, diagnoses=tuple(response.diagnoses)))
+                logs.is_read = any(attempt["outcome"] == State.FAILED.value for attempt in fixing.attempts)
                 return _result(asked, last, response, fixing.attempts, exit_status(last))
         except AutopackError as error:  # whoever wrapped the command gets the command's own exit status
             what = "fixed" if error.reason == "FIX_IN_PROGRESS" else "diagnosed"
@@ -369,11 +370,21 @@ def _print_diagnosis(out: Console, diagnosis: pb.Diagnosis) -> None:
 
 
 def _environment(workspace: Path, cwd: str) -> Mapping[str, str]:
-    """The person's own, with the workspace's virtual environment first; pip refuses to install into anything else."""
-    result = {**os.environ, "PIP_REQUIRE_VIRTUALENV": "1"}
-    for place in (workspace / cwd, workspace):
-        if (place / ".venv" / "bin" / "python").exists():
-            result["VIRTUAL_ENV"] = str(place / ".venv")
-            result["PATH"] = f"{place / '.venv' / 'bin'}{os.pathsep}{result.get('PATH', os.defpath)}"
-            break
+    """The person's own, with the workspace's virtual environment first."""
+    places = (place / ".venv" for place in (workspace / cwd, workspace))
+    return _installing(os.environ, next((one for one in places if (one / "bin" / "python").exists()), None))
+
+
+def _virtualenv_of(program: str, cwd: Path) -> Path | None:
+    """The virtual environment that a program, given by its path, belongs to."""
+    place = Path(os.path.abspath(cwd / program)).parent.parent if "/" in program else None  # links are not followed
+    return place if place is not None and (place / "pyvenv.cfg").is_file() else None
+
+
+def _installing(environment: Mapping[str, str], virtualenv: Path | None) -> Mapping[str, str]:
+    """What installs run with: the virtual environment comes first, and pip refuses to install into anything else."""
+    result = {**environment, "PIP_REQUIRE_VIRTUALENV": "1"}
+    if virtualenv is not None:
+        result["VIRTUAL_ENV"] = str(virtualenv)
+        result["PATH"] = f"{virtualenv / 'bin'}{os.pathsep}{result.get('PATH', os.defpath)}"
     return result

@@ -18,7 +18,7 @@ import typer
 from autopack_api.hardening.v1 import hardening_pb2 as pb
 from autopack_api.hardening.v1 import patterns_pb2
 from autopack_client import AsyncClient, AutopackError
-from autopack_client.mitigate import Applier, LocalRunner
+from autopack_client.mitigate import Applier, LocalRunner, State
 from autopack_client.mitigate_git import Git
 from autopack_client.proof import Ended, Proof, ending
 from autopack_client.proving import Attempt
@@ -34,6 +34,8 @@ from autopack_cli.render import clean, command_line, err_console
 __all__ = ["Consent", "Facts", "Fixing", "alone", "can_ask", "describe_action", "exit_status", "how"]
 
 SHOWN_DIFF_LINES = 200
+SHOWN_OUTPUT_LINES = 8
+SHOWN_OUTPUT_BYTES = 8 << 10
 MAX_DIFF_BYTES = 256 << 10
 TIMED_OUT, NOT_FOUND, OF_SIGNAL = 124, 127, 128
 """What shells and ``timeout`` exit with."""
@@ -273,6 +275,9 @@ def _print_attempt(out: Console, attempt: Attempt) -> None:
         return
     for reason in attempt.outcome.reasons:
         out.print(Text(f"{attempt.outcome.state.value}: {clean(reason)}"), soft_wrap=True)
+    if attempt.outcome.state is State.FAILED and attempt.outcome.ran:
+        for line in _last_lines(attempt.outcome.ran[-1].output):
+            out.print(Text(f"  | {clean(line)}", style="dim"), soft_wrap=True)
     print_diff(out, attempt.outcome.diff)
     if attempt.after is None or attempt.proof is None:
         return
@@ -281,6 +286,17 @@ def _print_attempt(out: Console, attempt: Attempt) -> None:
         out.print(Text(f"fixed: {line} passes", style="green"), soft_wrap=True)
         return
     out.print(Text(f"not fixed ({attempt.proof.value}): {line} {how(attempt.after)}{_SAY[attempt.proof]}", "red"))
+
+
+def _last_lines(path: Path) -> list[str]:
+    """What a command said last; nothing if that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - SHOWN_OUTPUT_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        return []
+    return [line for line in lines if line.strip()][-SHOWN_OUTPUT_LINES:]
 
 
 _SAY = {
