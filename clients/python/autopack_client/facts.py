@@ -23,7 +23,7 @@ from pathlib import Path
 from autopack_api.hardening.v1.hardening_pb2 import DeclaredDependency, ProjectFacts
 from autopack_api.toolchain.v1.toolchain_pb2 import STEP_KIND_INSTALL, DetectResponse, Project
 
-from autopack_client.facts_manifests import Entry, ManifestError, entries, included, is_lock, is_manifest
+from autopack_client.facts_manifests import Entry, ManifestError, entries, included, is_lock, is_manifest, leads_below
 from autopack_client.mitigate_git import Git, inside, read_inside
 
 __all__ = ["Declared", "added_since", "declared", "listed", "project_facts", "workspace_paths"]
@@ -98,10 +98,10 @@ def declared(
     git = Git(workspace, git_dir=git_dir)
     commit = git.commit(base_commit) if base_commit else None
     found: list[Declared] = []
-    paths = [*extra, *listed(workspace, workdir)]
-    if commit is not None:
-        paths += changed_manifests(workspace, workdir, git, commit)
-    for path in _files(workspace, paths):
+    paths = _files(workspace, [*extra, *listed(workspace, workdir)])
+    if commit is not None and any(leads_below(path, _content(workspace, path)) for path in paths):
+        paths = _files(workspace, [*paths, *changed_manifests(workspace, workdir, git, commit)])
+    for path in paths:
         if path == _MORE:  # whoever writes fifty of them must not hide the one that counts
             found.append(_known(workdir, f"more than {MAX_FILES} manifests", at_base=False))
             continue
@@ -201,10 +201,15 @@ def _files(workspace: Path, paths: Iterable[str]) -> list[str]:
         if place is not None and place.is_symlink():
             target = os.path.relpath(os.path.realpath(place), os.path.realpath(workspace))
             pending.append(target)
-        pending += included(path, read_inside(workspace, path, MAX_MANIFEST_BYTES) or b"")
+        pending += included(path, _content(workspace, path))
     if any(path not in found for path in pending):
         found[_MORE] = None
     return list(found)
+
+
+def _content(workspace: Path, path: str) -> bytes:
+    """What a manifest says; nothing, which is no manifest, if it cannot be read."""
+    return read_inside(workspace, path, MAX_MANIFEST_BYTES) or b""
 
 
 def changed_manifests(workspace: Path, workdir: str, git: Git, commit: str) -> Iterator[str]:

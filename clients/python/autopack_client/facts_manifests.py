@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Entry", "ManifestError", "declares", "entries", "included", "is_lock", "is_manifest"]
+__all__ = ["Entry", "ManifestError", "declares", "entries", "included", "is_lock", "is_manifest", "leads_below"]
 
 MAX_NAME = 200
 """Characters of a name or directive; longer ones are cut for display and still compared whole."""
@@ -34,6 +34,14 @@ _REQUIREMENTS_NAME = re.compile(
 # npm runs these on install (its documentation of "scripts": life cycle of npm ci and npm install).
 _INSTALL_SCRIPTS = ("preinstall", "install", "postinstall", "preprepare", "prepare", "postprepare", "prepublish")
 _NODE_TABLES = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
+# What such a script says if it may install more, in other directories or from them.
+_INSTALLS = re.compile(
+    r"\b(?:npm|npx|yarn|pnpm|bun|bunx|lerna|cd|node|sh|bash|make|pip\d?|python\d?)\b|\.{1,2}/|--prefix"
+)
+# A version, a name at a registry, an address elsewhere; whatever else has a slash, a point before it, or a kind of its
+# own may be a directory.
+_ELSEWHERE = re.compile(r"[^./~:][^/:]*|(?:npm|https?|git|git\+https?|git\+ssh|ssh|github|gitlab|bitbucket|catalog):.*")
+_LOCAL_PYTHON = re.compile(rb"workspace|\bpath[\x22']?\s*=|file:|editable|develop[\x22']?\s*=|\.{1,2}/")
 _OPAQUE = frozenset(
     [
         ".npmrc", ".pnpmfile.cjs", ".pnpmfile.mjs", ".yarnrc", ".yarnrc.yml", "bunfig.toml", "pdm.toml", "pip.conf",
@@ -113,6 +121,56 @@ def included(path: str, content: bytes) -> tuple[str, ...]:
     except (ValueError, TypeError, AttributeError):
         return ()  # :func:`entries` says that it is broken.
     return tuple(posixpath.normpath(posixpath.join(directory, one)) for one in found if one)
+
+
+def leads_below(path: str, content: bytes) -> bool:
+    """Whether what a file declares may bring in what the manifests of other directories declare: those of a workspace's
+    members, of local packages, of what an install script installs. Yes, wherever that is not known."""
+    try:
+        match posixpath.basename(path):
+            case _ if is_lock(path):
+                return False
+            case "package.json":
+                return _package_leads_below(json.loads(content))
+            case "pyproject.toml":
+                return _LOCAL_PYTHON.search(content) is not None
+            case ".npmrc" | ".yarnrc":
+                return b"workspace" in content
+            case _ if path.endswith((".txt", ".in")):
+                return any(map(_is_local, _lines(content)))
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return True
+    return True
+
+
+def _is_local(line: str) -> bool:
+    """Whether a line of requirements may be a directory; an address is taken for one."""
+    if line.startswith("-"):
+        return line.startswith(("-e", "--editable"))
+    return line.startswith(".") or "/" in line or "file:" in line or "@ ." in line
+
+
+def _package_leads_below(data: Mapping[str, Any]) -> bool:
+    if data.get("workspaces") or any(_INSTALLS.search(str(one)) for one in _hooks(data)):
+        return True
+    keys = (*_NODE_TABLES, "overrides", "resolutions", "pnpm")
+    return any(not _ELSEWHERE.fullmatch(text) for key in keys for text in _texts(data.get(key)) if text)
+
+
+def _hooks(data: Mapping[str, Any]) -> list[object]:
+    scripts = data.get("scripts") or {}
+    return [scripts[name] for name in _INSTALL_SCRIPTS if scripts.get(name)]
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from _texts(one)
+    elif isinstance(value, str):
+        yield value.strip()
 
 
 def _dynamic(data: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from autopack_client.facts import MAX_PATHS, added_since, declared
 from autopack_client.facts_commands import added_by_command
+from autopack_client.facts_manifests import leads_below
 from autopack_client.mitigate_git import Git
 from autopack_kit.commands import Command
 
@@ -88,6 +89,60 @@ def test_what_an_install_would_bring_cannot_be_hidden(repository: Repository, ch
     assert added_since(declared(repository.path, ".", base)) == []
     change(repository)
     assert added_since(declared(repository.path, ".", base)) != []
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "other"),
+    [
+        ("package.json", '{"main": "./a.js", "scripts": {"prepare": "husky"}, "dependencies": {"ms": "^2"}}', ".next"),
+        ("requirements.txt", "PyYAML==6.0.2\n--index-url https://example.com/simple\n", "vendor"),
+        ("pyproject.toml", PYPROJECT.format('dependencies = ["PyYAML"]'), "extern/pybind11"),
+    ],
+)
+def test_what_an_install_does_not_lead_to_is_no_matter_of_its(
+    repository: Repository, name: str, text: str, other: str
+) -> None:
+    """Builds and submodules bring manifests by the dozen."""
+    repository.write(name, text)
+    base = repository.commit()
+    for manifest in ("package.json", "setup.py", "requirements.txt"):
+        repository.write(f"{other}/{manifest}", MEMBER if manifest == "package.json" else "")
+    assert added_since(declared(repository.path, ".", base)) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("package.json", '{"workspaces": ["a"]}'),
+        ("package.json", '{"workspaces": {"packages": ["a"]}}'),
+        ("package.json", '{"dependencies": {"a": "file:a"}}'),
+        ("package.json", '{"dependencies": {"a": "./a"}}'),
+        ("package.json", '{"dependencies": {"a": "~/a"}}'),
+        ("package.json", '{"dependencies": {"a": "a/b/c"}}'),
+        ("package.json", '{"devDependencies": {"a": "git+file:///a"}}'),
+        ("package.json", '{"overrides": {"b": {"a": "link:a"}}}'),
+        ("package.json", '{"pnpm": {"overrides": {"a": "workspace:*"}}}'),
+        ("package.json", '{"scripts": {"postinstall": "npm --prefix a ci"}}'),
+        ("package.json", '{"scripts": {"prepare": "./a.sh"}}'),
+        ("package.json", "[]"),
+        ("package.json", ""),
+        ("pnpm-workspace.yaml", ""),
+        (".yarnrc.yml", ""),
+        (".npmrc", "workspaces=true"),
+        ("requirements.txt", "-e a"),
+        ("requirements.txt", "a/b"),
+        ("requirements.txt", "./a"),
+        ("requirements.txt", "a @ file:a"),
+        ("requirements.txt", "."),
+        ("pyproject.toml", '[tool.poetry.dependencies]\na = {path = "a"}'),
+        ("pyproject.toml", '[tool.uv.sources]\na = {"path" = "a"}'),
+        ("pyproject.toml", '[tool.uv.workspace]\nmembers = ["a"]'),
+        ("setup.py", ""),
+        ("Makefile", ""),
+    ],
+)
+def test_what_may_lead_to_other_manifests(name: str, text: str) -> None:
+    assert leads_below(name, text.encode())
 
 
 def test_a_member_s_install_sees_what_the_others_declare(repository: Repository) -> None:
