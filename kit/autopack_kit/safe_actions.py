@@ -147,6 +147,8 @@ _REPEATABLE = re.compile(
     r"|vendor|verify)(?:[-_.:]\w+)*))*$"
     r"|pre-commit run\b"
 )
+# Whatever their words name is a test: of an upload, too.
+_TESTS = re.compile(r"(?:\S*python[\d.]* -m )?(?:\S*/)?pytest\b|(?:go|cargo) (?:test|vet)\b")
 # Also as a part of a word: publishToMavenLocal, docker-push, uploadArchives. --release alone is a kind of build, and so
 # is what Android's tasks assemble, bundle, compile, lint or test.
 _NOT_REPEATABLE = re.compile(
@@ -159,6 +161,8 @@ def is_repeatable(line: str) -> bool:
     """Whether the command ``line`` may run twice without asking: it reads, or it brings about a state."""
     if "\n" in line:
         return False  # a script; its first line says nothing of the others
+    if _TESTS.match(line):
+        return True
     return _REPEATABLE.match(line) is not None and _NOT_REPEATABLE.search(line) is None
 
 

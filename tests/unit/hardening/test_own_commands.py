@@ -26,6 +26,8 @@ def test_the_words_of_mitigations_are_those_of_the_packaged_patterns() -> None:
     ("line", "may"),
     [
         ("npm ci", True),
+        ("python -m pytest tests/test_upload.py -k publish", True),
+        ("go test ./deploy/...", True),
         ("make", True),
         ("make -j4 test-unit", True),
         ("make CC=gcc all", True),
