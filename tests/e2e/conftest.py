@@ -64,8 +64,14 @@ class Cli:
         """Starts it; whoever starts it ends it."""
         return subprocess.Popen(
             [AUTOPACK, *words], cwd=self.home, env=self.environment(**(env or {})), text=True,
-            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=as_from_a_terminal,
         )  # fmt: skip
+
+
+def as_from_a_terminal() -> None:
+    """In the child: whatever runs the tests in the background ignores these, and they would stay ignored."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import fcntl
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from typing import Any
 import pytest
 
 Cli = Any
+
+AUTOPACK = Path(sys.executable).with_name("autopack")
 
 # The project's own install step, as a slow one that has changed a tracked file by the time it is interrupted.
 PREINSTALL = "echo changed > tracked; echo $$ > ../pid; exec sleep 300"
@@ -74,6 +77,17 @@ def test_a_closed_terminal_leaves_no_command_behind(cli: Cli, tmp_path: Path, nu
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == status
+    assert gone(pid)
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing(cli: Cli, tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    words = ("nohup", AUTOPACK, "diagnose", "--", "sh", "-c", f"echo $$ > {mark}; exec sleep 300")
+    with subprocess.Popen(words, cwd=tmp_path, env=cli.environment(), stdin=subprocess.DEVNULL) as process:
+        pid = wait_for(mark)
+        process.send_signal(signal.SIGHUP)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 128 + signal.SIGTERM
     assert gone(pid)
 
 
