@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from autopack_api.orchestrator.v1 import batch_pb2
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
-from autopack_kit.errors import FailedPrecondition, InvalidArgument, NotFound
+from autopack_kit.errors import FailedPrecondition, Internal, InvalidArgument, NotFound
 
 from autopack_client.evidence import run_git
 
@@ -107,13 +107,25 @@ async def upload_bundle(client: AsyncClient, file: Path) -> pb.UploadSourceRespo
     sha256 = await asyncio.to_thread(_digest, file)
     header = pb.UploadHeader(size_bytes=file.stat().st_size, sha256=sha256)
 
+    async def announced() -> AsyncIterator[pb.UploadSourceRequest]:
+        yield pb.UploadSourceRequest(header=header)
+
     async def pieces() -> AsyncIterator[pb.UploadSourceRequest]:
         yield pb.UploadSourceRequest(header=header)
         with file.open("rb") as stream:
             while data := await asyncio.to_thread(stream.read, PIECE_BYTES):
                 yield pb.UploadSourceRequest(data=data)
 
-    return await client.orchestrator.UploadSource(pieces())
+    try:
+        return await client.orchestrator.UploadSource(pieces())
+    except Internal as error:
+        # A server that refuses what was announced ends the call while pieces are on their way, and gRPC may then fail
+        # to send them before it has read the answer. Nothing is on its way behind the announcement alone.
+        try:
+            await client.orchestrator.UploadSource(announced())
+        except InvalidArgument:  # that is not refused, but for the pieces that are missing
+            raise error from None
+        raise
 
 
 async def _ask(repository: Path, *arguments: str) -> str:

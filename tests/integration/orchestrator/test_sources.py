@@ -262,6 +262,17 @@ async def test_uploads_are_bounded_and_expire(tmp_path: Path, repo: Path) -> Non
         assert gone.value.reason == "UPLOAD_NOT_FOUND"
 
 
+async def test_a_refusal_is_told_although_pieces_are_on_their_way(tmp_path: Path) -> None:
+    """However far the sender is."""
+    file = tmp_path / "large.bundle"
+    file.write_bytes(b"x" * (4 << 20))
+    async with bench(tmp_path, max_upload_bytes=100) as stack:
+        for _ in range(100):
+            with pytest.raises(ResourceExhausted) as caught:
+                await upload_bundle(stack.client, file)
+            assert caught.value.reason == "UPLOAD_TOO_LARGE"
+
+
 async def test_a_shallow_repository_is_not_made_into_a_bundle(tmp_path: Path, repo: Path) -> None:
     git(repo, "commit", "-q", "--allow-empty", "-m", "second")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{repo}", "shallow")
