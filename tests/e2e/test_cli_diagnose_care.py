@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from tests.robustness.processes import alive
+
 Cli = Any
 
 AUTOPACK = Path(sys.executable).with_name("autopack")
@@ -39,15 +41,6 @@ def slow(cli: Cli) -> Path:
     return path
 
 
-def gone(pid: int) -> bool:
-    """Whether the process has ended."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False
-
-
 def wait_for(file: Path) -> int:
     while not (file.exists() and file.read_text().strip()):
         time.sleep(0.02)
@@ -66,7 +59,7 @@ def test_a_fix_that_is_interrupted_is_undone(cli: Cli, slow: Path, number: int, 
     assert process.returncode == status, err
     assert "Traceback" not in err
     assert (slow / "tracked").read_text() == "as it was\n"
-    assert gone(pid)
+    assert not alive(pid)
 
 
 @pytest.mark.parametrize(("number", "status"), ENDS[1:], ids=[one[0].name for one in ENDS[1:]])
@@ -77,7 +70,7 @@ def test_a_closed_terminal_leaves_no_command_behind(cli: Cli, tmp_path: Path, nu
     process.send_signal(number)
     process.communicate(timeout=60)
     assert process.returncode == status
-    assert gone(pid)
+    assert not alive(pid)
 
 
 def test_under_nohup_a_closed_terminal_ends_nothing(cli: Cli, tmp_path: Path) -> None:
@@ -88,7 +81,7 @@ def test_under_nohup_a_closed_terminal_ends_nothing(cli: Cli, tmp_path: Path) ->
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 128 + signal.SIGTERM
-    assert gone(pid)
+    assert not alive(pid)
 
 
 def test_two_fixes_do_not_work_in_one_directory(cli: Cli, slow: Path) -> None:

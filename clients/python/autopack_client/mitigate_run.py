@@ -30,6 +30,10 @@ MAX_TAIL_BYTES = 1 << 20
 CHUNK_BYTES = 64 << 10
 TERM_GRACE_S = 2.0
 """Seconds between asking an interrupted command to end and killing it."""
+DEATH_S = 2.0
+"""Seconds in which killed processes are gone; one that the kernel holds, or that nobody reaps, is not waited for."""
+DEATH_POLL_S = 0.005
+"""Seconds between two looks whether they are."""
 DRAIN_S = 5.0
 """Seconds for the rest of the output once the command has ended; a child that left the group may hold the pipe."""
 
@@ -130,9 +134,7 @@ class LocalRunner:
                 await _ask_to_end(process)
                 raise
             finally:
-                # The group outlives its leader as long as it has a member, and its number is not given away before.
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                await _end(process)
             exit_code = await process.wait()
             _, rest = await asyncio.wait([pump], timeout=DRAIN_S)
             for task in rest:
@@ -203,6 +205,19 @@ async def _ask_to_end(process: asyncio.subprocess.Process) -> None:
     with suppress(TimeoutError, asyncio.CancelledError):
         async with asyncio.timeout(TERM_GRACE_S):
             await process.wait()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kills what is left of a command's group, and sees it gone: what a killed process still does is not overtaken."""
+    # The group outlives its leader as long as it has a member, and its number is not given away before.
+    # macOS answers PermissionError for a group of dead members.
+    with suppress(ProcessLookupError, PermissionError, TimeoutError):
+        os.killpg(process.pid, signal.SIGKILL)
+        async with asyncio.timeout(DEATH_S):
+            await process.wait()
+            while True:
+                os.killpg(process.pid, 0)
+                await asyncio.sleep(DEATH_POLL_S)
 
 
 def _argv(command: Command, output: Path) -> tuple[str, ...]:

@@ -17,13 +17,14 @@ from autopack_kit.commands import Command, Script
 from autopack_kit.convert import command_to_proto
 from autopack_kit.errors import Unavailable
 
+from tests.robustness.processes import HANG_LIMIT_S, alive
+
 if TYPE_CHECKING:
     from tests.integration.hardening.conftest import Repository
 
 TEST = Command.of("pytest", "tests")
 WRITES = "from pathlib import Path; Path('installed').mkdir(); Path('package-lock.json').write_text('new')"
 INSTALL = Command.of(sys.executable, "-c", WRITES)
-HANG_LIMIT_S = 60
 
 
 class Recorder:
@@ -362,23 +363,32 @@ async def test_a_program_that_may_not_be_executed_exits_126_with_the_words_of_a_
     assert ran.output.read_bytes() == b"sh: 1: ./check.sh: Permission denied\n"
 
 
-def _lives(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return "State:\tZ" not in status and "State:\tX" not in status
-
-
 async def test_a_command_past_its_time_is_killed_with_its_children(tmp_path: Path) -> None:
     text = "import subprocess, time; print(subprocess.Popen(['sleep', '300']).pid, flush=True); time.sleep(300)"
     ran = await LocalRunner(tmp_path, timeout=1.0).run(Command.of(sys.executable, "-c", text), tmp_path)
     assert ran.timed_out
     assert ran.exit_code == -9
-    child = int(ran.output.read_bytes())
-    async with asyncio.timeout(HANG_LIMIT_S):  # SIGKILL is delivered, and its process seen as gone, a moment later
-        while _lives(child):  # noqa: ASYNC110  # the kernel changes the world, no event tells
+    assert not alive(int(ran.output.read_bytes()))
+
+
+async def test_when_a_cancelled_command_has_ended_so_have_its_children(tmp_path: Path) -> None:
+    mark = tmp_path / "pids"
+    stubborn = tmp_path / "stubborn.py"
+    stubborn.write_text(
+        "import os, signal, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"print(os.getpid(), file=open({str(mark)!r}, 'a'))\n"
+        "time.sleep(300)\n"
+    )
+    loop = f"for i in 1 2 3 4 5 6 7 8; do {sys.executable} {stubborn} & done; wait"
+    task = asyncio.create_task(LocalRunner(tmp_path).run(Command.of("sh", "-c", loop), tmp_path))
+    async with asyncio.timeout(HANG_LIMIT_S):
+        while not mark.exists() or len(mark.read_text().split()) < 8:  # noqa: ASYNC110  # other processes write it
             await asyncio.sleep(0.02)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [pid for pid in mark.read_text().split() if alive(int(pid))] == []
 
 
 async def test_of_endless_output_the_beginning_and_the_end_are_kept(tmp_path: Path) -> None:

@@ -45,7 +45,8 @@ async def test_write_when_answered_is_committed_and_read_back(database: Database
     assert await _texts(database, notes) == ["a", "b"]
 
 
-async def test_writes_that_wait_share_one_transaction(database: Database) -> None:
+async def test_writes_that_wait_share_one_transaction(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("autopack_kit.db.writer.GROUP_SECONDS", 60.0)  # loaded machines take their time
     gate = _Gate()
     first = asyncio.create_task(database.write(gate))
     await asyncio.to_thread(gate.reached.wait, 30)
@@ -54,7 +55,7 @@ async def test_writes_that_wait_share_one_transaction(database: Database) -> Non
     gate.open.set()
     await first
     connections = await asyncio.gather(*rest)
-    assert all(connection is connections[0] for connection in connections)
+    assert len({id(connection) for connection in connections}) == 1
 
 
 async def test_write_that_raises_undoes_itself_alone(database: Database, notes: Table) -> None:
