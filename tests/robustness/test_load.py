@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from autopack_api.orchestrator.v1 import orchestrator_pb2 as pb
 
 from tests.robustness.history import finish, sightings, taken_up
@@ -39,7 +40,10 @@ async def fetching(repo: Path) -> AsyncIterator[list[tuple[int, str]]]:
             over.set()
 
 
-async def test_64_runs_from_two_servers_on_one_repository_all_succeed_at_the_first_attempt(machine: Machine) -> None:
+@pytest.mark.parametrize("each", [8, pytest.param(32, marks=pytest.mark.long)])
+async def test_runs_from_two_servers_on_one_repository_all_succeed_at_the_first_attempt(
+    machine: Machine, each: int
+) -> None:
     git(machine.repo, "clone", "-q", "--bare", ".", str(machine.root / "origin.git"))
     git(machine.repo, "remote", "add", "origin", str(machine.root / "origin.git"))
     git(machine.repo, "fetch", "-q", "origin")
@@ -48,7 +52,8 @@ async def test_64_runs_from_two_servers_on_one_repository_all_succeed_at_the_fir
     many = {"AUTOPACK_ORCHESTRATOR_MAX_CONCURRENT_RUNS": "64"}
     first, second = await asyncio.gather(machine.serve(settings=many), machine.serve(settings=many))
     specs = [
-        batch(machine.repo, [run(f"{side}{n}", agent(1), witness=machine.witness) for n in range(32)]) for side in "ab"
+        batch(machine.repo, [run(f"{side}{n}", agent(1), witness=machine.witness) for n in range(each)])
+        for side in "ab"
     ]
     async with first.client() as one, second.client() as two, fetching(machine.repo) as fetched:
         ids = await asyncio.gather(submit(one, specs[0]), submit(two, specs[1]))
@@ -57,8 +62,8 @@ async def test_64_runs_from_two_servers_on_one_repository_all_succeed_at_the_fir
     assert set(fetched) == {(0, "")}
     for history in histories:
         validate(history)
-        assert [(one.state, one.attempt) for one in history.runs] == [(pb.RUN_STATE_SUCCEEDED, 1)] * 32
-        assert [list(one.warnings) for one in history.runs] == [[]] * 32
+        assert [(one.state, one.attempt) for one in history.runs] == [(pb.RUN_STATE_SUCCEEDED, 1)] * each
+        assert [list(one.warnings) for one in history.runs] == [[]] * each
     await nothing_is_left(machine, *histories)
     (machine.repo / ".git" / "FETCH_HEAD").unlink()
     assert fingerprint(machine.repo) == before

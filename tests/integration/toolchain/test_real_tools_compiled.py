@@ -185,6 +185,7 @@ test('adds', executable('test_calc', 'tests/test_calc.c', link_with: library))
     project.prove(manager="meson", test="tests/test_calc.c", also=(StepKind.BUILD,), installs=False)
 
 
+@pytest.mark.long
 def test_autotools(project: RealProject) -> None:
     project.needs("automake", "make", "cc")
     project.write(

@@ -152,7 +152,8 @@ def test_yarn_1_and_mocha_without_a_script(project: RealProject) -> None:
     project.prove(manager="yarn", test="test/calc.test.js")
 
 
-@pytest.mark.parametrize("linker", ["pnp", pytest.param("node-modules", marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("linker", ["pnp", "node-modules"])
 def test_yarn_berry(project: RealProject, linker: str) -> None:
     project.needs("yarn")
     project.prefer("berry")

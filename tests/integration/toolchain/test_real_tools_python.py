@@ -98,6 +98,7 @@ testpaths = ["tests"]
     project.prove(manager="pip", test="tests/test_calc.py", also=checks)
 
 
+@pytest.mark.long
 def test_pip_with_dependency_groups(project: RealProject) -> None:
     project.write(
         {
@@ -132,6 +133,7 @@ def test_no_manifest_and_unittest(project: RealProject) -> None:
     project.prove(manager="pip", test="test_calc.py", installs=False)
 
 
+@pytest.mark.long
 def test_django(project: RealProject) -> None:
     project.write(
         {
@@ -362,6 +364,7 @@ description = "Adds"
     project.prove(manager="pip", test="tests/test_calc.py")
 
 
+@pytest.mark.long
 def test_hatch(project: RealProject) -> None:
     project.write(
         {

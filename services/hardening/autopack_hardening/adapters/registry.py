@@ -60,7 +60,7 @@ def load_noise() -> Noise:
     """What is no failure although it reads like one."""
     data = _read(_data() / "noise.toml")
     return Noise(
-        **{key: tuple(data[key]) for key in ("lines", "failed", "survived", "well", "ill")},
+        **{key: tuple(data[key]) for key in ("lines", "failed", "survived", "well", "all_well", "ill")},
         recovered=tuple(Recovery(one["re"], tuple(one.get("of", ()))) for one in data["recovered"]),
         passed=tuple(Verdict(one["re"], one.get("begins", "")) for one in data["passed"]),
         shown=tuple(Shown(one["command"], one["voice"]) for one in data["shown"]),

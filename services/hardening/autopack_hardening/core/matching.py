@@ -121,7 +121,8 @@ class Matcher:
         found = Found(self._scanner, text.bytes)
         line = command_line(failure.command)
         commands = _commands(failure.command, line)
-        overcome, voice = self._overcome(found, text.bytes, commands), self._filter.voice(commands)
+        voice = self._filter.voice(commands)
+        overcome = self._overcome(found, text.bytes, commands, failure.ending.exit_code)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
             index, expression = self._main.get(number, (-1, None))
@@ -140,7 +141,9 @@ class Matcher:
         ]
         return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
 
-    def _overcome(self, found: Found, text: bytes, commands: tuple[str, ...] | None) -> Overcome:
+    def _overcome(
+        self, found: Found, text: bytes, commands: tuple[str, ...] | None, exit_code: int | None
+    ) -> Overcome:
         """What stands before a sign that all was well after all."""
         recovered = [
             (self._signs[number], match.end())
@@ -153,7 +156,7 @@ class Matcher:
             for number in found.numbers
             if number in self._verdicts and (match := found.ends_with(number)) is not None
         ]
-        well = self._filter.last_line_is_well(text)
+        well = self._filter.last_line_is_well(text, commands, exit_code)
         if not (ends or well) or any(map(found.occurs, self._failed)):
             return self._filter.overcome(recovered, 0)
         if not ends:

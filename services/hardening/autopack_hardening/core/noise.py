@@ -32,11 +32,10 @@ _END_BYTES = 4 << 10
 _BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|", "&", "|&"])
 _NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
 
-# What runs others, one after the other: shells, runners of tasks, scripts.
-_RUNS_OTHERS = re.compile(
-    r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
-    r"|(?:\S*python[\d.]*|node) \S+\.(?:py|[cm]?js)\b"
-)
+# What runs others, one after the other, whatever becomes of each: shells, runners of tasks; and scripts that may.
+_SHELL = r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
+_RUNS_A_SHELL = re.compile(_SHELL)
+_RUNS_OTHERS = re.compile(_SHELL + r"|(?:\S*python[\d.]*|node) \S+\.(?:py|[cm]?js)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +88,10 @@ class Noise:
         failed: RE2; where one of these stands, something else failed, and neither ``passed`` nor ``well`` counts.
         survived: globs of the ids of patterns for what programs tell and live through. They do not count before a last
             line that is ``well``, nor before a verdict of which nobody knows where its run begins.
-        well: RE2; a last line that tells that all went well.
-        ill: RE2; a last line on which ``well`` does not count.
+        well: RE2; a last line on which a program tells that all went well.
+        all_well: RE2; such a line where several programs were run. Their runner's last word comes whatever became of
+            them, so it must say more than that the end is reached.
+        ill: RE2; a last line on which neither counts.
         shown: commands whose output is somebody else's text.
     """
 
@@ -100,6 +101,7 @@ class Noise:
     failed: tuple[str, ...] = ()
     survived: tuple[str, ...] = ()
     well: tuple[str, ...] = ()
+    all_well: tuple[str, ...] = ()
     ill: tuple[str, ...] = ()
     shown: tuple[Shown, ...] = ()
 
@@ -143,7 +145,7 @@ class Filter:
 
     def __init__(self, noise: Noise) -> None:
         self._lines = _any(noise.lines)
-        self._well, self._ill = _any(noise.well), _any(noise.ill)
+        self._well, self._all_well, self._ill = _any(noise.well), _any(noise.all_well), _any(noise.ill)
         self._begins = [_any([one.begins]) for one in noise.passed]
         self._shown = [(re2.compile(one.command), one.voice) for one in noise.shown]
         self._survived = _ids(noise.survived)
@@ -185,13 +187,20 @@ class Filter:
             return int(first.start())
         return None if commands is not None else 0
 
-    def last_line_is_well(self, text: bytes) -> int:
-        """The position of the last line, if it tells that all went well; else 0."""
-        if self._well is None:
+    def last_line_is_well(self, text: bytes, commands: Sequence[str] | None, exit_code: int | None) -> int:
+        """The position of the last line, if it tells that all went well; else 0.
+
+        Args:
+            text: the output.
+            commands: of which it is the output, as far as they are understood; None if they are not known.
+            exit_code: None if it is not known. One that somebody chose (not 1) tells that something did fail.
+        """
+        well = self._well if commands and not any(map(_RUNS_A_SHELL.match, commands)) else self._all_well
+        if well is None or exit_code not in (None, 1):
             return 0
         line = text[-_END_BYTES:].rstrip().rpartition(b"\n")[2]
         start = text.rfind(line)
-        if len(line) > _LAST_LINE_BYTES or self._well.search(line) is None:
+        if len(line) > _LAST_LINE_BYTES or well.search(line) is None:
             return 0
         return 0 if self._ill is not None and self._ill.search(line) is not None else start
 

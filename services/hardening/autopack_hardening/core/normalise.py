@@ -20,8 +20,8 @@ _ANSI = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)
 _STAMP = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)?"
 # What CI systems and build tools put before a line, by what it begins with.
 _COMMON = (
-    # GitHub, GitLab (with the number of the stream).
-    rb"(?:\xef\xbb\xbf)?" + _STAMP + rb" (?:\d\d[OE][ +]?)?"
+    # GitHub, GitLab (with the number of the stream), Amplify.
+    rb"(?:\xef\xbb\xbf)?" + _STAMP + rb" (?:\d\d[OE][ +]?|\[(?:INFO|WARNING|ERROR)\]: )?"
     # Jenkins and others.
     rb"|\[(?:" + _STAMP + rb"|\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\] "
     # docker build: the step and the seconds.
@@ -41,6 +41,12 @@ _ANY_PREFIXES = re.compile(
     # pnpm with workspaces: the package and the script.
     rb"|(?:\.|[\w@.-]{1,60}/[\w@./-]{1,80}) "
     rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
+    # turbo: the package and the task.
+    rb"|[\w@./-]{1,80}:(?:test|build|lint|dev|type-?check|check)[\w-]{0,40}: "
+    # yarn workspaces foreach, and lerna: the package.
+    rb"|\[@?[\w.-]{1,60}(?:/[\w.-]{1,60})?\]: |@[\w.-]{1,60}/[\w.-]{1,60}: "
+    # Google Cloud Build: the step. Jenkins and Netlify: the time.
+    rb"|Step #\d{1,4}(?: - \"[^\"\n]{1,80}\")?: |\d\d:\d\d:\d\d  |\d{1,2}:\d\d:\d\d [AP]M: "
     rb"|" + _COMMON + rb"){1,3}"
 )
 # The others begin like any line. What puts them there puts them before all its lines, so they are looked for in a text
@@ -49,7 +55,8 @@ _END_BYTES = 16 << 10
 _OTHER = re2.compile(
     r"(?m)^(?:[^\t\n]+\t[^\t\n]+\t\d\d\d\d-\d\d-\d\d|[\w.-]+[-_]\d+ +\| "
     r"|(?:\.|[\w@.-]+/[\w@./-]+) (?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)"
-    r"[\w:-]*\$? ?: )"
+    r"[\w:-]*\$? ?: |[\w@./-]+:(?:test|build|lint|dev|type-?check|check)[\w-]*: |\[@?[\w.-]+(?:/[\w.-]+)?\]: "
+    r"|@[\w.-]+/[\w.-]+: |Step #\d+(?: - \"[^\"\n]+\")?: |\d\d:\d\d:\d\d  |\d{1,2}:\d\d:\d\d [AP]M: )"
 )
 # What `docker build` repeats of the step that failed, between two rules: seconds before each line, and no number of it.
 _RULE = b"\n------\n"
