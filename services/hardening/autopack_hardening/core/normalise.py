@@ -22,8 +22,8 @@ _STAMP = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d
 _COMMON = (
     # GitHub, GitLab (with the number of the stream), Amplify.
     rb"(?:\xef\xbb\xbf)?" + _STAMP + rb" (?:\d\d[OE][ +]?|\[(?:INFO|WARNING|ERROR)\]: )?"
-    # Jenkins and others.
-    rb"|\[(?:" + _STAMP + rb"|\d\d:\d\d:\d\d(?:[.,]\d{1,6})?)\] "
+    # Jenkins and others. Flutter: the time since the line before, or none.
+    rb"|\[(?:" + _STAMP + rb"|\d\d:\d\d:\d\d(?:[.,]\d{1,6})?|[ ]{0,8}\+\d{1,8} ms| {8})\] "
     # docker build: the step and the seconds.
     rb"|#\d{1,4} \d{1,6}\.\d{1,3} "
     # Azure, GitHub.
@@ -31,7 +31,7 @@ _COMMON = (
 )
 # At most three, one after the other, all taken at once. They are looked for after every line end, which costs little,
 # and further only where a line begins like one of them.
-_PREFIXES = re.compile(rb"\n(?=\d\d\d\d-|\[\d|#\d|##|::|\xef)(?:" + _COMMON + rb"){1,3}")
+_PREFIXES = re.compile(rb"\n(?=\d\d\d\d-|\[[\d +]|#\d|##|::|\xef)(?:" + _COMMON + rb"){1,3}")
 _ANY_PREFIXES = re.compile(
     rb"\n(?:"
     # `gh run view --log`: job, step, timestamp.
@@ -62,6 +62,8 @@ _OTHER = re2.compile(
 _RULE = b"\n------\n"
 _REPEATED = re.compile(_RULE + rb" > \[[^\n]*\n(?:\d{1,6}\.\d{1,3}(?: [^\n]*)?\n)+")
 _SECONDS = re.compile(rb"\n\d{1,6}\.\d{1,3} ?")
+# An excerpt of that, without the rules.
+_TIMED = re.compile(rb"(?:\d{1,6}\.\d{1,3}(?: [^\n]*)?(?:\n|\Z)){2,}\Z")
 _MIN_INDENT = 4
 _INDENTED = re.compile(rb"\s{0,80}(?:    |\t)\S")
 _QUOTED = re.compile(rb"\s{0,80}>")
@@ -139,6 +141,8 @@ def normalise(output: bytes) -> bytes:
     text = prefixes.sub(b"\n", b"\n" + text)
     if text.find(_RULE, max(0, len(text) - _END_BYTES)) >= 0:
         text = _REPEATED.sub(lambda match: _SECONDS.sub(b"\n", match[0]), text)
+    elif _TIMED.match(text, 1) is not None:
+        text = _SECONDS.sub(b"\n", text)
     return _decodable(_dedented(_unquoted(text[1:])))
 
 
