@@ -279,7 +279,7 @@ def _print_pattern(found: pb.Pattern) -> None:
     if found.actions:
         approval = enum_word(pb.Approval, found.approval, "APPROVAL_")
         out.print(Text(f"  fix: {', '.join(found.actions)} ({approval})"), soft_wrap=True)
-    for suggestion in found.suggestions:
+    for suggestion in (*found.suggestions, *found.otherwise):
         out.print(Text(f"  suggestion: {clean(suggestion.text)}"), soft_wrap=True)
     out.print(Text(f"  helped: {_helped(found)}"))
 

@@ -27,7 +27,7 @@ from autopack_hardening.core.actions import (
     SetEnv,
     SwitchRuntime,
 )
-from autopack_hardening.core.model import Diagnosis, DiagnosisResult, Mitigation
+from autopack_hardening.core.model import Diagnosis, DiagnosisResult, Mitigation, Suggestion
 from autopack_hardening.core.patterns import Pattern
 
 __all__ = ["pattern_to_proto", "result_to_response"]
@@ -59,7 +59,7 @@ def _diagnosis(diagnosis: Diagnosis) -> pb.Diagnosis:
 def _mitigation(mitigation: Mitigation) -> pb.Mitigation:
     return pb.Mitigation(
         actions=[_action(action) for action in mitigation.actions],
-        suggestions=[pb.Suggestion(text=one.text, risk=one.risk) for one in mitigation.suggestions],
+        suggestions=_suggestions(mitigation.suggestions),
         risk=pb.Risk.Value(f"RISK_{mitigation.risk.value}"),
         automatic=mitigation.automatic,
         consent_reason=mitigation.consent_reason,
@@ -146,7 +146,12 @@ def pattern_to_proto(pattern: Pattern) -> pb.Pattern:
         wraps=pattern.wraps,
         actions=[step.action for step in pattern.steps],
         approval=pb.Approval.Value(f"APPROVAL_{pattern.approval.value}"),
-        suggestions=[pb.Suggestion(text=one.text, risk=one.risk) for one in pattern.suggestions],
+        suggestions=_suggestions(pattern.suggestions),
+        otherwise=_suggestions(pattern.otherwise),
         verify=pattern.verify,
         is_custom=pattern.is_custom,
     )
+
+
+def _suggestions(suggestions: Sequence[Suggestion]) -> list[pb.Suggestion]:
+    return [pb.Suggestion(text=one.text, risk=one.risk) for one in suggestions]

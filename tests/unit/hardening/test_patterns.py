@@ -80,6 +80,7 @@ def test_names_in_the_map_are_canonical() -> None:
         ({"run": "sudo rm"}, "unknown key 'run'"),
         ({"suggestions": []}, "a mitigation, or at least one suggestion"),
         ({"suggestions": ["{path} is full"]}, "{path}, which no expression captures"),
+        ({"otherwise": ["{path} is full"]}, "{path}, which no expression captures"),
         ({"aliases": ["permission_error"]}, "permission_error (priority 4)"),
         ({"mitigation": STEP}, "approval is never"),
         ({"approval": "automatic"}, "there is no mitigation"),

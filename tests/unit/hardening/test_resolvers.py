@@ -261,3 +261,28 @@ def test_a_literal_code_is_a_word() -> None:
         (b"xE404", False),
     ):
         assert bool(core.diagnose(Failure(None, Ending(exit_code=1), output)).diagnoses) is matches
+
+
+@pytest.mark.parametrize(
+    ("output", "advice"),
+    [
+        (b"broken pump in hall 3\n", ["Look after the pump.", "Hall 3 is loud."]),
+        (b"broken pump\n", ["Look after the pump."]),
+        (b"broken valve of pump 7\n", ["Pump 7 needs a valve."]),
+        (b"broken valve\n", ["Something needs a valve."]),
+    ],
+)
+def test_the_first_of_the_other_suggestions_that_can_be_filled_in_stands_where_there_is_none(
+    output: bytes, advice: list[str]
+) -> None:
+    core = built_in(
+        [
+            pattern(
+                any=[r"broken (?P<part>pump)(?: in hall (?P<hall>\d))?", r"broken valve(?: of pump (?P<number>\d))?"],
+                suggestions=["Look after the {part}.", "Hall {hall} is loud."],
+                otherwise=["Pump {number} needs a valve.", "Something needs a valve."],
+            )
+        ]
+    )
+    (found,) = core.diagnose(Failure(None, Ending(exit_code=1), output)).diagnoses
+    assert [one.text for one in found.mitigation.suggestions] == advice

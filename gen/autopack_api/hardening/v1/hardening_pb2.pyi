@@ -1121,6 +1121,7 @@ class Pattern(_message.Message):
     DISABLED_REASON_FIELD_NUMBER: _builtins.int
     SUCCESS_FIELD_NUMBER: _builtins.int
     USUAL_EXIT_CODES_FIELD_NUMBER: _builtins.int
+    OTHERWISE_FIELD_NUMBER: _builtins.int
     pattern_id: _builtins.str
     """Stable id, for example "py.module_not_found"."""
     title: _builtins.str
@@ -1201,6 +1202,10 @@ class Pattern(_message.Message):
         Empty = any.
         """
 
+    @_builtins.property
+    def otherwise(self) -> _containers.RepeatedCompositeFieldContainer[Global___Suggestion]:
+        """Where there is no other advice: the first of these whose captures took part."""
+
     def __init__(
         self,
         *,
@@ -1230,10 +1235,11 @@ class Pattern(_message.Message):
         disabled_reason: _builtins.str = ...,
         success: _patterns_pb2.MeasuredSuccess | None = ...,
         usual_exit_codes: _abc.Iterable[_builtins.int] | None = ...,
+        otherwise: _abc.Iterable[Global___Suggestion] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["success", b"success"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "definition", b"definition", "description", b"description", "disabled_reason", b"disabled_reason", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "is_custom", b"is_custom", "near_misses", b"near_misses", "none", b"none", "pattern_id", b"pattern_id", "priority", b"priority", "revision", b"revision", "risk", b"risk", "success", b"success", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "usual_exit_codes", b"usual_exit_codes", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actions", b"actions", "aliases", b"aliases", "all", b"all", "any", b"any", "approval", b"approval", "commands", b"commands", "definition", b"definition", "description", b"description", "disabled_reason", b"disabled_reason", "examples", b"examples", "exit_codes", b"exit_codes", "family", b"family", "is_custom", b"is_custom", "near_misses", b"near_misses", "none", b"none", "otherwise", b"otherwise", "pattern_id", b"pattern_id", "priority", b"priority", "revision", b"revision", "risk", b"risk", "success", b"success", "suggestions", b"suggestions", "tier", b"tier", "title", b"title", "usual_exit_codes", b"usual_exit_codes", "verify", b"verify", "wraps", b"wraps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

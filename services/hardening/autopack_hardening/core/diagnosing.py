@@ -133,7 +133,9 @@ def _diagnosis(candidate: Candidate, text: Text) -> Diagnosis:
     hit = finding.hit
     captures = {**hit.captures, **finding.captures}
     mitigation = finding.mitigation
-    advice = (*mitigation.suggestions, *_advice(pattern, captures))
+    advice = (*mitigation.suggestions, *_filled_in(pattern.suggestions, captures))
+    if not advice:
+        advice = (*_filled_in(pattern.otherwise, captures)[:1],)
     return Diagnosis(
         pattern_id=pattern.id,
         title=pattern.title,
@@ -147,10 +149,10 @@ def _diagnosis(candidate: Candidate, text: Text) -> Diagnosis:
     )
 
 
-def _advice(pattern: Pattern, captures: Mapping[str, str]) -> list[Suggestion]:
-    """The pattern's suggestions with the captures put in; one whose captures took no part is left out."""
+def _filled_in(suggestions: Sequence[Suggestion], captures: Mapping[str, str]) -> list[Suggestion]:
+    """A pattern's suggestions with the captures put in; one whose captures took no part is left out."""
     found = []
-    for one in pattern.suggestions:
+    for one in suggestions:
         used = _PLACEHOLDER.findall(one.text + one.risk)
         if all(captures.get(name) for name in used):
             found.append(Suggestion(_filled(one.text, captures), _filled(one.risk, captures)))

@@ -36,7 +36,7 @@ _REQUIRED = ("id", "title", "tier", "examples", "near_misses")
 _OPTIONAL = (
     "description", "priority", "aliases", "commands", "exit_codes", "usual_exit_codes", "any", "all", "none", "codes",
     "ending", "wraps",
-    "mitigation", "approval", "suggestions", "risk", "verify",
+    "mitigation", "approval", "suggestions", "otherwise", "risk", "verify",
 )  # fmt: skip
 _EXPRESSION_KEYS = ("re", "confidence", "values", "commands", "exit_codes", "unless", "noisy")
 _ENDING_KEYS = ("exit_codes", "signals", "timed_out", "confidence")
@@ -141,6 +141,7 @@ def _pattern(data: Mapping[str, Any], family: str, source: str, *, is_custom: bo
         steps=tuple(map(_step, steps)),
         approval=Approval(str(data.get("approval", "never")).upper()),
         suggestions=tuple(map(_suggestion, _list(data, "suggestions"))),
+        otherwise=tuple(map(_suggestion, _list(data, "otherwise"))),
         risk=Risk(str(data.get("risk", "none")).upper()),
         verify=str(data.get("verify", DEFAULT_VERIFY)),
         examples=tuple(_sample(item, "best") for item in _list(data, "examples")),
@@ -273,7 +274,8 @@ def _action_problem(pattern: Pattern) -> str:
         return "has a mitigation, but approval is never; it is automatic or consent"
     if not pattern.steps and pattern.approval is not Approval.NEVER:
         return f"approval is {pattern.approval.value.lower()}, but there is no mitigation"
-    if not pattern.steps and not pattern.suggestions:
+    advice = (*pattern.suggestions, *pattern.otherwise)
+    if not pattern.steps and not advice:
         return "needs a mitigation, or at least one suggestion"
     if pattern.is_custom and pattern.approval is Approval.AUTOMATIC:
         return "a custom pattern is never automatic"
@@ -282,7 +284,7 @@ def _action_problem(pattern: Pattern) -> str:
         return f"a custom pattern may not {forbidden[0]}"
     known = {name for expression in pattern.any for name in (*expression.values, *_groups(expression.regex))}
     known |= _RESOLVED if pattern.steps else set()
-    used = {name for one in pattern.suggestions for name in placeholders(one.text + one.risk)}
+    used = {name for one in advice for name in placeholders(one.text + one.risk)}
     if used - known:
         return f"a suggestion names {{{min(used - known)}}}, which no expression captures"
     return ""

@@ -160,6 +160,7 @@ class Pattern:
         steps: the mitigation's actions, in order.
         approval: how freely the actions may be applied at most.
         suggestions: advice; ``{name}`` stands for a capture.
+        otherwise: of these the first whose captures took part is the advice where there is no other.
         risk: what the actions may touch.
         verify: how to prove that it helped.
         examples: outputs that it must match.
@@ -186,6 +187,7 @@ class Pattern:
     steps: tuple[Step, ...]
     approval: Approval
     suggestions: tuple[Suggestion, ...]
+    otherwise: tuple[Suggestion, ...]
     risk: Risk
     verify: str
     examples: tuple[Sample, ...]

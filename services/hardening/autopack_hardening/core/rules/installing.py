@@ -198,12 +198,13 @@ def _is_same(failed: Command | None, command: Command) -> bool:
 
 def _undeclared(context: Context, ecosystem: str, wanted: Wanted) -> Suggestion:
     name = printable(wanted.name)
+    provider = "distribution" if ecosystem == "python" else "package"
     if not _projects(context, ecosystem):
         text = f"{name!r} is missing, and no {ecosystem} project is known here that could declare it. "
     else:
         text = f"{name!r} is missing, and no manifest or lock file here declares it. "
     text += (
-        "If the code is right to use it, find out which distribution provides it, declare that one in the manifest, "
-        "have the change reviewed, and install; else correct the import."
+        f"If it is the right name, find out which {provider} provides it, declare that one in the manifest, have the "
+        "change reviewed, and install; else correct the name."
     )
     return Suggestion(text, _NAME_RISK)
