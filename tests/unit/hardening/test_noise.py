@@ -60,8 +60,8 @@ PYTEST = "============================= test session starts ====================
 PYTEST_END = "============================== 2 passed in 0.12s ===============================\n"
 
 
-def found(output: str, command: str = "") -> list[str]:
-    failure = Failure(parse_line(command), Ending(1), output.encode())
+def found(output: str, command: str = "", exit_code: int = 1) -> list[str]:
+    failure = Failure(parse_line(command), Ending(exit_code), output.encode())
     return [one.pattern_id for one in diagnostician().diagnose(failure).diagnoses]
 
 
@@ -93,10 +93,8 @@ def test_what_ends_an_output_is_looked_for_at_its_end() -> None:
         "W: Failed to fetch http://deb.example/dists/x/InRelease  Temporary failure resolving 'deb.example'\n",
         "* connect to 10.0.0.1 port 80 failed: Connection refused\n* Connected to x.example (10.0.0.2) port 80 (#0)\n",
         "npm verb stack Error: EPERM: operation not permitted\nadded 2 packages in 3s\n",
-        "+# fatal error: x.h: No such file or directory\n+make: *** [all] Error 2\n",
         "Colours are off if the NO_COLOR environment variable is set.\n",
         "error: cannot read the widget: No such file or directory, taking the default\n",
-        "f6e4d39 fix: Permission denied (publickey)\n",
         "nc: connect to db port 5432 (tcp) failed: Connection refused\ndb:5432 is available after 3 seconds\n",
     ],
 )
@@ -123,15 +121,28 @@ def test_where_a_run_begins_is_known_if_it_is_all_there_is() -> None:
     assert found(REFUSED + "2 passed in 0.12s\n", "bash ci.sh") == []
 
 
-@pytest.mark.parametrize(
-    "end", ["ready\n", "using the built-in cache\n", "INFO worker: 200 jobs\n", "2 checks passed\n\n"]
-)
+@pytest.mark.parametrize("end", ["ready\n", "[7] [INFO] Listening at: http://0.0.0.0:8000\n", "2 checks passed\n\n"])
 def test_a_program_that_ends_well_lived_through_its_troubles(end: str) -> None:
-    assert found(REFUSED + end) == []
+    assert found(REFUSED + end, "./app") == []
     # What a linter found is there whatever is told in the end.
-    assert found(SORTED + end) == ["fmt.isort"]
+    assert found(SORTED + end, "./app") == ["fmt.isort"]
     # Something failed all the same.
-    assert found(REFUSED + "FAIL src/a.test.js\n" + end)
+    assert found(REFUSED + "FAIL src/a.test.js\n" + end, "./app")
+    assert found(REFUSED + end, "./app", 3) == found(REFUSED)
+
+
+@pytest.mark.parametrize("command", ["bash deploy.sh", "./release.sh", "make report", "npm run ci", "", "./app"])
+@pytest.mark.parametrize("end", ["Done.\n", "Build finished in 2s\n", "Deployment complete\n", "Logs saved\n"])
+def test_that_the_end_is_reached_is_no_success(command: str, end: str) -> None:
+    assert found(REFUSED + end, command) == found(REFUSED)
+
+
+@pytest.mark.parametrize("command", ["bash deploy.sh", "./release.sh", "make report", "npm run ci", ""])
+def test_of_several_programs_the_last_line_must_speak_of_nothing_else(command: str) -> None:
+    for end in ("ready for the build\n", "report uploaded: ok\n", "0 files copied, 132 up to date\n"):
+        assert found(REFUSED + end, command) == found(REFUSED), end
+    for end in ("ok\n", "All good!\n", "== 12 tests passed ==\n"):
+        assert found(REFUSED + end, command) == [], end
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,7 @@ def test_a_program_that_ends_well_lived_through_its_troubles(end: str) -> None:
     ],
 )
 def test_a_last_line_that_is_not_all_well(end: str) -> None:
-    assert found(REFUSED + end) == found(REFUSED)
+    assert found(REFUSED + end, "./app") == found(REFUSED)
 
 
 def test_an_installer_that_succeeds_speaks_for_itself_only() -> None:
