@@ -286,3 +286,33 @@ def test_only_showing_is_all_that_is_run(text: str) -> None:
 )
 def test_what_shows_text_may_have_another_name(command: str, line: str) -> None:
     assert found(line, command) == ["os.no_such_file"]
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [
+        ("python a.py || true", ""),
+        ("python a.py && ./b || echo 'a is optional'; ./c || :", ""),
+        ("python a.py; echo next", "next\n"),
+        ("python a.py || echo 'done without a'", "done without a\n"),
+    ],
+)
+def test_a_script_that_lets_a_command_fail(command: str, end: str) -> None:
+    assert found(MISSING + end, command) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [
+        ("python a.py; true", ""),
+        ("python a.py; ./b || true", ""),
+        ("python a.py && echo fine", ""),
+        ("python a.py; echo next", "another line\n"),
+        ("python a.py; s=$?; echo next; exit $s", "next\n"),
+        ("sh a.sh", "next\n"),
+        ("echo 'a || true'; python a.py", "a || true\n"),
+        ("(python a.py || true)", ""),
+    ],
+)
+def test_a_script_that_does_not(command: str, end: str) -> None:
+    assert found(MISSING + end, command)[:1] == ["py.module_not_found"]

@@ -15,7 +15,16 @@ import re2
 from autopack_kit.commands import Command
 
 from autopack_hardening.core.model import Failure
-from autopack_hardening.core.noise import NO_RUN, NOTHING, Filter, Noise, Overcome, one_command, simple_commands
+from autopack_hardening.core.noise import (
+    NO_RUN,
+    NOTHING,
+    Filter,
+    Noise,
+    Overcome,
+    cannot_fail,
+    one_command,
+    simple_commands,
+)
 from autopack_hardening.core.normalise import Text
 from autopack_hardening.core.patterns import Expression, Pattern
 from autopack_hardening.core.scanning import Found, Scanner
@@ -122,7 +131,10 @@ class Matcher:
         line = command_line(failure.command)
         commands = _commands(failure.command, line)
         voice = self._filter.voice(commands)
-        overcome = self._overcome(found, text.bytes, commands, failure.ending.exit_code)
+        if _has_not_failed(failure.command, text.bytes):
+            overcome = Overcome(before=len(text.bytes))
+        else:
+            overcome = self._overcome(found, text.bytes, commands, failure.ending.exit_code)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
             index, expression = self._main.get(number, (-1, None))
@@ -141,9 +153,7 @@ class Matcher:
         ]
         return result + self._by_ending(failure, line, found, {pattern.id for pattern, _ in result})
 
-    def _overcome(
-        self, found: Found, text: bytes, commands: tuple[str, ...] | None, exit_code: int | None
-    ) -> Overcome:
+    def _overcome(self, found: Found, text: bytes, commands: tuple[str, ...] | None, exit_code: int | None) -> Overcome:
         """What stands before a sign that all was well after all."""
         recovered = [
             (self._signs[number], match.end())
@@ -216,6 +226,13 @@ def _commands(command: Command | None, line: str) -> tuple[str, ...] | None:
     if command is None:
         return None
     return simple_commands(line) if command.script is not None else one_command(line.split(" "))
+
+
+def _has_not_failed(command: Command | None, text: bytes) -> bool:
+    """Whether a script says itself that nothing of what it told was its failure."""
+    if command is None or command.script is None:
+        return False
+    return cannot_fail(command.script.text[:MAX_COMMAND_LINE], Filter.last_line(text).decode("utf-8", "replace"))
 
 
 def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failure) -> bool:

@@ -21,6 +21,7 @@ __all__ = [
     "Recovery",
     "Shown",
     "Verdict",
+    "cannot_fail",
     "one_command",
     "simple_commands",
 ]
@@ -31,6 +32,9 @@ _END_BYTES = 4 << 10
 # What stands between commands; whatever else a shell reads is not understood here.
 _BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|", "&", "|&"])
 _NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
+
+# Commands that exit with 0.
+_HARMLESS = frozenset(["true", ":", "echo", "printf"])
 
 # What runs others, one after the other, whatever becomes of each: shells, runners of tasks; and scripts that may.
 _SHELL = r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
@@ -187,6 +191,11 @@ class Filter:
             return int(first.start())
         return None if commands is not None else 0
 
+    @staticmethod
+    def last_line(text: bytes) -> bytes:
+        """The last line that is not empty, as far as it is near the end."""
+        return text[-_END_BYTES:].rstrip().rpartition(b"\n")[2]
+
     def last_line_is_well(self, text: bytes, commands: Sequence[str] | None, exit_code: int | None) -> int:
         """The position of the last line, if it tells that all went well; else 0.
 
@@ -198,7 +207,7 @@ class Filter:
         well = self._well if commands and not any(map(_RUNS_A_SHELL.match, commands)) else self._all_well
         if well is None or exit_code not in (None, 1):
             return 0
-        line = text[-_END_BYTES:].rstrip().rpartition(b"\n")[2]
+        line = self.last_line(text)
         start = text.rfind(line)
         if len(line) > _LAST_LINE_BYTES or well.search(line) is None:
             return 0
@@ -237,19 +246,51 @@ def simple_commands(script: str) -> tuple[str, ...]:
     >>> simple_commands("echo $(date)")
     ()
     """
+    return tuple(" ".join(words) for _, words in _in_a_row(script))
+
+
+def cannot_fail(script: str, last_line: str) -> bool:
+    """Whether a script exits with 0 whatever becomes of its commands, or says at its end that it got there.
+
+    Args:
+        script: its text.
+        last_line: of its output.
+
+    >>> cannot_fail("mypy . || true; flake8 || echo 'lint is advisory'", "")
+    True
+    >>> cannot_fail("make; true", "")  # not with sh -e
+    False
+    >>> cannot_fail("make; echo built", "built"), cannot_fail("make && echo built", "make: *** [all] Error 2")
+    (True, False)
+    """
+    found = _in_a_row(script)
+    if not found:
+        return False
+    operator, last = found[-1]
+    if last[0] == "echo" and operator not in ("|", "|&", "&") and last_line and last_line == " ".join(last[1:]):
+        return True
+    # Of each of the lists that semicolons part, the last command; the end of the script ends the last one.
+    starts = [number for number, (before, _) in enumerate(found) if before in ("", ";")]
+    after = [*starts[1:], len(found)]
+    ends = [(found[end - 1], start == end - 1) for start, end in zip(starts, after, strict=True)]
+    return all(words[0] in _HARMLESS and (alone or before == "||") for (before, words), alone in ends)
+
+
+def _in_a_row(script: str) -> list[tuple[str, list[str]]]:
+    """The commands of a script, each with the operator before it; none if it is more than commands in a row."""
     try:
         words = list(shlex.shlex(script, posix=True, punctuation_chars="();|&<>"))
     except ValueError:
-        return ()
+        return []
     if "\n" in script.strip() or any(map(_NOT_READ.match, words)):
-        return ()
-    found: list[list[str]] = [[]]
+        return []
+    found: list[tuple[str, list[str]]] = [("", [])]
     for word in words:
         if word in _BETWEEN_COMMANDS:
-            found.append([])
+            found.append((word, []))
         else:
-            found[-1].append(word)
-    return tuple(" ".join(one) for one in found if one)
+            found[-1][1].append(word)
+    return [one for one in found if one[1]]
 
 
 def _is_one_tool(commands: Sequence[str]) -> bool:
