@@ -43,6 +43,7 @@ from hypothesis import strategies as st
         (b'Step #2 - "unit tests": Error: x\nStep #3: y', b"Error: x\ny"),
         (b"17:16:08  npm ERR! code E404\n17:16:08  ", b"npm ERR! code E404\n"),
         (b"9:41:07 PM: Error: x", b"Error: x"),
+        (b"[19:20:43] :\t [Step 2/4] > ci\n[19:20:44]W:\t [Step 2/4] Error: x", b"> ci\nError: x"),
         (b"[        ] Error: x\n[  +25 ms]   at y", b"Error: x\n  at y"),
         (b"0.412 > vite build\n0.412 \n12.4 sh: vite: not found\n", b"> vite build\n\nsh: vite: not found\n"),
         (b"0.412 > vite build\nfailed", b"0.412 > vite build\nfailed"),

@@ -22,6 +22,8 @@ _STAMP = rb"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d
 _COMMON = (
     # GitHub, GitLab (with the number of the stream), Amplify.
     rb"(?:\xef\xbb\xbf)?" + _STAMP + rb" (?:\d\d[OE][ +]?|\[(?:INFO|WARNING|ERROR)\]: )?"
+    # TeamCity: the time and the step.
+    rb"|\[\d\d:\d\d:\d\d\][ EFWi]?:?[ \t]{1,8}\[Step \d{1,3}/\d{1,3}\] "
     # Jenkins and others. Flutter: the time since the line before, or none.
     rb"|\[(?:" + _STAMP + rb"|\d\d:\d\d:\d\d(?:[.,]\d{1,6})?|[ ]{0,8}\+\d{1,8} ms| {8})\] "
     # docker build: the step and the seconds.
