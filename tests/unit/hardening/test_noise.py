@@ -319,6 +319,7 @@ def test_a_script_that_lets_a_command_fail(command: str, end: str) -> None:
         ("sh a.sh", "next\n"),
         ("echo 'a || true'; python a.py", "a || true\n"),
         ("(python a.py || true)", ""),
+        ("python a.py || echo none > a.txt", ""),
     ],
 )
 def test_a_script_that_does_not(command: str, end: str) -> None:

@@ -33,8 +33,9 @@ _END_BYTES = 4 << 10
 _BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|", "&", "|&"])
 _NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
 
-# Commands that exit with 0.
+# Commands that exit with 0, unless they are to write into a file.
 _HARMLESS = frozenset(["true", ":", "echo", "printf"])
+_REDIRECTIONS = frozenset("<>")
 
 # What runs others, one after the other, whatever becomes of each: shells, runners of tasks; and scripts that may.
 _SHELL = r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
@@ -258,8 +259,8 @@ def cannot_fail(script: str, last_line: str) -> bool:
 
     >>> cannot_fail("mypy . || true; flake8 || echo 'lint is advisory'", "")
     True
-    >>> cannot_fail("make; true", "")  # not with sh -e
-    False
+    >>> cannot_fail("make; true", ""), cannot_fail("echo a > b", "")  # the first may with sh -e
+    (False, False)
     >>> cannot_fail("make; echo built", "built"), cannot_fail("make && echo built", "make: *** [all] Error 2")
     (True, False)
     """
@@ -273,7 +274,12 @@ def cannot_fail(script: str, last_line: str) -> bool:
     starts = [number for number, (before, _) in enumerate(found) if before in ("", ";")]
     after = [*starts[1:], len(found)]
     ends = [(found[end - 1], start == end - 1) for start, end in zip(starts, after, strict=True)]
-    return all(words[0] in _HARMLESS and (alone or before == "||") for (before, words), alone in ends)
+    return all(
+        words[0] in _HARMLESS
+        and (alone or before == "||")
+        and not any(_REDIRECTIONS.intersection(one) for one in words)
+        for (before, words), alone in ends
+    )
 
 
 def _in_a_row(script: str) -> list[tuple[str, list[str]]]:
