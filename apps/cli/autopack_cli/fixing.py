@@ -87,8 +87,6 @@ class Facts:
             scope=self.scope,
         )
         ending(request, ended)
-        if not ended.started:  # nobody was there to print it, and a pattern knows it by what a shell prints
-            request.output = f"sh: 1: {ended.command.argv[0]}: not found\n".encode()
         return request
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import tempfile
@@ -15,7 +16,7 @@ from typing import BinaryIO, Protocol
 
 from autopack_kit.commands import Command
 
-__all__ = ["LocalRunner", "Ran", "Runner"]
+__all__ = ["NOT_EXECUTABLE", "LocalRunner", "Ran", "Runner", "complaint"]
 
 NOT_FOUND = 127
 """What a shell exits with when there is no such program (POSIX 2.8.2)."""
@@ -28,6 +29,8 @@ MAX_OUTPUT_BYTES = 16 << 20
 MAX_TAIL_BYTES = 1 << 20
 """Bytes kept of the end of a longer one: what Diagnose takes. What is between is read and dropped."""
 CHUNK_BYTES = 64 << 10
+MAX_SHEBANG_BYTES = 256
+"""Bytes that Linux reads of a script's first line (BINPRM_BUF_SIZE)."""
 TERM_GRACE_S = 2.0
 """Seconds between asking an interrupted command to end and killing it."""
 DEATH_S = 2.0
@@ -95,8 +98,8 @@ class LocalRunner:
         self._echo = echo
 
     async def run(self, command: Command, cwd: Path) -> Ran:
-        """Runs ``command`` in ``cwd``; a program that does not exist exits 127 with that in its output, and one
-        that may not be executed 126 with what a shell would print."""
+        """Runs ``command`` in ``cwd``. A program that does not exist exits 127, one that may not be executed 126, each
+        with what a shell would print, which patterns know."""
         descriptor, name = tempfile.mkstemp(prefix="output-", suffix=".log", dir=self._directory)
         with os.fdopen(descriptor, "wb") as output:
             argv = _argv(command, Path(name))
@@ -110,12 +113,10 @@ class LocalRunner:
                     stderr=asyncio.subprocess.STDOUT,
                     start_new_session=True,
                 )
-            except PermissionError:
-                output.write(f"sh: 1: {argv[0]}: Permission denied\n".encode())
-                return Ran(command, NOT_EXECUTABLE, Path(name))
             except OSError as error:
-                output.write(f"{argv[0]}: cannot be started: {error.strerror}\n".encode())
-                return Ran(command, NOT_FOUND, Path(name), started=False)
+                exit_code, words = complaint(argv[0], cwd, error.strerror or str(error))
+                output.write(words.encode())
+                return Ran(command, exit_code, Path(name), started=exit_code == NOT_EXECUTABLE)
             return await self._finish(command, process, output, Path(name))
 
     async def _finish(self, command: Command, process: asyncio.subprocess.Process, output: BinaryIO, path: Path) -> Ran:
@@ -218,6 +219,27 @@ async def _end(process: asyncio.subprocess.Process) -> None:
             while True:
                 os.killpg(process.pid, 0)
                 await asyncio.sleep(DEATH_POLL_S)
+
+
+def complaint(program: str, directory: Path, reason: str) -> tuple[int, str]:
+    """What sh and bash exit with, and print, when a program cannot be started.
+
+    Args:
+        program: as it was called.
+        directory: in which it was called.
+        reason: as ``strerror`` words it.
+    """
+    if reason == os.strerror(errno.EACCES):
+        return NOT_EXECUTABLE, f"sh: 1: {program}: {reason}\n"
+    is_missing = reason == os.strerror(errno.ENOENT)
+    if is_missing and "/" not in program:
+        return NOT_FOUND, f"sh: 1: {program}: not found\n"
+    beginning = b""
+    with suppress(OSError), (directory / program).open("rb") as file:
+        beginning = file.readline(MAX_SHEBANG_BYTES)
+    interpreter = beginning[2:].split()[:1] if is_missing and beginning.startswith(b"#!") else []
+    named = "".join(f"{word.decode(errors='replace')}: bad interpreter: " for word in interpreter)
+    return NOT_FOUND, f"sh: line 1: {program}: {named}{reason}\n"
 
 
 def _argv(command: Command, output: Path) -> tuple[str, ...]:

@@ -349,11 +349,28 @@ def test_a_message_of_a_later_version_with_an_unknown_command_is_refused(project
     assert "neither argv nor script" in " ".join(applier(project, tmp_path).check(broken, TEST))
 
 
-@pytest.mark.parametrize("words", [("no-such-program-anywhere",), ("./no/such/file",)])
-async def test_a_program_that_does_not_exist_exits_127(tmp_path: Path, words: tuple[str, ...]) -> None:
-    ran = await LocalRunner(tmp_path).run(Command.of(*words), tmp_path)
-    assert ran.exit_code == 127
-    assert words[0].encode() in ran.output.read_bytes()
+@pytest.mark.parametrize(
+    ("program", "content", "says"),
+    [
+        ("no-such-program-anywhere", None, "sh: 1: no-such-program-anywhere: not found"),
+        ("./no/such/file", None, "sh: line 1: ./no/such/file: No such file or directory"),
+        (
+            "./check",
+            "#! /no/such/perl -w\n",
+            "sh: line 1: ./check: /no/such/perl: bad interpreter: No such file or directory",
+        ),
+        ("./check", "\0", "sh: line 1: ./check: Exec format error"),
+    ],
+)
+async def test_a_program_that_cannot_be_started_exits_127_with_the_words_of_a_shell(
+    tmp_path: Path, program: str, content: str | None, says: str
+) -> None:
+    if content is not None:
+        (tmp_path / program).write_text(content)
+        (tmp_path / program).chmod(0o755)
+    ran = await LocalRunner(tmp_path).run(Command.of(program), tmp_path)
+    assert (ran.exit_code, ran.started) == (127, False)
+    assert ran.output.read_text() == f"{says}\n"
 
 
 async def test_a_program_that_may_not_be_executed_exits_126_with_the_words_of_a_shell(tmp_path: Path) -> None:

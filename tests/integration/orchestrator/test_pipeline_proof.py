@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -85,3 +86,19 @@ async def test_a_lock_file_is_resolved_again_only_with_consent_and_then_part_of_
 async def test_consent_is_given_by_ids_of_patterns_alone(stack: Bench, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="mitigate_yes_to"):
         await stack.submit(repository(tmp_path / "calc"), run("one", mitigate_yes_to=["rm -rf /"]))
+
+
+def with_script(tmp_path: Path) -> Path:
+    """A project whose executable check is in a directory of its own."""
+    path = repository(tmp_path / "app", {"tools/check.sh": "#!/bin/sh\ntest -e check.sh\n", "src/calc.py": "x = 1\n"})
+    for words in (("update-index", "--chmod=+x", "tools/check.sh"), ("commit", "-qm", "check")):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=path, check=True)
+    return path
+
+
+async def test_a_script_that_is_not_where_its_step_runs_is_run_where_it_is(stack: Bench, tmp_path: Path) -> None:
+    fixed = run("fixed", validate=[argv("./check.sh")], fail_on_pre_existing=True)
+    (done,) = await stack.finish(with_script(tmp_path), fixed)
+    assert done.state == pb.RUN_STATE_SUCCEEDED, done.error
+    assert [(item.pattern_id, item.fixed) for item in done.mitigations] == [("os.no_such_file", True)]
+    assert (done.steps[0].tries, done.steps[0].exit_code) == (2, 0)

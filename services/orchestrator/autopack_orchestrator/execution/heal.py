@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +12,7 @@ from pathlib import Path
 
 from autopack_client.facts import project_facts, workspace_paths
 from autopack_client.mitigate import Applier, Ran
+from autopack_client.mitigate_run import NOT_EXECUTABLE, complaint
 from autopack_client.proof import Ended, Proof
 from autopack_client.proving import Attempt, Bench, Chain
 from autopack_client.runtimes import installed_runtimes
@@ -41,9 +40,6 @@ MAX_SHOWN_DIFF = 64 << 10  # bytes in the log; the patch of the run has all that
 MAX_EVENT_DIFF = 4 << 10
 MAX_KIND = 64  # what telemetry takes
 MAX_PHASE_ID = 128
-NO_RIGHT = os.strerror(errno.EACCES)
-NOT_EXECUTABLE = 126  # what a shell exits with when the program may not be executed
-NOT_FOUND = 127  # what a shell exits with when there is no such program (POSIX)
 NO_EXIT_CODE = 1  # for a runner's caller, who wants a number: it did not succeed
 DOCTOR_OUTPUT = 64 << 10  # what a model can use; the whole is in the log
 
@@ -81,9 +77,6 @@ class Healer:
 
     async def diagnose(self, ctx: RunContext, ended: Ended, record: PhaseRecord) -> Sequence[convert.Diagnosis]:
         """Why a command failed; nothing, with a warning, if that cannot be found out."""
-        if not ended.started:  # nobody was there to print it, and a pattern knows it by what a shell prints
-            program = ended.command.argv[0] if ended.command.argv else "script"
-            ended = replace(ended, exit_code=NOT_FOUND, output=f"sh: 1: {program}: not found\n".encode())
         try:
             failure = convert.Failure(
                 ended=ended,
@@ -258,17 +251,23 @@ _WORDS = {
 def ended_of(ctx: RunContext, finished: Finished) -> Ended:
     """How a step ended, with what it printed. Blocking."""
     outcome = finished.outcome
-    if outcome.reason is Reason.SPAWN_FAILED and re.fullmatch(f"program .*: {NO_RIGHT}", outcome.error):
-        # There is such a program. A shell would have said so, and patterns know it by that.
-        text = f"sh: 1: {finished.command.argv[0] if finished.command.argv else 'script'}: {NO_RIGHT}\n"
-        return Ended(command=finished.command, exit_code=NOT_EXECUTABLE, output=text.encode())
+    if outcome.reason is Reason.SPAWN_FAILED:
+        # Nobody was there to print why; patterns know what a shell prints of a program.
+        told = re.fullmatch(r"program (.*): ([^:]*)", outcome.error)
+        place = ctx.workspace / finished.command.cwd
+        code, text = complaint(told[1], place, told[2]) if told is not None else (outcome.exit_code, outcome.error)
+        return Ended(
+            command=finished.command,
+            exit_code=code,
+            started=code == NOT_EXECUTABLE,
+            output=text.encode("utf-8", "replace"),
+        )
     output, head, first_line = read_output(ctx, finished)
     return Ended(
         command=finished.command,
         exit_code=outcome.exit_code,
         signal=outcome.signal,
         timed_out=outcome.reason is Reason.TIMEOUT,
-        started=outcome.reason is not Reason.SPAWN_FAILED,
         output=output,
         head=head,
         first_line=first_line,
