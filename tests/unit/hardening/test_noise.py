@@ -43,6 +43,7 @@ VERDICTS = (
     "FAIL\texample.com/app/c\t0.2s\n",
     "Tests:       1 failed, 3 passed, 4 total\n",
     "not ok 2 - stops\n",
+    "not ok 2 - tells of #12 # and stops\n",
     "2 runs, 3 assertions, 0 failures, 1 errors, 0 skips\n",
     "  1 failing\n",
     "==== 1 failed, 3 passed in 0.12s ====\n",
@@ -320,6 +321,12 @@ def test_a_script_that_lets_a_command_fail(command: str, end: str) -> None:
         ("echo 'a || true'; python a.py", "a || true\n"),
         ("(python a.py || true)", ""),
         ("python a.py || echo none > a.txt", ""),
+        ("echo a#b; python a.py", ""),
+        ("exec python a.py || true", ""),
+        ("python a.py || true; exit 1 || true", ""),
+        ("python a.py || true; : ${NAME:?is to be set}", ""),
+        ("python a.py || true" + 2048 * " " + "; python b.py", ""),
+        ("cat a.txt" + 2048 * " " + "; python a.py", ""),
     ],
 )
 def test_a_script_that_does_not(command: str, end: str) -> None:

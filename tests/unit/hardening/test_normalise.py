@@ -52,6 +52,7 @@ from hypothesis import strategies as st
         (b"17:16:08.100 [main] ERROR x", b"17:16:08.100 [main] ERROR x"),
         (b"src/a.go:12:3: undefined: x", b"src/a.go:12:3: undefined: x"),
         (b"[ERROR] a: b", b"[ERROR] a: b"),
+        (b"[WARNING]: a: b\n[web]: c", b"[WARNING]: a: b\nc"),
         (b"E\0r\0r\0o\0r\0", b"Error"),
         ("Error: x\nnext".encode("utf-16"), b"Error: x\nnext"),
         (b"caf\xe9", "caf\N{REPLACEMENT CHARACTER}".encode()),

@@ -131,7 +131,7 @@ class Matcher:
         line = command_line(failure.command)
         commands = _commands(failure.command, line)
         voice = self._filter.voice(commands)
-        if _has_not_failed(failure.command, text.bytes):
+        if _has_not_failed(failure, text.bytes):
             overcome = Overcome(before=len(text.bytes))
         else:
             overcome = self._overcome(found, text.bytes, commands, failure.ending.exit_code)
@@ -225,14 +225,17 @@ def _commands(command: Command | None, line: str) -> tuple[str, ...] | None:
     """What is run, as far as it is understood; None if it is not known."""
     if command is None:
         return None
+    if len(line) == MAX_COMMAND_LINE:  # what was cut off is not known
+        return ()
     return simple_commands(line) if command.script is not None else one_command(line.split(" "))
 
 
-def _has_not_failed(command: Command | None, text: bytes) -> bool:
-    """Whether a script says itself that nothing of what it told was its failure."""
-    if command is None or command.script is None:
+def _has_not_failed(failure: Failure, text: bytes) -> bool:
+    """Whether a script says itself that nothing of what it told was its failure. An exit code that is not 1 denies it."""
+    script = failure.command.script if failure.command is not None else None
+    if script is None or len(script.text) >= MAX_COMMAND_LINE or failure.ending.exit_code not in (None, 1):
         return False
-    return cannot_fail(command.script.text[:MAX_COMMAND_LINE], Filter.last_line(text).decode("utf-8", "replace"))
+    return cannot_fail(script.text, Filter.last_line(text).decode("utf-8", "replace"))
 
 
 def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failure) -> bool:
@@ -261,9 +264,11 @@ def _glob(glob: str) -> Callable[[str], object]:
 
 def _hit(match: Any, expression: Expression, text: Text, position: int) -> Hit:
     groups = {name: value for name, value in match.groupdict().items() if value is not None}
-    # Of several lines, the one that says most is that of the first capture; but a place alone says little.
+    # Of several lines, the one that says most is that of the first capture; but a place alone says little. Without one
+    # it is the line of the last word: an expression may take in line ends behind it.
     numbers = match.re.groupindex
-    told = min((match.start(numbers[name]) for name in groups.keys() - PLACES), default=position)
+    last = match.start() + max(0, len(match.group().rstrip()) - 1)
+    told = min((match.start(numbers[name]) for name in groups.keys() - PLACES), default=last)
     start = text.bytes.rfind(b"\n", 0, told) + 1
     line = text.line_at(told)
     if len(line) > EXCERPT_BYTES:

@@ -31,11 +31,14 @@ _LAST_LINE_BYTES = 400
 _END_BYTES = 4 << 10
 # What stands between commands; whatever else a shell reads is not understood here.
 _BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|", "&", "|&"])
-_NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$", re.S)
+_NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$|#$", re.S)
 
 # Commands that exit with 0, unless they are to write into a file.
 _HARMLESS = frozenset(["true", ":", "echo", "printf"])
 _REDIRECTIONS = frozenset("<>")
+# What ends a shell whatever stands behind it, or runs what is not read here; so does a variable that has to be set.
+_ENDS_SHELL = frozenset([".", "eval", "exec", "exit", "return", "source", "trap"])
+_WANTED = re.compile(r"\$\{\w+:?\?")
 
 # What runs others, one after the other, whatever becomes of each: shells, runners of tasks; and scripts that may.
 _SHELL = r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
@@ -261,11 +264,13 @@ def cannot_fail(script: str, last_line: str) -> bool:
     True
     >>> cannot_fail("make; true", ""), cannot_fail("echo a > b", "")  # the first may with sh -e
     (False, False)
+    >>> cannot_fail("exec make || true", ""), cannot_fail("echo a#b; make", "")
+    (False, False)
     >>> cannot_fail("make; echo built", "built"), cannot_fail("make && echo built", "make: *** [all] Error 2")
     (True, False)
     """
     found = _in_a_row(script)
-    if not found:
+    if not found or _WANTED.search(script) or any(words[0] in _ENDS_SHELL for _, words in found):
         return False
     operator, last = found[-1]
     if last[0] == "echo" and operator not in ("|", "|&", "&") and last_line and last_line == " ".join(last[1:]):
@@ -284,8 +289,11 @@ def cannot_fail(script: str, last_line: str) -> bool:
 
 def _in_a_row(script: str) -> list[tuple[str, list[str]]]:
     """The commands of a script, each with the operator before it; none if it is more than commands in a row."""
+    lexer = shlex.shlex(script, posix=True, punctuation_chars="();|&<>")
+    # It would take the # within a word for the beginning of a comment, which a shell does not.
+    lexer.commenters = ""
     try:
-        words = list(shlex.shlex(script, posix=True, punctuation_chars="();|&<>"))
+        words = list(lexer)
     except ValueError:
         return []
     if "\n" in script.strip() or any(map(_NOT_READ.match, words)):

@@ -45,8 +45,8 @@ _ANY_PREFIXES = re.compile(
     rb"(?:test|build|lint|start|dev|type-?check|check|prepare|(?:pre|post)?install)[\w:-]{0,40}\$? ?: "
     # turbo: the package and the task.
     rb"|[\w@./-]{1,80}:(?:test|build|lint|dev|type-?check|check)[\w-]{0,40}: "
-    # yarn workspaces foreach, and lerna: the package.
-    rb"|\[@?[\w.-]{1,60}(?:/[\w.-]{1,60})?\]: |@[\w.-]{1,60}/[\w.-]{1,60}: "
+    # yarn workspaces foreach, and lerna: the package. A level in brackets tells what the line is.
+    rb"|\[(?!(?:WARN(?:ING)?|DEBUG|INFO|ERROR)\])@?[\w.-]{1,60}(?:/[\w.-]{1,60})?\]: |@[\w.-]{1,60}/[\w.-]{1,60}: "
     # Google Cloud Build: the step. Jenkins and Netlify: the time.
     rb"|Step #\d{1,4}(?: - \"[^\"\n]{1,80}\")?: |\d\d:\d\d:\d\d  |\d{1,2}:\d\d:\d\d [AP]M: "
     rb"|" + _COMMON + rb"){1,3}"
