@@ -286,3 +286,19 @@ def test_the_first_of_the_other_suggestions_that_can_be_filled_in_stands_where_t
     )
     (found,) = core.diagnose(Failure(None, Ending(exit_code=1), output)).diagnoses
     assert [one.text for one in found.mitigation.suggestions] == advice
+
+
+def test_an_occurrence_that_captures_more_decides_before_a_later_one_and_of_equal_ones_the_last() -> None:
+    core = built_in(
+        [pattern(any=[r"(?m)^broken: (?P<part>\w+)", "(?m)^[0-9] broken"], suggestions=["Mend the {part}."])]
+    )
+    output = b"broken: pump\nbroken: valve\n2 broken\n"
+    (found,) = core.diagnose(Failure(None, Ending(exit_code=1), output)).diagnoses
+    assert (found.line, found.excerpt) == (2, b"broken: valve")
+    assert [one.text for one in found.mitigation.suggestions] == ["Mend the valve."]
+
+
+def test_the_excerpt_is_the_line_of_the_last_word_of_what_was_found() -> None:
+    core = built_in([pattern(any=[r"(?m)^broken: (?P<path>\S+)\s*\z"])])
+    (found,) = core.diagnose(Failure(None, Ending(exit_code=1), b"start\nbroken: a/b\n\n\n")).diagnoses
+    assert (found.line, found.excerpt) == (2, b"broken: a/b")

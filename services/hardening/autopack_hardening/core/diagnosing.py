@@ -24,7 +24,7 @@ from autopack_hardening.core.normalise import Text, read
 from autopack_hardening.core.patterns import Pattern
 from autopack_hardening.core.ranking import Candidate, is_ambiguous, ranked, told_exit_codes
 from autopack_hardening.core.rules import RESOLVERS
-from autopack_hardening.core.rules.context import Context, Finding, printable
+from autopack_hardening.core.rules.context import Context, Finding, printable, telling
 from autopack_hardening.core.safety import CONSENT_ONLY, refusal
 from autopack_hardening.core.workspace import Workspace
 
@@ -94,7 +94,7 @@ class Diagnostician:
 def _finding(pattern: Pattern, hits: Sequence[Hit], context: Context) -> Finding | None:
     """The findings of all steps as one; None if one of them contradicts the pattern."""
     if not pattern.steps:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     findings = []
     for step in pattern.steps:
         finding = RESOLVERS[step.action].resolve(step.parameters, hits, context)

@@ -30,7 +30,7 @@ from autopack_hardening.core.actions import (
 )
 from autopack_hardening.core.matching import Hit, command_line
 from autopack_hardening.core.model import Mitigation, Risk
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, telling
 from autopack_hardening.core.workspace import join
 
 __all__ = ["EDIT_COMMAND", "REMOVE_STALE_LOCK", "RETRY_WITH_BACKOFF", "RUN_COMMAND", "SET_ENV", "strings"]
@@ -43,30 +43,30 @@ def _set_env(parameters: Parameters, hits: Sequence[Hit], context: Context) -> F
     """``env``: a table of variables. Nothing is proposed if the command had them already."""
     command = context.failure.command
     if command is None:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     env = {
         name: f"{command.env[name]} {value}" if name in _OPTIONS and command.env.get(name) else value
         for name, value in parameters["env"].items()
         if value not in command.env.get(name, "").split() and command.env.get(name) != value
     }
     if not env:
-        return Finding(hits[-1])
-    return Finding(hits[-1], Mitigation((Action(SetEnv(env)),), risk=Risk.NONE, automatic=True))
+        return Finding(telling(hits))
+    return Finding(telling(hits), Mitigation((Action(SetEnv(env)),), risk=Risk.NONE, automatic=True))
 
 
 def _run_command(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """``run``: the words; ``requires``: files that must be in the cwd; ``creates``: what must not be there yet."""
     if context.failure.command is None:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     preconditions: list[Precondition] = [FileExists(join(context.cwd, path)) for path in parameters.get("requires", ())]
     preconditions += [PathAbsent(join(context.cwd, path)) for path in parameters.get("creates", ())]
     known = context.workspace.known
     for one in preconditions:
         if known and isinstance(one, FileExists) != context.workspace.has(one.path):
-            return Finding(hits[-1])
+            return Finding(telling(hits))
     command = Command.of(*parameters["run"], cwd=context.cwd)
     action = Action(RunCommand(command), tuple(preconditions))
-    return Finding(hits[-1], Mitigation((action,), risk=Risk.LOW, automatic=True))
+    return Finding(telling(hits), Mitigation((action,), risk=Risk.LOW, automatic=True))
 
 
 def _edit_command(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
@@ -76,10 +76,10 @@ def _edit_command(parameters: Parameters, hits: Sequence[Hit], context: Context)
     """
     command = context.failure.command
     if command is None or not command.argv:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     globs = parameters.get("commands", ())
     if globs and not any(fnmatchcase(command_line(command), glob) for glob in globs):
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     replaced: Mapping[str, str] = parameters.get("replace", {})
     words = [replaced.get(word, word) for word in command.argv if word not in parameters.get("drop", ())]
     words += [word for word in parameters.get("add", ()) if word not in words]
@@ -90,16 +90,16 @@ def _edit_command(parameters: Parameters, hits: Sequence[Hit], context: Context)
         words = [*parameters["interpreters"][suffix], *words]
         preconditions = (FileExists(path),)
     if not words or tuple(words) == command.argv:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     action = Action(EditCommand(replace(command, argv=tuple(words))), preconditions)
-    return Finding(hits[-1], Mitigation((action,), risk=Risk.LOW, automatic=True))
+    return Finding(telling(hits), Mitigation((action,), risk=Risk.LOW, automatic=True))
 
 
 def _retry(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """``attempts``, ``initial_s``, ``max_s``. Automatic only for a command that may run twice."""
     command = context.failure.command
     if command is None:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     line = command_line(command)
     kind = RetryWithBackoff(
         int(parameters.get("attempts", MAX_ATTEMPTS)),
@@ -109,16 +109,16 @@ def _retry(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Fin
     is_safe = is_repeatable(line)
     reason = "" if is_safe else "it is not known whether this command may run twice"
     mitigation = Mitigation((Action(kind),), risk=Risk.NONE, automatic=is_safe, consent_reason=reason)
-    return Finding(hits[-1], mitigation)
+    return Finding(telling(hits), mitigation)
 
 
 def _remove_stale_lock(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """``path``: the lock, relative to the cwd; ``min_age_s``: seconds without a change."""
     if context.failure.command is None:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     path = join(context.cwd, parameters["path"])
     kind = RemoveStaleLock(path, int(parameters.get("min_age_s", MIN_LOCK_AGE_S)))
-    return Finding(hits[-1], Mitigation((Action(kind, (FileExists(path),)),), risk=Risk.LOW, automatic=True))
+    return Finding(telling(hits), Mitigation((Action(kind, (FileExists(path),)),), risk=Risk.LOW, automatic=True))
 
 
 def strings(value: object) -> bool:

@@ -12,7 +12,7 @@ from autopack_hardening.core.model import Failure, Mitigation
 from autopack_hardening.core.names import Names
 from autopack_hardening.core.workspace import Workspace
 
-__all__ = ["Context", "Finding", "Parameters", "Resolver", "distinct", "printable"]
+__all__ = ["Context", "Finding", "Parameters", "Resolver", "distinct", "printable", "telling"]
 
 # Names are shown in messages; more than this is no name.
 _MAX_SHOWN = 100
@@ -86,6 +86,11 @@ def distinct(hits: Sequence[Hit], key: str) -> dict[str, Hit]:
         if value and value not in found and len(found) < MAX_DISTINCT:
             found[value] = hit
     return found
+
+
+def telling(hits: Sequence[Hit]) -> Hit:
+    """The last of the hits that capture most: what only repeats that something failed does not decide."""
+    return max(reversed(hits), key=lambda hit: len(hit.captures))
 
 
 def printable(text: str) -> str:

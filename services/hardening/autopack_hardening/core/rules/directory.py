@@ -19,7 +19,7 @@ from autopack_hardening.core.model import (
     SetEnv,
     Suggestion,
 )
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, distinct, printable
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, distinct, printable, telling
 from autopack_hardening.core.rules.local import is_own, likely_roots, python_roots
 from autopack_hardening.core.workspace import join, relative_to
 
@@ -39,14 +39,14 @@ def _change_cwd(parameters: Parameters, hits: Sequence[Hit], context: Context) -
     Finds the one directory in which everything that was missing exists. If it is in the cwd, the pattern did not match.
     """
     if "manifest" in parameters:
-        return _missing_manifest(parameters["manifest"].split("|"), hits[-1], context)
+        return _missing_manifest(parameters["manifest"].split("|"), telling(hits), context)
     manifests, paths = distinct(hits, "manifest"), distinct(hits, "path")
     if paths:
         return _missing_paths({_as_given(path, context): hit for path, hit in paths.items()}, context)
     if manifests:
         name, hit = next(iter(manifests.items()))
         return _missing_manifest(name.split("|"), hit, context)
-    return Finding(hits[-1])
+    return Finding(telling(hits))
 
 
 def _set_python_path(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding | None:
@@ -180,10 +180,9 @@ def _is_surely_path(word: str) -> bool:
 def _advice(places: Sequence[str], what: str) -> Mitigation:
     what = printable(what)
     if not places:
-        text = f"{what} was not found. Run the command in the directory that has it, or write it."
-    else:
-        shown = ", ".join(places[:_MAX_SHOWN]) + (", ..." if len(places) > _MAX_SHOWN else "")
-        text = f"{what} was not found here, but exists in: {shown}. Run the command there."
+        return Mitigation()  # the pattern says what to do
+    shown = ", ".join(places[:_MAX_SHOWN]) + (", ..." if len(places) > _MAX_SHOWN else "")
+    text = f"{what} was not found here, but exists in: {shown}. Run the command there."
     return Mitigation(suggestions=(Suggestion(text),), risk=Risk.NONE)
 
 

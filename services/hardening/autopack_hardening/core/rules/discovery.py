@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Action, ChangeCwd, DirectoryExists, Mitigation, Risk, Suggestion
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, telling
 from autopack_hardening.core.workspace import is_inside
 
 __all__ = ["CHANGE_CWD_TO_TESTS"]
@@ -26,7 +26,7 @@ _GREEN_RISK = (
 
 def _change_cwd_to_tests(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding:
     """Says where tests are; offers the one other project that has them, with consent: they may prove other things."""
-    hit = hits[-1]
+    hit = telling(hits)
     tests = sorted(path for path in context.workspace.files if _TEST_FILE.fullmatch(posixpath.basename(path)))
     below = [path for path in tests if is_inside(path, context.cwd)]
     if below or not tests:

@@ -14,7 +14,7 @@ from autopack_hardening.core.actions import Action, FileExists, RunFormatter
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Mitigation, Risk
 from autopack_hardening.core.rules.commands import strings
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, telling
 from autopack_hardening.core.workspace import is_inside, join, relative_to
 
 __all__ = ["RUN_FORMATTER"]
@@ -35,16 +35,16 @@ def _format(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Fi
     paths = _files(hits, context)
     where = parameters.get("where")
     if where is not None and not any(hit.captures.get(where) for hit in hits):
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     if command is None or not paths or len(paths) > MAX_FILES:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     prefix = _prefix(parameters, command)
     if not prefix:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     words = (*prefix, *(relative_to(path, context.cwd) for path in paths))
     kind = RunFormatter(replace(command, argv=words, script=None), tuple(paths))
     action = Action(kind, tuple(FileExists(path) for path in paths))
-    return Finding(hits[-1], Mitigation((action,), risk=Risk.MEDIUM, automatic=True))
+    return Finding(telling(hits), Mitigation((action,), risk=Risk.MEDIUM, automatic=True))
 
 
 def _prefix(parameters: Parameters, command: Command) -> tuple[str, ...]:

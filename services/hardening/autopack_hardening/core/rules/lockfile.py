@@ -12,7 +12,7 @@ from autopack_hardening.core.actions import Action, FileExists, RegenerateLockfi
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Mitigation, Risk
 from autopack_hardening.core.rules.commands import strings
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, telling
 from autopack_hardening.core.workspace import join
 
 __all__ = ["REGENERATE_LOCKFILE"]
@@ -26,17 +26,17 @@ def _regenerate(parameters: Parameters, hits: Sequence[Hit], context: Context) -
     Runs in the nearest directory at or above the cwd that has the manifest.
     """
     if context.failure.command is None:
-        return Finding(hits[-1])
+        return Finding(telling(hits))
     place = context.cwd
     if context.workspace.known:
         while place != "." and join(place, parameters["manifest"]) not in context.workspace.files:
             place = posixpath.dirname(place) or "."
         if join(place, parameters["manifest"]) not in context.workspace.files:
-            return Finding(hits[-1])
+            return Finding(telling(hits))
     files = tuple(join(place, name) for name in parameters["files"])
     kind = RegenerateLockfile(Command.of(*parameters["run"], cwd=place), files)
     action = Action(kind, (FileExists(join(place, parameters["manifest"])),))
-    return Finding(hits[-1], Mitigation((action,), risk=Risk.MEDIUM, consent_reason=_REASON))
+    return Finding(telling(hits), Mitigation((action,), risk=Risk.MEDIUM, consent_reason=_REASON))
 
 
 def _check(parameters: Parameters) -> str:

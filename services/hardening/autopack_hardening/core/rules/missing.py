@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from autopack_hardening.core.matching import Hit
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, telling
 from autopack_hardening.core.rules.installing import install, install_all
 from autopack_hardening.core.rules.missing_node import node_wanted
 from autopack_hardening.core.rules.missing_python import python_wanted
@@ -30,12 +30,12 @@ def _install_declared(parameters: Parameters, hits: Sequence[Hit], context: Cont
     """
     ecosystem = parameters["ecosystem"]
     if parameters.get("everything", False):
-        return install_all(context, ecosystem, hits[-1])
+        return install_all(context, ecosystem, telling(hits))
     wanted = (python_wanted if ecosystem == "python" else node_wanted)(hits, context)
     if wanted:
         return install(context, ecosystem, wanted)
     is_import = any(hit.captures.get(key) for hit in hits for key in _IMPORTS)
-    return None if is_import else Finding(hits[-1])
+    return None if is_import else Finding(telling(hits))
 
 
 def _check(parameters: Parameters) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from autopack_hardening.core.actions import Action, SwitchRuntime
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Mitigation, Risk
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, telling
 
 __all__ = ["RUNTIMES", "SWITCH_RUNTIME", "satisfies"]
 
@@ -25,7 +25,7 @@ def _switch(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Fi
     Of those that the caller says are installed, the highest that fits; ``at_least``: the lowest, since newer ones
     drop what older projects use. Without one there is advice. Nothing is downloaded.
     """
-    hit = hits[-1]
+    hit = telling(hits)
     constraint = hit.captures.get("constraint", "")
     if not constraint or context.failure.command is None:
         return Finding(hit)

@@ -9,7 +9,7 @@ from autopack_kit.globs import out_of_scope
 from autopack_hardening.core.actions import Action, RestoreOutOfScope
 from autopack_hardening.core.matching import Hit
 from autopack_hardening.core.model import Mitigation, Risk, Suggestion
-from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, printable
+from autopack_hardening.core.rules.context import Context, Finding, Parameters, Resolver, printable, telling
 
 __all__ = ["RESTORE_OUT_OF_SCOPE"]
 
@@ -20,21 +20,21 @@ def _restore(parameters: Parameters, hits: Sequence[Hit], context: Context) -> F
     """Restores what the caller knows to be changed outside; a path that only the output names is advice."""
     failure = context.failure
     allowed = ", ".join(failure.scope[:_MAX_SHOWN]) or "everything in the workspace"
-    path = hits[-1].captures.get("path", "")
+    path = telling(hits).captures.get("path", "")
     about = f"{printable(path)!r} lies" if path else "A path lies"
     text = f"{about} outside the scope. Allowed here: {allowed}. Stay inside, or ask the owner for a wider scope."
     suggestion = Suggestion(text, "A wider scope lets the run change what nobody meant it to change.")
     # Without a scope nothing is outside, whatever the caller lists.
     outside = out_of_scope(failure.out_of_scope_paths, failure.scope)
     if not outside:
-        return Finding(hits[-1], Mitigation(suggestions=(suggestion,)))
+        return Finding(telling(hits), Mitigation(suggestions=(suggestion,)))
     mitigation = Mitigation(
         actions=(Action(RestoreOutOfScope(outside)),),
         suggestions=(suggestion,),
         risk=Risk.MEDIUM,
         automatic=True,
     )
-    return Finding(hits[-1], mitigation)
+    return Finding(telling(hits), mitigation)
 
 
 RESTORE_OUT_OF_SCOPE = Resolver(_restore)
