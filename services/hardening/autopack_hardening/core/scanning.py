@@ -224,13 +224,17 @@ class Found:
     def _lines_of(self, regex: str, start: int, end: int) -> list[int] | None:
         lines: list[int] = []
         most = 1 + (end - start) // BYTES_A_LINE
+        line_end = start
         for match in self._scanner.alone(regex).finditer(self._text, start, end):
-            line = self._text.rfind(b"\n", 0, match.start()) + 1
-            if line in lines[-1:]:
+            at = match.start()
+            if at < line_end:  # of one line; to look for its beginning each time would take quadratic time
                 continue
             if len(lines) == most:
                 return None
-            lines.append(line)
+            lines.append(self._text.rfind(b"\n", 0, at) + 1)
+            line_end = self._text.find(b"\n", at)
+            if line_end < 0:
+                break
         return lines
 
 
