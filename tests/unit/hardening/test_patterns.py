@@ -41,6 +41,18 @@ def test_the_packaged_patterns_are_sound_and_prove_themselves() -> None:
     assert [str(error) for error in prove(built_in(found))] == []
 
 
+def test_every_packaged_pattern_has_advice_or_an_action_for_all_that_it_is_for() -> None:
+    core = built_in(patterns())
+    without = []
+    for one in patterns():
+        for number, sample in enumerate(one.examples):
+            mitigation = core.diagnose(sample.failure()).diagnoses[0].mitigation
+            texts = [suggestion.text for suggestion in mitigation.suggestions]
+            if not (mitigation.actions or texts) or len(set(texts)) < len(texts):
+                without.append((one.id, number, texts))
+    assert without == []
+
+
 def test_the_six_names_of_the_original_are_aliases_with_its_priorities() -> None:
     found = {(alias, one.priority) for one in patterns() for alias in one.aliases}
     assert found == set(ALIASES.items())

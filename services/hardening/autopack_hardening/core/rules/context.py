@@ -89,8 +89,8 @@ def distinct(hits: Sequence[Hit], key: str) -> dict[str, Hit]:
 
 
 def telling(hits: Sequence[Hit]) -> Hit:
-    """The last of the hits that capture most: what only repeats that something failed does not decide."""
-    return max(reversed(hits), key=lambda hit: len(hit.captures))
+    """The last of the surest hits that capture most: what only repeats that something failed does not decide."""
+    return max(reversed(hits), key=lambda hit: (len(hit.captures), hit.confidence))
 
 
 def printable(text: str) -> str:
