@@ -23,6 +23,7 @@ __all__ = [
     "OWN_COMMANDS",
     "PROGRAMS",
     "OwnCommands",
+    "is_movable",
     "is_repeatable",
     "unsafe_env",
     "unsafe_install",
@@ -164,6 +165,20 @@ def is_repeatable(line: str) -> bool:
     if _TESTS.match(line):
         return True
     return _REPEATABLE.match(line) is not None and _NOT_REPEATABLE.search(line) is None
+
+
+# What takes away, or changes something beyond the workspace, takes away or changes something else in another directory.
+_NOT_MOVABLE = re.compile(
+    r"(?:^|[;&|(\s/])(?:rm|rmdir|unlink|mv|shred|truncate|dd|chmod|chown|rsync|scp|kubectl|helm|terraform|tofu|pulumi"
+    r"|ansible-playbook|docker|podman|git +(?:clean|reset|restore|checkout|rm|push))(?:\s|$)"
+    r"|publish|deploy|push|upload|delete|destroy|prune|rollback|promote",
+    re.IGNORECASE,
+)
+
+
+def is_movable(line: str) -> bool:
+    """Whether the command ``line`` may run in another directory of the workspace without asking."""
+    return _TESTS.match(line) is not None or _NOT_MOVABLE.search(line) is None
 
 
 def unsafe_words(words: Sequence[str], *, is_whole: bool = True) -> str:

@@ -331,7 +331,7 @@ class Applier:
             case "install_declared":
                 yield from self._check_install(action.install_declared)
             case "change_cwd":
-                yield from self._check_directory(action.change_cwd.cwd)
+                yield from self._more.check_move(action.change_cwd.cwd, command, consent=self._consent)
             case "set_env":
                 yield from self._check_env(action.set_env, command)
             case "restore_out_of_scope":
@@ -400,7 +400,7 @@ class Applier:
         problem = unsafe_install(command)
         if not words or problem:
             yield f"{command.line()} is never run by a mitigation: {problem or 'it has no words'}"
-        yield from self._check_directory(command.cwd)
+        yield from self._more.check_directory(command.cwd)
         yield from leading_out(self._workspace, (command.cwd, project.workdir))
         extra = [
             posixpath.normpath(posixpath.join(command.cwd, word)) for word in words if word.endswith((".txt", ".in"))
@@ -419,13 +419,6 @@ class Applier:
             for path in sorted({one.path for one in found if is_lock(one.path) and one.path in modified}):
                 yield f"{path} is modified; commit or stash it first"
 
-    def _check_directory(self, path: str) -> Iterator[str]:
-        place = inside(self._workspace, path)
-        if place is None:
-            yield f"{path!r} leads out of the workspace"
-        elif not place.is_dir():
-            yield f"{path} is no directory"
-
     def _check_env(self, env: SetEnv, command: Command) -> Iterator[str]:
         for name, value in env.env.items():
             # Options are put behind those that the command had.
@@ -438,7 +431,7 @@ class Applier:
             known = command.env.get(name, "").split(":")
             for entry in value.split(":"):
                 if entry not in known:
-                    yield from self._check_directory(posixpath.normpath(posixpath.join(command.cwd, entry)))
+                    yield from self._more.check_directory(posixpath.normpath(posixpath.join(command.cwd, entry)))
 
 
 def _declares(path: str, content: bytes | None, name: str) -> bool:

@@ -27,6 +27,7 @@ from autopack_kit.safe_actions import (
     MAX_WAIT_S,
     MIN_LOCK_AGE_S,
     OwnCommands,
+    is_movable,
     is_repeatable,
     unsafe_words,
 )
@@ -153,6 +154,20 @@ class MoreActions:
         initial = retry.initial.ToTimedelta().total_seconds()
         if not 1 <= retry.attempts <= MAX_ATTEMPTS or not 0 <= initial <= longest <= MAX_WAIT_S:
             yield f"it waits too often or too long: at most {MAX_ATTEMPTS} times, {MAX_WAIT_S:.0f} s"
+
+    def check_move(self, path: str, failed: Command, *, consent: bool) -> Iterator[str]:
+        """Why the command may not run in ``path``."""
+        if not consent and not is_movable(line_of(failed)):
+            yield "it needs consent: elsewhere this command may take away, or change, something else"
+        yield from self.check_directory(path)
+
+    def check_directory(self, path: str) -> Iterator[str]:
+        """Why ``path`` is no directory of the workspace."""
+        place = inside(self._workspace, path)
+        if place is None:
+            yield f"{path!r} leads out of the workspace"
+        elif not place.is_dir():
+            yield f"{path} is no directory"
 
     def check_lock(self, lock: RemoveStaleLock) -> Iterator[str]:
         """Why a lock may still be somebody's."""

@@ -264,6 +264,8 @@ async def test_a_changed_directory_and_variables_make_the_command_to_rerun(proje
     one = applier(project, tmp_path)
     moved = await one.apply(change_cwd("web"), TEST)
     assert moved.rerun == Command.of("pytest", "tests", cwd="web")
+    unasked = await one.apply(change_cwd("web"), Command.of("/bin/rm", "-r", "tests"))
+    assert "needs consent" in unasked.reasons[0]
     command = Command.of("pytest", env={"PYTHONPATH": "lib", "A": "1"})
     assert dict((await one.apply(set_env(PYTHONPATH="src:lib"), command)).rerun.env) == {
         "A": "1",

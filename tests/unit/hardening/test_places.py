@@ -71,6 +71,13 @@ def test_a_path_of_the_command_that_exists_elsewhere_moves_the_command() -> None
     assert cwd(one) == "backend"
 
 
+def test_tests_are_not_run_elsewhere_for_what_one_of_them_missed() -> None:
+    output = b'file "acme.toml" does not exist\nFAILED tests/test_a.py::test_x\n1 failed in 0.1s\n'
+    mitigation = found(failure(Command.of("pytest"), output, "backend/acme.toml"), "os.no_such_file").mitigation
+    assert mitigation.actions
+    assert "other tests" in mitigation.consent_reason
+
+
 def test_a_command_that_runs_too_deep_is_moved_up() -> None:
     one = failure(Command.of("pytest", "tests/unit", cwd="tests"), NO_PATH, "tests/unit/test_a.py", code=4)
     assert cwd(one) == "."
@@ -88,6 +95,20 @@ def test_a_command_that_also_names_a_file_of_the_old_place_needs_consent() -> No
     diagnosis = found(one, "wrong_working_dir")
     assert not diagnosis.mitigation.automatic
     assert "ci/pytest.ini" in diagnosis.mitigation.consent_reason
+
+
+@pytest.mark.parametrize(
+    ("words", "output"),
+    [
+        ("rm -r parts", b"rm: cannot remove 'parts': No such file or directory\n"),
+        ("kubectl delete -f parts", b'error: the path "parts" does not exist\n'),
+        ("docker build .", b"#8 0.2 /bin/sh: 1: cd: can't cd to parts\n"),
+    ],
+)
+def test_what_takes_away_or_reaches_beyond_the_workspace_is_not_moved_unasked(words: str, output: bytes) -> None:
+    mitigation = found(failure(Command.of(*words.split()), output, "web/parts/a.js"), "os.no_such_file").mitigation
+    assert mitigation.actions
+    assert "take away" in mitigation.consent_reason
 
 
 @pytest.mark.parametrize(

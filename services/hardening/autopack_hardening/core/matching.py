@@ -231,7 +231,7 @@ def _commands(command: Command | None, line: str) -> tuple[str, ...] | None:
 
 
 def _has_not_failed(failure: Failure, text: bytes) -> bool:
-    """Whether a script says itself that nothing of what it told was its failure. An exit code that is not 1 denies it."""
+    """Whether a script says itself that nothing of what it told was its failure; an exit code but 1 denies it."""
     script = failure.command.script if failure.command is not None else None
     if script is None or len(script.text) >= MAX_COMMAND_LINE or failure.ending.exit_code not in (None, 1):
         return False

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
-from autopack_hardening.core.matching import Hit
+from autopack_kit.safe_actions import is_movable
+
+from autopack_hardening.core.matching import Hit, command_line
 from autopack_hardening.core.model import (
     Action,
     ChangeCwd,
@@ -30,6 +34,9 @@ _AMBIGUOUS = 0.9
 # No file list, or no such file anywhere: then it may as well be a file that was never written.
 _UNCONFIRMED = 0.9
 _MAX_SHOWN = 5
+_OTHER_TESTS = "elsewhere the command may find other tests"
+# What runs the tests that it finds from where it runs.
+_FINDS_TESTS = re.compile(r"(?:^|[\s/])(?:pytest|unittest|jest|vitest|mocha|ctest|rspec|phpunit|tox|nox|tests?)(?!\S)")
 
 
 def _change_cwd(parameters: Parameters, hits: Sequence[Hit], context: Context) -> Finding | None:
@@ -79,7 +86,19 @@ def _missing_paths(paths: dict[str, Hit], context: Context) -> Finding | None:
     if len(wanted) < len(paths):
         return Finding(hit, certainty=_UNCONFIRMED)
     common = set.intersection(*(set(context.workspace.directories_with(path)) for path in wanted))
-    return _finding(dict.fromkeys(common, wanted[0]), ", ".join(wanted), hit, context)
+    found = _finding(dict.fromkeys(common, wanted[0]), ", ".join(wanted), hit, context)
+    if not found.mitigation.automatic or _names(wanted, context):
+        return found
+    # That others pass would prove nothing of those that failed.
+    return replace(found, mitigation=replace(found.mitigation, automatic=False, consent_reason=_OTHER_TESTS))
+
+
+def _names(paths: Sequence[str], context: Context) -> bool:
+    """Whether the command names one of ``paths``, or finds no tests by where it runs."""
+    if _FINDS_TESTS.search(command_line(context.failure.command)) is None:
+        return True
+    given = {posixpath.normpath(word.partition("::")[0]) for word in context.words[1:] if word}
+    return not given.isdisjoint(paths)
 
 
 def _own_module(modules: dict[str, Hit], context: Context) -> Finding | None:
@@ -138,6 +157,8 @@ def _finding(targets: dict[str, str], what: str, hit: Hit, context: Context) -> 
         return Finding(hit, _advice(sorted(targets), what), certainty)
     place, name = next(iter(targets.items()))
     reason = _unmoved(place, context)
+    if not reason and not is_movable(command_line(context.failure.command)):
+        reason = f"in {place!r} the command may take away, or change, something else"
     preconditions: list[Precondition] = [DirectoryExists(place)]
     if name:
         target = join(place, name)
