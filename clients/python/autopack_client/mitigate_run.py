@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import signal
 import tempfile
 from collections import deque
@@ -115,7 +116,7 @@ class LocalRunner:
                 )
             except OSError as error:
                 exit_code, words = complaint(argv[0], cwd, error.strerror or str(error))
-                output.write(words.encode())
+                output.write(words.encode("utf-8", "replace"))
                 return Ran(command, exit_code, Path(name), started=exit_code == NOT_EXECUTABLE)
             return await self._finish(command, process, output, Path(name))
 
@@ -237,8 +238,10 @@ def complaint(program: str, directory: Path, reason: str) -> tuple[int, str]:
     beginning = b""
     with suppress(OSError), (directory / program).open("rb") as file:
         beginning = file.readline(MAX_SHEBANG_BYTES)
-    interpreter = beginning[2:].split()[:1] if is_missing and beginning.startswith(b"#!") else []
-    named = "".join(f"{word.decode(errors='replace')}: bad interpreter: " for word in interpreter)
+    # A carriage return before the line end belongs to the name, and is why there is no such program.
+    words = re.split(rb"[ \t]+", beginning[2:].strip(b" \t\n")) if is_missing and beginning.startswith(b"#!") else []
+    named = "".join(f"{word.decode(errors='replace')}: bad interpreter: " for word in words[:1] if word)
+    named = named.replace("\r", "^M")
     return NOT_FOUND, f"sh: line 1: {program}: {named}{reason}\n"
 
 

@@ -361,6 +361,7 @@ def test_a_message_of_a_later_version_with_an_unknown_command_is_refused(project
             "#! /no/such/perl -w\n",
             "sh: line 1: ./check: /no/such/perl: bad interpreter: No such file or directory",
         ),
+        ("./check", "#!/bin/sh\r\n", "sh: line 1: ./check: /bin/sh^M: bad interpreter: No such file or directory"),
         ("./check", "\0", "sh: line 1: ./check: Exec format error"),
     ],
 )

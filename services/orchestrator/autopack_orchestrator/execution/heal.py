@@ -253,7 +253,7 @@ def ended_of(ctx: RunContext, finished: Finished) -> Ended:
     outcome = finished.outcome
     if outcome.reason is Reason.SPAWN_FAILED:
         # Nobody was there to print why; patterns know what a shell prints of a program.
-        told = re.fullmatch(r"program (.*): ([^:]*)", outcome.error)
+        told = re.fullmatch(r"(?s)program (.*): ([^:]*)", outcome.error)
         place = ctx.workspace / finished.command.cwd
         code, text = complaint(told[1], place, told[2]) if told is not None else (outcome.exit_code, outcome.error)
         return Ended(
