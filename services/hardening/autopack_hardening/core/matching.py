@@ -196,20 +196,27 @@ class Matcher:
     ) -> list[Hit]:
         """Those of the matches that count where they stand; of a command that shows text, what it says itself."""
         found = []
+        known, counts = range(0), False
         for match in matches:
             # An expression may begin with the line end before the line that matters; the line is where the match ends.
             position = max(match.start(), match.end() - 1)
             if position < before:
                 continue
-            line = text.line_at(position)
-            if voice is not None and not voice.search(line):
-                continue
-            if expression.unless and self._unless[expression.unless].search(line):
-                continue
-            if not expression.noisy and self._filter.is_noise(line):
-                continue
-            found.append(_hit(match, expression, text, position))
+            if position not in known:  # else of the same line, which may be long
+                line = text.line_at(position)
+                start = text.bytes.rfind(b"\n", 0, position) + 1
+                known, counts = range(start, start + len(line)), self._counts(line, expression, voice)
+            if counts:
+                found.append(_hit(match, expression, text, position))
         return found
+
+    def _counts(self, line: bytes, expression: Expression, voice: Any | None) -> bool:
+        """Whether occurrences of an expression on this line count."""
+        if voice is not None and not voice.search(line):
+            return False
+        if expression.unless and self._unless[expression.unless].search(line):
+            return False
+        return expression.noisy or not self._filter.is_noise(line)
 
 
 def command_line(command: Command | None) -> str:
