@@ -159,6 +159,10 @@ def test_of_several_programs_the_last_line_must_speak_of_nothing_else(command: s
         "the server was not ready\n",
         "finished with 3 errors\n",
         "info Visit https://example.com/done\n",
+        "2 of 3 checks passed\n",
+        "passed: 2/3\n",
+        "ready: no\n",
+        "Analysis ready, 2 problems\n",
         "x" * 500 + " ok\n",
     ],
 )
