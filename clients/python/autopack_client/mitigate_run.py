@@ -230,6 +230,8 @@ def complaint(program: str, directory: Path, reason: str) -> tuple[int, str]:
         directory: in which it was called.
         reason: as ``strerror`` words it.
     """
+    if not directory.is_dir():
+        return 1, f"sh: line 1: cd: {directory}: {reason}\n"
     if reason == os.strerror(errno.EACCES):
         return NOT_EXECUTABLE, f"sh: 1: {program}: {reason}\n"
     is_missing = reason == os.strerror(errno.ENOENT)

@@ -376,6 +376,12 @@ async def test_a_program_that_cannot_be_started_exits_127_with_the_words_of_a_sh
     assert ran.output.read_text() == f"{says}\n"
 
 
+async def test_a_directory_that_is_not_there_is_told_as_a_shell_tells_it(tmp_path: Path) -> None:
+    ran = await LocalRunner(tmp_path).run(Command.of("ls"), tmp_path / "gone")
+    assert (ran.exit_code, ran.started) == (1, False)
+    assert ran.output.read_text() == f"sh: line 1: cd: {tmp_path}/gone: No such file or directory\n"
+
+
 async def test_a_program_that_may_not_be_executed_exits_126_with_the_words_of_a_shell(tmp_path: Path) -> None:
     (tmp_path / "check.sh").write_text("#!/bin/sh\n")
     ran = await LocalRunner(tmp_path).run(Command.of("./check.sh"), tmp_path)
