@@ -128,6 +128,7 @@ async def test_a_failure_that_the_policy_names_is_tried_again_on_a_branch_of_its
     assert [event.attributes["reason"] for event in told] == ["AGENT_FAILED", "VALIDATION_FAILED"]
     assert b"attempt 1\n" in await stack.log(done.run_id, attempt=1)
     assert git(repo, "branch", "--list", "autopack/*") == done.branch
+    await stack.settled()
     assert list((stack.data / "orchestrator" / "workspaces").iterdir()) == []
 
 

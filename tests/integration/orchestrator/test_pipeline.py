@@ -115,6 +115,7 @@ async def test_what_fails_on_the_base_commit_already_is_reported_and_fails_only_
     assert (strict.state, strict.error.reason) == (pb.RUN_STATE_FAILED, "VALIDATION_FAILED")
     tried = [await stack.log(item.run_id) for item in (lenient, strict)]
     assert sum(log.count(b"base-validate") for log in tried) == 1
+    await stack.settled()
     assert list((stack.data / "orchestrator" / "workspaces").iterdir()) == []
 
 

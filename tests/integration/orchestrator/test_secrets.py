@@ -48,6 +48,7 @@ async def test_secrets_that_a_run_prints_are_in_no_log_event_or_result(
         assert secret.encode() not in log
         assert secret not in events
         assert secret not in str(done)
+    await stack.settled()
     stored = [path for path in (stack.data / "orchestrator").rglob("*") if path.is_file() and path.name != "token"]
     assert any(path.suffix == ".sqlite3" for path in stored)
     found = {path.name for path in stored if CANARY.encode() in path.read_bytes() and ".git" not in str(path)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -33,6 +34,8 @@ from autopack_orchestrator.core.isolation import SandboxMode
 from autopack_orchestrator.settings import OrchestratorSettings
 from autopack_telemetry.settings import TelemetrySettings
 
+HANG_S = 60.0
+"""Only against hanging."""
 ADVISERS = ("toolchain", "hardening", "intention", "telemetry")
 GIT_ENVIRONMENT = {
     "PATH": os.environ["PATH"],
@@ -137,6 +140,12 @@ class Bench:
         batch = await self.submit(repo, *runs, **fields)
         await self.watch(batch.batch_id)
         return [await self.get(f"{batch.batch_id}.{item.name}") for item in runs]
+
+    async def settled(self) -> None:
+        """Once the worktrees of ended runs are gone: the server removes them after it has told the end."""
+        async with asyncio.timeout(HANG_S):
+            while [*(self.data / "orchestrator" / "mirrors").glob("*.trusted/records/*.json")]:  # noqa: ASYNC110 - no event
+                await asyncio.sleep(0.05)
 
     async def log(self, run_id: str, **fields: Any) -> bytes:
         """What the commands of a run printed."""

@@ -166,6 +166,7 @@ async def test_mirror_that_was_collected_is_made_again_and_a_lost_branch_is_told
     git(letters, "branch", "-D", f"autopack/{batch_id}/lost")
     git(letters, "reflog", "expire", "--expire=now", "--all")
     git(letters, "gc", "-q", "--prune=now")
+    await stack.settled()
     for path in (stack.data / "orchestrator/mirrors").iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     found = await preview(stack, batch_id)

@@ -53,15 +53,6 @@ def age_path(path: Path, seconds: float) -> None:
         os.utime(item, (moment, moment), follow_symlinks=False)
 
 
-async def idle_mirror(stack: Bench) -> Path:
-    """The only mirror, once the worktrees of ended runs are gone from it: they go after the end was told."""
-    (mirror,) = (root(stack) / "mirrors").glob("*.git")
-    async with asyncio.timeout(HANG_S):
-        while [*(root(stack) / "mirrors").glob("*.trusted/records/*.json")]:  # noqa: ASYNC110 - the disk sets no event
-            await asyncio.sleep(0.05)
-    return mirror
-
-
 def rows(stack: Bench, batch_id: str) -> dict[str, int]:
     with contextlib.closing(sqlite3.connect(root(stack) / "orchestrator.sqlite3", timeout=30)) as database:
         return {
@@ -189,7 +180,8 @@ async def test_mirror_that_no_batch_uses_goes_and_is_made_again_when_it_is_neede
     stack: Bench, repo: Path, tmp_path: Path
 ) -> None:
     (one,) = await stack.finish(repo, run("one"))
-    mirror = await idle_mirror(stack)
+    await stack.settled()
+    (mirror,) = (root(stack) / "mirrors").glob("*.git")
     age_path(mirror, 40 * DAY)
     assert kinds(await collect(stack)) == []  # a batch that is kept still uses it
     age_batch(stack, one.batch_id, 31 * DAY)
@@ -218,7 +210,8 @@ async def test_expired_uploads_go_and_their_mirrors_follow_once_no_batch_uses_th
         assert kinds(await collect(stack)) == ["UPLOAD"]
         assert not file.exists()
         assert await stack.patch(f"{batch.batch_id}.one")
-        mirror = await idle_mirror(stack)
+        await stack.settled()
+        (mirror,) = (root(stack) / "mirrors").glob("*.git")
         age_path(mirror, 40 * DAY)
         age_batch(stack, batch.batch_id, 31 * DAY)
         assert kinds(await collect(stack)) == ["BATCH", "MIRROR"]
