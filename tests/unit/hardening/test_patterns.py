@@ -80,7 +80,7 @@ def test_names_in_the_map_are_canonical() -> None:
         ({"any": [r"(?:\w{1,900}x){3}"]}, "RE2"),
         ({"any": [{"re": "x", "confidence": 90}]}, "confidence 90"),
         ({"any": [{"re": "x", "action": "rm"}]}, "unknown key 'action'"),
-        ({"all": ["("]}, "RE2 refuses '('"),
+        ({"all": ["("]}, "RE2 refuses '(': missing )"),
         ({"none": ["("]}, "RE2 refuses '('"),
         ({"codes": ["E 404"]}, "codes has 'E 404'"),
         ({"ending": {"exit_codes": [0]}}, "exit code 0"),

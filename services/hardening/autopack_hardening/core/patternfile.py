@@ -310,7 +310,8 @@ def _regex_problem(regex: str) -> str:
     try:
         compiled = re2.compile(regex, options)
     except re2.error as error:
-        return f"RE2 refuses {regex!r}: {error}"
+        why = error.args[0]  # in bytes
+        return f"RE2 refuses {regex!r}: {why.decode() if isinstance(why, bytes) else why}"
     if compiled.search("") is not None:
         return f"{regex!r} matches the empty text and so everything"
     if compiled.programsize > MAX_PROGRAM:
