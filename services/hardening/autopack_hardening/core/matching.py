@@ -21,7 +21,6 @@ from autopack_hardening.core.noise import (
     Filter,
     Noise,
     Overcome,
-    cannot_fail,
     one_command,
     simple_commands,
 )
@@ -131,10 +130,7 @@ class Matcher:
         line = command_line(failure.command)
         commands = _commands(failure.command, line)
         voice = self._filter.voice(commands)
-        if _has_not_failed(failure, text.bytes):
-            overcome = Overcome(before=len(text.bytes))
-        else:
-            overcome = self._overcome(found, text.bytes, commands, failure.ending.exit_code)
+        overcome = self._overcome(found, text.bytes, commands, failure.ending.exit_code)
         hits: dict[int, list[Hit]] = {}
         for number in found.numbers:
             index, expression = self._main.get(number, (-1, None))
@@ -235,14 +231,6 @@ def _commands(command: Command | None, line: str) -> tuple[str, ...] | None:
     if len(line) == MAX_COMMAND_LINE:  # what was cut off is not known
         return ()
     return simple_commands(line) if command.script is not None else one_command(line.split(" "))
-
-
-def _has_not_failed(failure: Failure, text: bytes) -> bool:
-    """Whether a script says itself that nothing of what it told was its failure; an exit code but 1 denies it."""
-    script = failure.command.script if failure.command is not None else None
-    if script is None or len(script.text) >= MAX_COMMAND_LINE or failure.ending.exit_code not in (None, 1):
-        return False
-    return cannot_fail(script.text, Filter.last_line(text).decode("utf-8", "replace"))
 
 
 def _applies(pattern: Pattern, expression: Expression, line: str, failure: Failure) -> bool:

@@ -21,7 +21,6 @@ __all__ = [
     "Recovery",
     "Shown",
     "Verdict",
-    "cannot_fail",
     "one_command",
     "simple_commands",
 ]
@@ -32,13 +31,6 @@ _END_BYTES = 4 << 10
 # What stands between commands; whatever else a shell reads is not understood here.
 _BETWEEN_COMMANDS = frozenset(["&&", "||", ";", "|", "&", "|&"])
 _NOT_READ = re.compile(r"[();|&<>]*[()][();|&<>]*$|.*(?:\$\(|`|\n)|-(?:exec|execdir|delete|ok)$|#$", re.S)
-
-# Commands that exit with 0, unless they are to write into a file.
-_HARMLESS = frozenset(["true", ":", "echo", "printf"])
-_REDIRECTIONS = frozenset("<>")
-# What ends a shell whatever stands behind it, or runs what is not read here; so does a variable that has to be set.
-_ENDS_SHELL = frozenset([".", "eval", "exec", "exit", "return", "source", "trap"])
-_WANTED = re.compile(r"\$\{\w+:?\?")
 
 # What runs others, one after the other, whatever becomes of each: shells, runners of tasks; and scripts that may.
 _SHELL = r"(?:ba|da|z)?sh |\S+\.sh\b|make\b|nox|tox|just\b|task\b|(?:npm|pnpm|yarn|bun) "
@@ -250,61 +242,22 @@ def simple_commands(script: str) -> tuple[str, ...]:
     >>> simple_commands("echo $(date)")
     ()
     """
-    return tuple(" ".join(words) for _, words in _in_a_row(script))
-
-
-def cannot_fail(script: str, last_line: str) -> bool:
-    """Whether a script exits with 0 whatever becomes of its commands, or says at its end that it got there.
-
-    Args:
-        script: its text.
-        last_line: of its output.
-
-    >>> cannot_fail("mypy . || true; flake8 || echo 'lint is advisory'", "")
-    True
-    >>> cannot_fail("make; true", ""), cannot_fail("echo a > b", "")  # the first may with sh -e
-    (False, False)
-    >>> cannot_fail("exec make || true", ""), cannot_fail("echo a#b; make", "")
-    (False, False)
-    >>> cannot_fail("make; echo built", "built"), cannot_fail("make && echo built", "make: *** [all] Error 2")
-    (True, False)
-    """
-    found = _in_a_row(script)
-    if not found or _WANTED.search(script) or any(words[0] in _ENDS_SHELL for _, words in found):
-        return False
-    operator, last = found[-1]
-    if last[0] == "echo" and operator not in ("|", "|&", "&") and last_line and last_line == " ".join(last[1:]):
-        return True
-    # Of each of the lists that semicolons part, the last command; the end of the script ends the last one.
-    starts = [number for number, (before, _) in enumerate(found) if before in ("", ";")]
-    after = [*starts[1:], len(found)]
-    ends = [(found[end - 1], start == end - 1) for start, end in zip(starts, after, strict=True)]
-    return all(
-        words[0] in _HARMLESS
-        and (alone or before == "||")
-        and not any(_REDIRECTIONS.intersection(one) for one in words)
-        for (before, words), alone in ends
-    )
-
-
-def _in_a_row(script: str) -> list[tuple[str, list[str]]]:
-    """The commands of a script, each with the operator before it; none if it is more than commands in a row."""
     lexer = shlex.shlex(script, posix=True, punctuation_chars="();|&<>")
     # It would take the # within a word for the beginning of a comment, which a shell does not.
     lexer.commenters = ""
     try:
         words = list(lexer)
     except ValueError:
-        return []
+        return ()
     if "\n" in script.strip() or any(map(_NOT_READ.match, words)):
-        return []
-    found: list[tuple[str, list[str]]] = [("", [])]
+        return ()
+    commands: list[list[str]] = [[]]
     for word in words:
         if word in _BETWEEN_COMMANDS:
-            found.append((word, []))
+            commands.append([])
         else:
-            found[-1][1].append(word)
-    return [one for one in found if one[1]]
+            commands[-1].append(word)
+    return tuple(" ".join(one) for one in commands if one)
 
 
 def _is_one_tool(commands: Sequence[str]) -> bool:
